@@ -1,0 +1,1 @@
+"""Slap: everything is a service in a partition."""

@@ -1,0 +1,16 @@
+"""What a program in a partition knows of itself, and its way to the master."""
+
+from pathlib import Path
+
+from slap.client.master import Master
+from slap.model.node import CONTEXT_FILE, PartitionContext
+
+
+def read_context(partition: Path) -> PartitionContext:
+    """The context that the agent wrote into a partition's folder."""
+    return PartitionContext.model_validate_json((partition / CONTEXT_FILE).read_bytes())
+
+
+def master_of(context: PartitionContext) -> Master:
+    """The master, spoken to as this partition: it sees its own tree and nothing else."""
+    return Master(context.master_url, context.instance.token)

@@ -1,0 +1,21 @@
+"""The base of all model types, and the names that people give to things."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+
+class Frozen(BaseModel):
+    """An immutable value whose fields are checked; an unknown field is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+# A name that a person gives: it appears in paths, URLs, logs and tables, so neither slashes nor control characters.
+Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f/\\]+$", min_length=1, max_length=200)]
+
+# The name of a partition is also a folder's name and a supervisor group's name.
+PartitionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+
+# Values as JSON has them; what a schema of a software release says about them is checked by the master.
+Parameters = dict[str, Any]

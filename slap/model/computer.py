@@ -1,0 +1,64 @@
+"""Computers, and their partitions."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from slap.model.base import Frozen, Name, PartitionName
+
+
+class Partition(Frozen):
+    """A slot on a computer, as its node formatted it."""
+
+    name: PartitionName
+    ipv4: tuple[str, ...] = ()
+    ipv6: tuple[str, ...] = ()
+    tap: str = ""
+
+
+class ComputerConfiguration(Frozen):
+    """What a node tells about its computer after `slapos node format`.
+
+    `labels` and `capabilities` are what orders can filter on: labels are the operator's words (zone=paris), capabilities
+    are what the node found (kvm, root, ipv6). `network` names the network that the computer is in.
+    """
+
+    partitions: tuple[Partition, ...]
+    labels: dict[str, str] = Field(default_factory=dict)
+    capabilities: frozenset[str] = frozenset()
+    network: str = ""
+
+
+class ComputerRegistration(Frozen):
+    """Ask for a new computer; `guid` is made by the master when it is empty."""
+
+    title: Name
+    guid: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$")
+    replace: bool = False  # take over the name of a computer that was lost, with a new token
+
+
+class RegisteredComputer(Frozen):
+    """The answer to a registration: the only time that the token is shown."""
+
+    guid: str
+    title: str
+    token: str
+
+
+class PartitionUse(Frozen):
+    """A partition and what runs in it; `instance` and `reference` are empty when it is free."""
+
+    partition: Partition
+    instance: str = ""
+    reference: str = ""
+
+
+class Computer(Frozen):
+    """A computer as the master knows it; `seen_at` is when its node last asked or told something."""
+
+    guid: str
+    title: str
+    configuration: ComputerConfiguration
+    free_partitions: int
+    seen_at: datetime | None = None
+    partitions: tuple[PartitionUse, ...] = ()  # filled when one computer is asked for

@@ -1,0 +1,115 @@
+"""Instances and instance trees: what is requested, what came of it, and what had been requested before."""
+
+from datetime import datetime
+
+from pydantic import Field, computed_field
+
+from slap.model.base import Frozen, Name, Parameters
+from slap.model.promise import PromiseResult
+from slap.model.software import DEFAULT_TYPE
+from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, Status, derive_status
+
+
+class Sla(Frozen):
+    """Where an instance may be placed; empty fields filter nothing."""
+
+    computer: str = ""
+    network: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    capabilities: frozenset[str] = frozenset()
+
+
+class InstanceRequest(Frozen):
+    """Ask for an instance, or for a change of it: (requester, reference) names the instance."""
+
+    reference: Name
+    software_release: str
+    software_type: str = DEFAULT_TYPE
+    parameters: Parameters = Field(default_factory=dict)
+    state: InstanceState = InstanceState.STARTED
+    sla: Sla = Sla()
+
+
+class Instance(Frozen):
+    """An instance as its requester sees it.
+
+    `revision` is that of the whole tree: it grows when anything in the tree is requested or reported, and is what
+    `since` is compared with when somebody waits for news.
+    """
+
+    guid: str
+    reference: str
+    requester: str  # user:NAME or the guid of an instance
+    root: str  # guid of the root of the tree; its own for a root instance
+    software_release: str
+    software_type: str
+    parameters: Parameters
+    sla: Sla
+    requested: InstanceState
+    reported: ReportedInstanceState
+    message: str = ""  # why it is not as requested, in the words of what failed
+    promises: tuple[PromiseResult, ...] = ()
+    connection: Parameters = Field(default_factory=dict)
+    computer: str
+    partition: str
+    addresses: tuple[str, ...] = ()
+    software: ReportedSupplyState = ReportedSupplyState.NONE  # of the release on that computer
+    software_message: str = ""
+    revision: int
+    created_at: datetime
+    changed_at: datetime  # when it was last requested or reported differently
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def status(self) -> Status:
+        return derive_status(self.requested, self.reported)
+
+
+class InstanceTree(Frozen):
+    """A root instance and all that its partitions requested, parents before children."""
+
+    root: Instance
+    instances: tuple[Instance, ...]
+    revision: int
+
+    @property
+    def is_settled(self) -> bool:
+        return all(instance.status.is_settled for instance in self.instances)
+
+
+class FieldChange(Frozen):
+    """One difference between two requests: a dotted path ("parameters.port"), and the JSON text before and after."""
+
+    field: str
+    before: str = ""
+    after: str = ""
+
+
+class HistoryEntry(Frozen):
+    """A request that changed something: what was asked, by whom, when, and how it differs from the one before."""
+
+    number: int
+    at: datetime
+    by: str
+    request: InstanceRequest
+    changes: tuple[FieldChange, ...] = ()
+
+
+class Placement(Frozen):
+    """A candidate computer, and why it was taken or passed over (`refusals` is empty for one that fits)."""
+
+    computer: str
+    title: str
+    free_partitions: int
+    refusals: tuple[str, ...] = ()
+
+
+class Plan(Frozen):
+    """What a request would do: made without storing anything."""
+
+    reference: str
+    action: str  # create | update | nothing
+    changes: tuple[FieldChange, ...] = ()
+    computer: str = ""  # where it is, or would be placed; empty when nothing fits
+    partition: str = ""  # only for an instance that exists
+    placements: tuple[Placement, ...] = ()

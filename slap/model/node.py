@@ -1,0 +1,130 @@
+"""What a master and a node tell each other: the desired state of a computer, and reports of what is."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from slap.model.base import Frozen, Parameters, PartitionName
+from slap.model.promise import PromiseResult
+from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, SupplyState
+
+
+class DesiredSupply(Frozen):
+    """A software release that this computer shall, or shall no longer, have; `revision` grows with each supply."""
+
+    url: str
+    state: SupplyState
+    revision: int
+
+
+class DesiredInstance(Frozen):
+    """An instance that shall be in a partition of this computer.
+
+    `children` grows when the connection parameters of an instance that this one requested change, `bang` when somebody
+    wants it processed again. Either one, like any other difference in this document, has the partition reprocessed.
+    """
+
+    guid: str
+    partition: PartitionName
+    reference: str
+    root: str
+    root_reference: str
+    software_release: str
+    software_type: str
+    parameters: Parameters
+    state: InstanceState
+    bang: int = 0
+    children: int = 0
+    token: str = Field(repr=False)  # by which the partition speaks to the master
+
+
+class LogRequest(Frozen):
+    """Somebody wants the last lines of the logs of an instance."""
+
+    id: str
+    instance: str
+    partition: PartitionName
+    lines: int
+
+
+class DesiredState(Frozen):
+    """All that a computer shall be (`since` = 0), or only what changed since a revision.
+
+    An instance stays in here as destroyed until its node reported it destroyed, so a change never needs a tombstone.
+    """
+
+    computer: str
+    revision: int
+    since: int
+    supplies: tuple[DesiredSupply, ...] = ()
+    instances: tuple[DesiredInstance, ...] = ()
+    logs: tuple[LogRequest, ...] = ()
+
+
+class SupplyReport(Frozen):
+    """What a node sees of a software release; `log` is the tail of the build log when it failed."""
+
+    url: str
+    state: ReportedSupplyState
+    message: str = ""
+    log: str = ""
+
+
+class InstanceReport(Frozen):
+    """What a node sees of an instance; `connection` is None when the instance did not publish (anew)."""
+
+    guid: str
+    state: ReportedInstanceState
+    message: str = ""
+    promises: tuple[PromiseResult, ...] = ()
+    connection: Parameters | None = None
+
+
+class LogAnswer(Frozen):
+    """The lines that a log request asked for."""
+
+    id: str
+    text: str
+
+
+class NodeReport(Frozen):
+    """Any number of reports in one request; repeating one changes nothing."""
+
+    supplies: tuple[SupplyReport, ...] = ()
+    instances: tuple[InstanceReport, ...] = ()
+    logs: tuple[LogAnswer, ...] = ()
+
+
+class PartitionContext(Frozen):
+    """All that a partition may know of itself: the agent writes it, the recipes of the instance profile read it.
+
+    It lies in the partition as `.slapos-context.json`, readable by the partition's user alone.
+    """
+
+    master_url: str
+    computer: str
+    software_path: str  # folder of the built release
+    ipv4: tuple[str, ...] = ()
+    ipv6: tuple[str, ...] = ()
+    instance: DesiredInstance
+
+
+CONTEXT_FILE = ".slapos-context.json"
+CONNECTION_FILE = ".slapos-connection.json"  # what the publish recipe leaves for the agent to report
+
+
+class NetworkCheck(Frozen):
+    """A promise that the node checks by itself, without starting a program: etc/plugin/NAME.json in the partition.
+
+    `port`: a TCP connection to host:port succeeds. `url`: a GET answers with a status below 400, or with `expect` in its
+    body. Only the partition's own addresses are checked: the node must not be a tenant's door to other services.
+    """
+
+    check: Literal["port", "url"]
+    host: str
+    port: int = Field(ge=1, le=65535)
+    path: str = "/"
+    tls: bool = False
+    expect: str = ""
+    timeout: float = Field(default=5, gt=0, le=60)  # seconds
+    frequency: float = Field(default=60, ge=1)  # seconds between two runs

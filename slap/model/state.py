@@ -1,0 +1,85 @@
+"""States, never mixed: what was requested, what was reported, and what is derived from both for display."""
+
+from enum import StrEnum
+
+
+class InstanceState(StrEnum):
+    """What somebody asked an instance to be."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    DESTROYED = "destroyed"
+
+    def may_become(self, new: "InstanceState") -> bool:
+        """Destroyed is final; the other two alternate freely."""
+        return self is not InstanceState.DESTROYED or new is InstanceState.DESTROYED
+
+
+class ReportedInstanceState(StrEnum):
+    """What the node last saw of an instance."""
+
+    NONE = ""
+    INSTANTIATING = "instantiating"
+    STARTED = "started"
+    STOPPED = "stopped"
+    ERROR = "error"
+    DESTROYED = "destroyed"
+
+    def may_become(self, new: "ReportedInstanceState") -> bool:
+        """Reports are repeated, reordered and lost, so all is legal but coming back from destroyed."""
+        return self is not ReportedInstanceState.DESTROYED or new is ReportedInstanceState.DESTROYED
+
+
+class SupplyState(StrEnum):
+    """What somebody asked of a software release on a computer."""
+
+    AVAILABLE = "available"
+    DESTROYED = "destroyed"
+
+
+class ReportedSupplyState(StrEnum):
+    """What the node last saw of a software release on itself."""
+
+    NONE = ""
+    BUILDING = "building"
+    AVAILABLE = "available"
+    ERROR = "error"
+    DESTROYED = "destroyed"
+
+
+class Status(StrEnum):
+    """What people are shown of an instance, derived from what was requested and what was reported."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    STARTED = "started"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+    ERROR = "error"
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more is going to happen by itself."""
+        return self in (Status.STARTED, Status.STOPPED, Status.DESTROYED)
+
+
+_ON_THE_WAY = {
+    InstanceState.STARTED: Status.STARTING,
+    InstanceState.STOPPED: Status.STOPPING,
+    InstanceState.DESTROYED: Status.DESTROYING,
+}
+
+
+def derive_status(requested: InstanceState, reported: ReportedInstanceState) -> Status:
+    """The one word for a pair of states: only what was seen by the node is ever called started, stopped or destroyed."""
+    if reported is ReportedInstanceState.DESTROYED:
+        return Status.DESTROYED
+    if reported is ReportedInstanceState.ERROR:
+        return Status.ERROR
+    if reported.value == requested.value:
+        return Status(reported.value)
+    if reported is ReportedInstanceState.NONE and requested is InstanceState.STARTED:
+        return Status.WAITING
+    return _ON_THE_WAY[requested]

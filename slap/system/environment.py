@@ -1,0 +1,46 @@
+"""The one place that reads the environment of this process."""
+
+import os
+import sys
+from pathlib import Path
+
+# What a child process gets when nothing else is said: no variable of ours leaks into a build or a service.
+CLEAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def variable(name: str, default: str = "") -> str:
+    return os.environ.get(name, default)
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def clean(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
+    """An environment for builds and services: reproducible, without anything of the caller's but its proxy settings.
+
+    Those reach the package registries through the machine's own client configuration (pip.conf, apt.conf, npmrc) where
+    that is kept in files; where it is kept in variables, the variables are passed on.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("PIP_")}
+    return {"PATH": CLEAN_PATH, "HOME": str(home), "LANG": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
+
+
+def become_clean(home: Path) -> None:
+    """Give this very process the clean environment; for a fork that is about to build."""
+    fresh = clean(home)
+    os.environ.clear()
+    os.environ.update(fresh)
+
+
+def own_program(name: str) -> Path:
+    """A command that was installed beside the Python that runs us (`slapos`, `supervisord`)."""
+    return Path(sys.executable).parent / name
+
+
+_PASSED_ON = frozenset(
+    {
+        "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+        "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+    }
+)  # fmt: skip

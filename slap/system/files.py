@@ -1,0 +1,98 @@
+"""Files that are whole or not there: write aside, fsync, rename."""
+
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Replace a file's content, atomically and durably; the folder must exist.
+
+    Raises OSError and leaves the former content when the disk is full.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def write_if_changed(path: Path, content: str, mode: int = 0o644) -> bool:
+    """Write only what differs; whether it did."""
+    if read_or(path, "\0") == content and stat.S_IMODE(path.stat().st_mode) == mode:
+        return False
+    write(path, content, mode)
+    return True
+
+
+def read_or(path: Path, default: str) -> str:
+    """The text of a file, or a default when there is no such file."""
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return default
+
+
+def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str:
+    """The last lines of a text file, reading at most `limit` bytes of it; empty when there is no such file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def make_folder(path: Path, mode: int = 0o755) -> None:
+    """A folder with exactly this mode, whatever the umask and whatever was there."""
+    path.mkdir(parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) != mode:
+        path.chmod(mode)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it, read-only folders and links included; nothing happens when it is gone."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
+    if path.exists():
+        shutil.rmtree(path, onerror=_make_writable_and_retry)
+
+
+@contextmanager
+def exclusive(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock between processes while the block runs; yields whether it was got (always true with `wait`)."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _make_writable_and_retry(function: object, path: str, error: object) -> None:
+    """A build may leave folders without the write bit; their owner may still remove what is in them."""
+    target = Path(path)
+    with suppress(FileNotFoundError):
+        target.parent.chmod(0o700)
+        if target.is_dir() and not target.is_symlink():
+            target.chmod(0o700)
+            shutil.rmtree(target)
+        else:
+            target.unlink()

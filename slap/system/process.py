@@ -1,0 +1,136 @@
+"""The one place that starts programs: no shell, explicit environment, output captured or logged, always reaped."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from slap.model.errors import CommandFailed
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program to run. `env` is the whole environment; None means ours. `log` gets stdout and stderr when it is set."""
+
+    argv: tuple[str, ...]
+    cwd: Path | None = None
+    env: Mapping[str, str] | None = None
+    stdin: str = ""
+    log: Path | None = None
+    timeout: float | None = None  # seconds
+    user: int | None = None
+    group: int | None = None
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a program ended; `status` is negative when a signal killed it, and 124 when it ran out of time."""
+
+    command: Command
+    status: int
+    stdout: str = ""
+    stderr: str = ""
+
+    def check(self) -> "Completed":
+        """Raise CommandFailed unless the program succeeded."""
+        if self.status == 0:
+            return self
+        words = " ".join(self.command.argv)
+        tail = (self.stderr or self.stdout).strip()
+        raise CommandFailed(
+            f"{self.command.argv[0]} {_how_it_ended(self.status)}.", f"Command: {words}\n{tail}".strip()
+        )
+
+
+class Runner(Protocol):
+    """Runs programs to their end."""
+
+    def run(self, command: Command) -> Completed: ...
+
+
+class SystemRunner:
+    """Runs programs for real, each in a session of its own, so that a time-out kills whatever it had started too."""
+
+    def run(self, command: Command) -> Completed:
+        try:
+            with command.log.open("ab") if command.log else nullcontext() as log:
+                return _wait(command, _start(command, log))
+        except OSError as error:
+            raise CommandFailed(
+                f"{command.argv[0]} could not be started: {error.strerror}.", f"Command: {' '.join(command.argv)}"
+            ) from error
+
+
+@dataclass
+class FakeRunner:
+    """Remembers what it was asked to run, and answers from a table by the program's name."""
+
+    answers: Mapping[str, Completed] = field(default_factory=dict)
+    commands: list[Command] = field(default_factory=list)
+
+    def run(self, command: Command) -> Completed:
+        self.commands.append(command)
+        answer = self.answers.get(Path(command.argv[0]).name)
+        return Completed(command, answer.status, answer.stdout, answer.stderr) if answer else Completed(command, 0)
+
+
+def start_daemon(argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> int:
+    """Start a program that outlives us, detached from our terminal and session; its process id."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            list(argv), env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+    return process.pid
+
+
+def start_child(argv: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int]) -> "subprocess.Popen[bytes]":
+    """Start a helper of ours that shares file descriptors with us and must not outlive us for long."""
+    return subprocess.Popen(list(argv), env=dict(env), stdin=subprocess.DEVNULL, pass_fds=tuple(pass_fds))
+
+
+def _start(command: Command, log: BinaryIO | None) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command.argv,
+        cwd=command.cwd,
+        env=None if command.env is None else dict(command.env),
+        stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+        stdout=log or subprocess.PIPE,
+        stderr=subprocess.STDOUT if log else subprocess.PIPE,
+        user=command.user,
+        group=command.group,
+        extra_groups=None if command.user is None else (),
+        start_new_session=True,
+        text=True,
+        errors="replace",
+    )
+
+
+def _wait(command: Command, process: "subprocess.Popen[str]") -> Completed:
+    try:
+        stdout, stderr = process.communicate(command.stdin or None, timeout=command.timeout)
+        return Completed(command, process.returncode, stdout or "", stderr or "")
+    except subprocess.TimeoutExpired:
+        kill_session(process.pid)
+        stdout, stderr = process.communicate()
+        return Completed(command, 124, stdout or "", (stderr or "") + f"killed after {command.timeout:g} s")
+    except BaseException:
+        kill_session(process.pid)
+        process.wait()
+        raise
+
+
+def kill_session(leader: int) -> None:
+    """Kill a session leader with all of its process group; nothing happens when it is gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _how_it_ended(status: int) -> str:
+    if status == 124:
+        return "ran out of time"
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
