@@ -11,8 +11,11 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-# A name that a person gives: it appears in paths, URLs, logs and tables, so neither slashes nor control characters.
-Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f/\\]+$", min_length=1, max_length=200)]
+# A name that a person gives: it appears in paths, URLs, logs and tables, so neither slashes nor control characters,
+# and not only dots.
+Name = Annotated[
+    str, StringConstraints(pattern=r"^\.*[^.\x00-\x1f\x7f/\\][^\x00-\x1f\x7f/\\]*$", min_length=1, max_length=200)
+]
 
 # The name of a partition is also a folder's name and a supervisor group's name.
 PartitionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]

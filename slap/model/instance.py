@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pydantic import Field, computed_field
+from pydantic import ConfigDict, Field, computed_field
 
 from slap.model.base import Frozen, Name, Parameters
 from slap.model.promise import PromiseResult
@@ -24,7 +24,7 @@ class InstanceRequest(Frozen):
 
     reference: Name
     software_release: str
-    software_type: str = DEFAULT_TYPE
+    software_type: Name = DEFAULT_TYPE  # also part of the name of an instance template
     parameters: Parameters = Field(default_factory=dict)
     state: InstanceState = InstanceState.STARTED
     sla: Sla = Sla()
@@ -36,6 +36,9 @@ class Instance(Frozen):
     `revision` is that of the whole tree: it grows when anything in the tree is requested or reported, and is what
     `since` is compared with when somebody waits for news.
     """
+
+    # What is derived, `status`, travels too and is derived again by whoever reads it.
+    model_config = ConfigDict(extra="ignore")
 
     guid: str
     reference: str

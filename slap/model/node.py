@@ -1,7 +1,5 @@
 """What a master and a node tell each other: the desired state of a computer, and reports of what is."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from slap.model.base import Frozen, Parameters, PartitionName
@@ -111,20 +109,3 @@ class PartitionContext(Frozen):
 
 CONTEXT_FILE = ".slapos-context.json"
 CONNECTION_FILE = ".slapos-connection.json"  # what the publish recipe leaves for the agent to report
-
-
-class NetworkCheck(Frozen):
-    """A promise that the node checks by itself, without starting a program: etc/plugin/NAME.json in the partition.
-
-    `port`: a TCP connection to host:port succeeds. `url`: a GET answers with a status below 400, or with `expect` in its
-    body. Only the partition's own addresses are checked: the node must not be a tenant's door to other services.
-    """
-
-    check: Literal["port", "url"]
-    host: str
-    port: int = Field(ge=1, le=65535)
-    path: str = "/"
-    tls: bool = False
-    expect: str = ""
-    timeout: float = Field(default=5, gt=0, le=60)  # seconds
-    frequency: float = Field(default=60, ge=1)  # seconds between two runs

@@ -4,7 +4,7 @@ import os.path
 from datetime import datetime
 from hashlib import md5
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
@@ -65,14 +65,19 @@ def normalise_release_url(text: str, folder: str) -> str:
     """
     if not text.strip():
         raise InvalidInput("The software release is empty.", resolution="Give the URL or the path of a software.cfg.")
-    scheme = urlsplit(text).scheme
+    parts = urlsplit(text.strip())
+    scheme = parts.scheme
     if scheme in ("http", "https"):
-        return text if text.endswith(".cfg") else text.rstrip("/") + "/software.cfg"
+        return parts._replace(path=_profile_in(parts.path.rstrip("/"))).geturl()
     if scheme not in ("", "file"):
         raise InvalidInput(
             f"{text!r} is not a software release.",
             f"Scheme {scheme!r} is not known.",
             "Use a path, file:, http: or https:.",
         )
-    path = os.path.normpath(os.path.join(folder, text.removeprefix("file://")))
+    path = unquote(parts.path) if scheme == "file" else text.strip()
+    return _profile_in(os.path.normpath(os.path.join(folder, path)))
+
+
+def _profile_in(path: str) -> str:
     return path if path.endswith(".cfg") else os.path.join(path, "software.cfg")

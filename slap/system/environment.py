@@ -22,13 +22,13 @@ def clean(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
     Those reach the package registries through the machine's own client configuration (pip.conf, apt.conf, npmrc) where
     that is kept in files; where it is kept in variables, the variables are passed on.
     """
-    kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("PIP_")}
+    kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_TOOLS)}
     return {"PATH": CLEAN_PATH, "HOME": str(home), "LANG": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
 
 
-def become_clean(home: Path) -> None:
+def become_clean(home: Path, extra: dict[str, str] | None = None) -> None:
     """Give this very process the clean environment; for a fork that is about to build."""
-    fresh = clean(home)
+    fresh = clean(home, extra)
     os.environ.clear()
     os.environ.update(fresh)
 
@@ -37,6 +37,8 @@ def own_program(name: str) -> Path:
     """A command that was installed beside the Python that runs us (`slapos`, `supervisord`)."""
     return Path(sys.executable).parent / name
 
+
+_TOOLS = ("PIP_", "npm_config_", "NPM_CONFIG_")
 
 _PASSED_ON = frozenset(
     {

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 
 def write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
@@ -14,20 +15,20 @@ def write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
 
     Raises OSError and leaves the former content when the disk is full.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
+    # A name that nobody can guess: other threads write here too, and a partition's user could lie in wait with a pipe.
+    aside = path.with_name(f".{path.name}.{token_hex(8)}.aside")
     data = content.encode() if isinstance(content, str) else content
     try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except BaseException:
-        with suppress(OSError):
+    finally:
+        with suppress(FileNotFoundError):  # after a success it has its real name
             aside.unlink()
-        raise
 
 
 def write_if_changed(path: Path, content: str, mode: int = 0o644) -> bool:
@@ -55,7 +56,7 @@ def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
 
 
 def make_folder(path: Path, mode: int = 0o755) -> None:
@@ -67,11 +68,14 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a folder with all that is in it, read-only folders and links included; nothing happens when it is gone."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
         return
-    if path.exists():
-        shutil.rmtree(path, onerror=_make_writable_and_retry)
+    try:
+        shutil.rmtree(path, onerror=_raise_unless_gone)
+    except PermissionError:
+        _make_folders_writable(path)
+        shutil.rmtree(path, onerror=_raise_unless_gone)
 
 
 @contextmanager
@@ -86,13 +90,16 @@ def exclusive(path: Path, wait: bool = True) -> Iterator[bool]:
             yield True
 
 
-def _make_writable_and_retry(function: object, path: str, error: object) -> None:
+def _raise_unless_gone(function: object, path: str, error: tuple[object, BaseException, object]) -> None:
+    """What disappears while we remove it is no error: services that still end clean up after themselves."""
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]
+
+
+def _make_folders_writable(path: Path) -> None:
     """A build may leave folders without the write bit; their owner may still remove what is in them."""
-    target = Path(path)
-    with suppress(FileNotFoundError):
-        target.parent.chmod(0o700)
-        if target.is_dir() and not target.is_symlink():
-            target.chmod(0o700)
-            shutil.rmtree(target)
-        else:
-            target.unlink()
+    path.chmod(0o700)
+    for folder, subfolders, _ in os.walk(path):
+        for name in subfolders:
+            if not os.path.islink(os.path.join(folder, name)):
+                os.chmod(os.path.join(folder, name), 0o700)

@@ -1,10 +1,12 @@
 """HTTP by requests: JSON calls to our own services, and bounded downloads from anywhere."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from slap.model.errors import NotFound, Unreachable
 
@@ -44,22 +46,35 @@ class HttpTransport:
 
 
 def fetch_text(url: str, limit: int = 1 << 20, timeout: float = 20) -> str:
-    """A small text document; raises NotFound, or Unreachable with the reason, and never reads more than `limit` bytes."""
+    """A small text document; raises NotFound, or Unreachable with the reason.
+
+    Never reads much more than `limit` bytes, and never takes much longer than twice `timeout`, whatever the server does.
+    """
     try:
         with requests.get(url, timeout=timeout, stream=True) as response:
             if response.status_code != 200:
                 raise NotFound(
                     f"{url} cannot be read.", f"The server answered {response.status_code} {response.reason}."
                 )
-            content = response.raw.read(limit + 1, decode_content=True)
-    except requests.RequestException as error:
+            return _bounded(response, limit, timeout).decode(errors="replace")
+    except (requests.RequestException, HTTPError) as error:
         raise Unreachable(f"{url} cannot be read.", _reason(error)) from error
-    if len(content) > limit:
-        raise Unreachable(f"{url} cannot be read.", f"It is larger than {limit} bytes.")
-    return str(content.decode(errors="replace"))
 
 
-def _reason(error: requests.RequestException) -> str:
+def _bounded(response: requests.Response, limit: int, timeout: float) -> bytes:
+    """The body, as long as it comes in time: the timeout of requests is only that of a single read."""
+    content = b""
+    deadline = time.monotonic() + timeout
+    while piece := response.raw.read1(1 << 16, decode_content=True):
+        content += piece
+        if len(content) > limit:
+            raise Unreachable(f"{response.url} cannot be read.", f"It is larger than {limit} bytes.")
+        if time.monotonic() > deadline:
+            raise Unreachable(f"{response.url} cannot be read.", f"It did not arrive within {timeout:g} seconds.")
+    return content
+
+
+def _reason(error: BaseException) -> str:
     """The innermost cause, which is what tells a refused connection from a name that does not resolve."""
     cause: BaseException = error
     while cause.__cause__ or cause.__context__:

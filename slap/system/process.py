@@ -11,6 +11,9 @@ from typing import BinaryIO, Protocol
 
 from slap.model.errors import CommandFailed
 
+# Seconds to read what is left in the pipes of a program that was killed.
+_LAST_WORDS = 2.0
+
 
 @dataclass(frozen=True)
 class Command:
@@ -44,6 +47,14 @@ class Completed:
         raise CommandFailed(
             f"{self.command.argv[0]} {_how_it_ended(self.status)}.", f"Command: {words}\n{tail}".strip()
         )
+
+
+class Child(Protocol):
+    """A program of ours that runs beside us."""
+
+    pid: int
+
+    def wait(self) -> int: ...
 
 
 class Runner(Protocol):
@@ -88,7 +99,7 @@ def start_daemon(argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Pa
     return process.pid
 
 
-def start_child(argv: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int]) -> "subprocess.Popen[bytes]":
+def start_child(argv: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int]) -> Child:
     """Start a helper of ours that shares file descriptors with us and must not outlive us for long."""
     return subprocess.Popen(list(argv), env=dict(env), stdin=subprocess.DEVNULL, pass_fds=tuple(pass_fds))
 
@@ -116,12 +127,21 @@ def _wait(command: Command, process: "subprocess.Popen[str]") -> Completed:
         return Completed(command, process.returncode, stdout or "", stderr or "")
     except subprocess.TimeoutExpired:
         kill_session(process.pid)
-        stdout, stderr = process.communicate()
-        return Completed(command, 124, stdout or "", (stderr or "") + f"killed after {command.timeout:g} s")
-    except BaseException:
-        kill_session(process.pid)
-        process.wait()
-        raise
+        stdout, stderr = _what_it_said(process)
+        return Completed(command, 124, stdout, f"{stderr}killed after {command.timeout:g} s")
+    finally:
+        if process.returncode is None:  # we are interrupted ourselves
+            kill_session(process.pid)
+            process.wait()
+
+
+def _what_it_said(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """The output of a killed program; one that it started in a session of its own may hold the pipes open for ever."""
+    try:
+        stdout, stderr = process.communicate(timeout=_LAST_WORDS)
+    except subprocess.TimeoutExpired:
+        return "", ""
+    return stdout or "", stderr or ""
 
 
 def kill_session(leader: int) -> None:
@@ -133,4 +153,9 @@ def kill_session(leader: int) -> None:
 def _how_it_ended(status: int) -> str:
     if status == 124:
         return "ran out of time"
-    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
+    return f"was killed by {_signal(-status)}" if status < 0 else f"failed with status {status}"
+
+
+def _signal(number: int) -> str:
+    """The name of a signal; most of the real-time ones have none."""
+    return next((known.name for known in signal.Signals if known == number), f"signal {number}")

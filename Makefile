@@ -1,0 +1,47 @@
+# Everything runs from .venv, with the exact versions of constraints.txt. `make help` says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help install run stop test test-packages lint bench clean
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+RECIPE_OF_VENV := pyproject.toml constraints.txt scripts/install.sh
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+install: .venv/installed  ## make .venv with bin/slapos
+	@echo "Ready: $(BIN)/slapos"
+
+run: .venv/installed  ## bring a small cloud up on this machine, with a service in it
+	@$(BIN)/slapos standalone up
+
+stop:  ## end every process that `make run` started
+	@if [ -x $(BIN)/slapos ]; then $(BIN)/slapos standalone down; else echo "Nothing runs: make run was never used here."; fi
+
+test: .venv/installed-test test-packages  ## all tests, linters and types among them
+	@$(BIN)/pytest -n 2 tests/house tests/unit tests/contract
+	@$(BIN)/pytest tests/system
+
+test-packages:
+	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git
+
+lint: .venv/installed-test  ## style, format and types only
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+bench: .venv/installed-test  ## measure this project against slapos.core
+	@$(BIN)/python bench/node
+	@$(BIN)/python bench/master
+
+clean: stop  ## remove what was installed; the data of the cloud stays in var/
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed: $(RECIPE_OF_VENV)
+	@sh scripts/install.sh
+	@touch $@
+
+.venv/installed-test: $(RECIPE_OF_VENV)
+	@sh scripts/install.sh test
+	@touch .venv/installed $@

@@ -1,0 +1,2 @@
+class Ours: pass
+def check_installed(): pass

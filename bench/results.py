@@ -1,0 +1,101 @@
+"""What was measured, round by round, and how it is shown: medians with their spread, and ratios of the same round."""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+PEER, OURS = "peer", "ours"
+
+
+@dataclass
+class Row:
+    """One measure at one size: samples by side. `higher` says that more is better; the ratio is how much better we are."""
+
+    what: str
+    size: int
+    unit: str
+    higher: bool = False
+    samples: dict[str, list[float]] = field(default_factory=lambda: {PEER: [], OURS: []})
+
+    def ratios(self) -> list[float]:
+        pairs = zip(self.samples[PEER], self.samples[OURS], strict=False)
+        return [_ratio(ours, peer) if self.higher else _ratio(peer, ours) for peer, ours in pairs]
+
+
+@dataclass
+class Results:
+    """All rows of a run, in the order in which they were first measured."""
+
+    title: str
+    rows: dict[tuple[str, int], Row] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, side: str, what: str, size: int, unit: str, value: float, higher: bool = False) -> None:
+        row = self.rows.setdefault((what, size), Row(what, size, unit, higher))
+        row.samples[side].append(value)
+        print(f"  {side:5} {what} (N={size}): {_number(value)} {unit}", file=sys.stderr, flush=True)
+
+    def markdown(self) -> str:
+        head = "| what | N | unit | slapos.core | this project | ratio min / median / max | rounds |"
+        lines = [f"### {self.title}", "", head, "| --- | --: | --- | --: | --: | --: | --: |"]
+        lines += [_line(row) for row in self.rows.values()]
+        return "\n".join([*lines, "", *(f"- {note}" for note in [*self.notes, _machine()]), ""])
+
+    def document(self) -> dict[str, object]:
+        rows = [
+            {"what": row.what, "n": row.size, "unit": row.unit, **row.samples, "ratios": row.ratios()}
+            for row in self.rows.values()
+        ]
+        return {"title": self.title, "command": _command(), "machine": _machine(), "notes": self.notes, "rows": rows}
+
+
+def publish(results: Results, json_file: Path | None) -> None:
+    """Print the table; write the samples too when a file is named."""
+    print(results.markdown())
+    if json_file:
+        json_file.write_text(json.dumps(results.document(), indent=1) + "\n")
+
+
+def _line(row: Row) -> str:
+    peer, ours = _spread(row.samples[PEER]), _spread(row.samples[OURS])
+    ratios = row.ratios()
+    ratio = " / ".join(_number(number) for number in (min(ratios), median(ratios), max(ratios))) if ratios else "-"
+    rounds = max(map(len, row.samples.values()))
+    return f"| {row.what} | {row.size} | {row.unit} | {peer} | {ours} | {ratio} | {rounds} |"
+
+
+def _spread(samples: Iterable[float]) -> str:
+    values = sorted(samples)
+    if not values:
+        return "-"
+    middle = _number(median(values))
+    return middle if len(values) == 1 else f"{middle} ({_number(values[0])} to {_number(values[-1])})"
+
+
+def _number(value: float) -> str:
+    """Three digits are all that such measurements are good for."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+def _ratio(more: float, less: float) -> float:
+    return more / less if less else float(bool(more)) or 1.0
+
+
+def _command() -> str:
+    return " ".join(["bench/" + Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    return f"`{_command()}` on {os.cpu_count()} × {model}, Linux {platform.release()}, {time.strftime('%Y-%m-%d')}"

@@ -1,0 +1,185 @@
+"""The table of all commands. Nothing of a command is loaded before it is chosen, so that starting up stays cheap."""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cliff.commandmanager import CommandManager
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a command lives, in the shape of an entry point, and the line about it in the overview."""
+
+    name: str
+    value: str  # MODULE:CLASS
+    summary: str
+
+    def load(self) -> Any:
+        module, _, class_name = self.value.partition(":")
+        return getattr(importlib.import_module(module), class_name)
+
+
+def _entries(room: str, rows: Iterable[tuple[str, str, str]]) -> tuple[Entry, ...]:
+    return tuple(Entry(name, f"slap.cli.{room}:{kind}", summary) for name, kind, summary in rows)
+
+
+GROUPS: dict[str, tuple[Entry, ...]] = {
+    "Services": (
+        *_entries("request", [("request", "Request", "Order a service, or change one, and wait until it runs")]),
+        *_entries(
+            "service",
+            [
+                ("service list", "ServiceList", "List your services"),
+                ("service info", "ServiceInfo", "Show all about a service: tree, promises, connection"),
+                ("service logs", "ServiceLogs", "Show the last lines of a service's logs"),
+                ("service history", "ServiceHistory", "List what was requested of a service, by whom and when"),
+            ],
+        ),
+        *_entries("plan", [("service plan", "ServicePlan", "Show what a request would change, without doing it")]),
+        *_entries(
+            "order",
+            [
+                ("service rollback", "ServiceRollback", "Request again what was requested before"),
+                ("service start", "ServiceStart", "Start a stopped service"),
+                ("service stop", "ServiceStop", "Stop a service and keep its data"),
+                ("service destroy", "ServiceDestroy", "Destroy a service with its data"),
+            ],
+        ),
+    ),
+    "Software and computers": (
+        *_entries(
+            "supply",
+            [
+                ("supply", "Supply", "Have a software release built on a computer"),
+                ("remove", "Remove", "Remove a software release from a computer"),
+            ],
+        ),
+        *_entries(
+            "computer",
+            [
+                ("computer list", "ComputerList", "List the computers that you can order on"),
+                ("computer info", "ComputerInfo", "Show a computer: partitions, software, when it was last seen"),
+                ("computer token", "ComputerToken", "Make a new token for a computer"),
+            ],
+        ),
+    ),
+    "Getting started": (
+        *_entries(
+            "configure", [("configure client", "ConfigureClient", "Say which master to talk to, and with which token")]
+        ),
+        *_entries(
+            "standalone",
+            [
+                ("standalone up", "StandaloneUp", "Bring a whole small cloud up on this machine"),
+                ("standalone down", "StandaloneDown", "End every process of the small cloud"),
+                ("standalone status", "StandaloneStatus", "Show what of the small cloud runs, and where"),
+            ],
+        ),
+    ),
+    "Master": (
+        *_entries(
+            "master",
+            [
+                ("proxy start", "ProxyStart", "Run the single-machine master, on the loopback address"),
+                ("master start", "MasterStart", "Run a master for many machines"),
+                ("master user", "MasterUser", "Make a token for a user of a master"),
+            ],
+        ),
+        *_entries("computer", [("proxy show", "ProxyShow", "List all partitions with what is in them")]),
+    ),
+    "Node": (
+        *_entries(
+            "format",
+            [
+                ("node register", "NodeRegister", "Register this computer at a master"),
+                ("node format", "NodeFormat", "Prepare the partitions of this computer"),
+            ],
+        ),
+        *_entries(
+            "node",
+            [
+                ("node software", "NodeSoftware", "Build and remove software releases, once"),
+                ("node instance", "NodeInstance", "Process the partitions, once"),
+                ("node report", "NodeReport", "Report states to the master, once"),
+                ("node agent", "NodeAgent", "Follow the master and process its orders at once"),
+                ("node boot", "NodeBoot", "Bring everything up after the machine started"),
+                ("node bang", "NodeBang", "Have all partitions of this computer processed again"),
+            ],
+        ),
+        *_entries(
+            "process",
+            [
+                ("node status", "NodeStatus", "Show the processes of the partitions"),
+                ("node start", "NodeStart", "Start processes of a partition"),
+                ("node stop", "NodeStop", "Stop processes of a partition"),
+                ("node restart", "NodeRestart", "Restart processes of a partition"),
+                ("node tail", "NodeTail", "Follow the output of a process"),
+            ],
+        ),
+        *_entries(
+            "node",
+            [
+                ("node promise", "NodePromise", "Run the promises of partitions now"),
+                ("node prune", "NodePrune", "Remove software releases that nothing uses"),
+            ],
+        ),
+    ),
+    "Shell": (
+        Entry("help", "slap.cli.base:Help", "Show this overview, or the help of a command"),
+        Entry("complete", "slap.cli.base:Complete", "Print the completion script for bash"),
+    ),
+}
+
+
+class CommandTable(CommandManager):
+    """Commands from the table above, in place of a scan over the metadata of every installed package."""
+
+    def _load_commands(self) -> None:
+        self.commands = {entry.name: entry for group in GROUPS.values() for entry in group}
+
+    def add_command(self, name: str, command_class: object) -> None:
+        """What cliff brings along is in the table already, in our own form."""
+
+
+def overview() -> str:
+    """All commands in their groups, one line each."""
+    parts = ["usage: slapos COMMAND [options]\n"]
+    for title, entries in GROUPS.items():
+        rows = "".join(f"  {entry.name:<18}  {entry.summary}\n" for entry in entries)
+        parts.append(f"{title}\n{rows}")
+    parts.append("Options of a command: slapos COMMAND --help\n")
+    return "\n".join(parts)
+
+
+def unknown_command(words: list[str]) -> str:
+    """What to say of words that name no command, with the commands that may have been meant."""
+    typed, meant = _typed(words), close_commands(words)
+    if not meant:
+        return f"slapos: {typed!r} is not a command. All commands: slapos help"
+    rows = "\n".join(f"  slapos {name}" for name in meant)
+    return f"slapos: {typed!r} is not a command. Did you mean:\n{rows}"
+
+
+def close_commands(words: list[str]) -> list[str]:
+    """All subcommands of a group that was named alone; else the most similar commands."""
+    inside = _inside(words)
+    if len(words) == 1 and inside:
+        return inside
+    return difflib.get_close_matches(_typed(words), _names(), n=3, cutoff=0.6) or inside
+
+
+def _typed(words: list[str]) -> str:
+    """The words that were meant to be a command, without its arguments."""
+    may_have_two = words and difflib.get_close_matches(words[0], {name.split()[0] for name in _names() if " " in name})
+    return " ".join(words[:2] if may_have_two else words[:1])
+
+
+def _inside(words: list[str]) -> list[str]:
+    return [name for name in _names() if words and name.startswith(words[0] + " ")]
+
+
+def _names() -> list[str]:
+    return [entry.name for group in GROUPS.values() for entry in group]

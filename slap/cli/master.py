@@ -1,0 +1,151 @@
+"""Masters: the one for a single machine (proxy), the one for many, and the tokens of its users."""
+
+import argparse
+from configparser import ConfigParser
+from configparser import Error as SyntaxMistake
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from slap.cli.base import Command, read_small_file
+from slap.cli.computer import hand_over, with_token_file
+from slap.cli.output import say
+from slap.client.config import HOME_FILE, read_configuration, write_configuration
+from slap.master.database import database_url
+from slap.master.proxy import administrator_token, prepare_proxy
+from slap.master.server import LogLevel, MasterSettings, create_user, serve
+from slap.model.errors import InvalidInput, SlapError, UsageError
+
+PROXY_FOLDER = Path(".slapos/proxy")
+SECTION = "master"
+
+
+class ProxyStart(Command):
+    """Run the single-machine master, on the loopback address.
+
+    On its first start it makes its database and your token, and configures the client commands to use it.
+    """
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(name)
+        parser.add_argument("--host", default="127.0.0.1", help="a loopback address (127.0.0.1)")
+        parser.add_argument("--port", type=_port, default=5000, help="where to listen (5000)")
+        parser.add_argument("--folder", metavar="FOLDER", help="database and token (~/.slapos/proxy)")
+        parser.add_argument("--cfg", metavar="FILE", help="client configuration to write (~/.slapos/slapos-client.cfg)")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        folder = self.folder / args.folder if args.folder else Path.home() / PROXY_FOLDER
+        settings = prepare_proxy(folder, args.port, args.host)
+        url = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
+        configure(self.folder / args.cfg if args.cfg else Path.home() / HOME_FILE, url, administrator_token(folder))
+        say(f"The master listens on {url} and keeps its data in {folder}. Ctrl-C ends it.")
+        serve(settings)
+
+
+class MasterStart(Command):
+    """Run a master for many machines.
+
+    Settings come from the section [master] of a configuration file (database_url, host, port, workers, log_level) and
+    from the options, which win. A database URL with a password belongs into the file, which only its owner should read.
+    """
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = _with_database(super().get_parser(name))
+        parser.add_argument("--host", help="where to listen (127.0.0.1)")
+        parser.add_argument("--port", type=_port, help="where to listen (5000)")
+        parser.add_argument("--workers", type=int, help="processes; more than one needs PostgreSQL (1)")
+        parser.add_argument("--log-level", choices=list(LogLevel), help="how much to log (info)")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        settings = settings_of(args, self.folder)
+        say(f"The master listens on port {settings.port} of {settings.host}. Ctrl-C ends it.")
+        serve(settings)
+
+
+class MasterUser(Command):
+    """Make a token for a user of a master.
+
+    A user is known by having a token; a second one works beside the first. Run it where the master's database is.
+    """
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = with_token_file(_with_database(super().get_parser(name)))
+        parser.add_argument("name", metavar="NAME", help="the user")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        token = create_user(settings_of(args, self.folder).database_url, args.name)
+        hand_over(token, args.token_file and self.folder / args.token_file)
+
+
+def configure(path: Path, url: str, token: str) -> None:
+    """Have the client commands use a master; a configuration for another master is left alone."""
+    known_url, known_token = _known(path)
+    if (known_url, known_token) == (url, token):
+        return
+    if known_url and known_token != token:
+        say(f"{path} stays as it is: it is for the master at {known_url}.")
+        return
+    write_configuration(path, url, token)
+    say(f"{path} is written, with your token beside it: slapos service list uses this master.")
+
+
+def settings_of(args: argparse.Namespace, folder: Path) -> MasterSettings:
+    """Settings from the configuration file, overridden by options."""
+    given = {name: getattr(args, name, None) for name in ("database_url", "host", "port", "workers", "log_level")}
+    from_file = _section(args.cfg, folder) if args.cfg else {}
+    try:
+        return MasterSettings.model_validate(from_file | {name: value for name, value in given.items() if value})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise InvalidInput(
+            "The master's settings are incomplete or wrong.", wrong, "slapos master start --help"
+        ) from error
+
+
+def _section(path: str, folder: Path) -> dict[str, Any]:
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read_string(read_small_file(path, str, folder), path)
+    except SyntaxMistake as error:
+        raise InvalidInput(f"{path} cannot be understood.", str(error), "Mend the file.") from error
+    return dict(parser[SECTION]) if parser.has_section(SECTION) else {}
+
+
+def _known(path: Path) -> tuple[str, str]:
+    """The master and the token that a configuration file names; empty for one that does not exist."""
+    if not path.exists():
+        return "", ""
+    try:
+        found = read_configuration(path)
+    except SlapError as error:
+        return f"({error.brief})", ""
+    return found.master_url, found.token
+
+
+def _with_database(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--cfg", metavar="FILE", help="configuration with a section [master]")
+    parser.add_argument(
+        "--database", dest="database_url", type=_public_url, metavar="URL", help="sqlite:///FILE or postgresql://..."
+    )
+    return parser
+
+
+def _public_url(text: str) -> str:
+    """A database URL that everybody may see, for the words of a command line are visible to all users."""
+    if database_url(text).password:
+        raise UsageError(
+            "A password does not belong on the command line.",
+            "Other users of this machine could read it.",
+            "put database_url into the section [master] of a file and name it with --cfg",
+        )
+    return text
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: it is a number from 1 to 65535")
+    return int(text)

@@ -1,0 +1,102 @@
+"""`slapos request`: order a service, wait until it runs, and print how to connect to it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from slap.cli.base import Show
+from slap.cli.follow import Follower, display
+from slap.cli.output import Style, duration, say
+from slap.cli.parameters import add_request_options, request_of
+from slap.cli.plan import change_lines
+from slap.cli.wait import Order, is_over, make_order, phase
+from slap.client.master import Master
+from slap.model.errors import NotFound, NotReady
+from slap.model.instance import Instance, InstanceRequest, InstanceTree
+
+
+class Ordering(Show):
+    """A command that places an order, waits for it, and prints the connection parameters."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("--no-wait", action="store_true", help="return at once; exit status 3 when it is not ready")
+        parser.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="how long to wait (900)")
+        return parser
+
+    def order(self, args: argparse.Namespace, master: Master, request: InstanceRequest) -> tuple[Sequence[str], Any]:
+        """Place an order, wait for it unless told otherwise, and return what to print."""
+        order = place(master, request)
+        announce(master, order)
+        root = self._now(master, order) if args.no_wait else self._wait(master, order, args.timeout)
+        return self.fields(root.connection)
+
+    def _now(self, master: Master, order: Order) -> Instance:
+        tree = look(master, order)
+        if not is_over(order, tree):
+            self.unfinished = not_ready(order, tree.root)
+        return tree.root
+
+    def _wait(self, master: Master, order: Order, timeout: float) -> Instance:
+        name, started = order.accepted.reference, self.clock.monotonic()
+        try:
+            with display(self.clock, is_quiet=self.app.options.verbose_level == 0) as shown:
+                root = Follower(master, self.clock, shown, timeout).follow(order).root
+        except KeyboardInterrupt:
+            say(f"No longer waiting; the order goes on. See how: slapos service info {name}")
+            raise
+        if order.changed:
+            say(f"{name} is {root.requested} after {duration(self.clock.monotonic() - started)}.", Style.GOOD)
+        return root
+
+
+class Request(Ordering):
+    """Order a service, or change one, and wait until it runs.
+
+    The same NAME again changes the service: an order always says all of it, so parameters that are not given any more
+    are dropped. Values are JSON where they can be (port=8080 is a number), text otherwise.
+    """
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        add_request_options(parser)
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
+        return self.order(args, self.master(args), request_of(args, self.folder))
+
+
+def place(master: Master, request: InstanceRequest) -> Order:
+    """Send a request, remembering what was known of the tree before, so that old news is not taken for an answer."""
+    before = next(iter(master.instances(request.reference)), None)
+    tree = master.tree(before.guid) if before else None
+    return make_order(before, master.request(request), tree)
+
+
+def look(master: Master, order: Order) -> InstanceTree:
+    """The tree of an order as it is now; a destroyed one may be gone."""
+    try:
+        return master.tree(order.accepted.guid)
+    except NotFound:
+        return InstanceTree(root=order.accepted, instances=(), revision=order.accepted.revision)
+
+
+def announce(master: Master, order: Order) -> None:
+    """Say what the order did, before its effects are waited for."""
+    accepted = order.accepted
+    if not order.changed:
+        say(f"{accepted.reference} is already requested like this.")
+    elif order.is_new:
+        say(f"{accepted.reference} is placed on {accepted.computer}, in {accepted.partition}.")
+    else:
+        say(f"{accepted.reference} changes:")
+        for line in change_lines(master.history(accepted.guid)[-1].changes, sys.stderr):
+            say(line)
+
+
+def not_ready(order: Order, root: Instance) -> NotReady:
+    _, text = phase(root, order.is_fresh(root))
+    return NotReady(
+        f"{root.reference} is ordered, but not yet {root.requested}.", text, f"slapos service info {root.reference}"
+    )

@@ -1,0 +1,190 @@
+"""Services as their owner sees them: list, info, logs, history."""
+
+import argparse
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from slap.cli.base import ClientCommand, Lister, Show
+from slap.cli.formats import Cell
+from slap.cli.output import Style, age, columns, harmless, short_release, status_style
+from slap.cli.wait import SIGNS, describe, summary
+from slap.client.master import Master
+from slap.model.errors import NotFound
+from slap.model.instance import FieldChange, Instance, InstanceTree
+from slap.model.promise import PromiseResult
+from slap.model.software import SoftwareRelease
+
+POLL = 1.0  # seconds between two looks at the logs
+FOLLOWED_LINES = 500
+
+
+class ServiceList(Lister):
+    """List your services."""
+
+    when_empty = "You have no services yet. Order one: slapos request NAME URL"
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        names = ("name", "status", "computer", "partition", "software", "age", "message")
+        now = self.clock.now()
+        return names, [_row(instance, now) for instance in self.master(args).instances()]
+
+
+class ServiceInfo(Show):
+    """Show all about a service: tree, promises, connection."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        return _with_name(super().get_parser(name))
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
+        master = self.master(args)
+        instance = find(master, args.reference)
+        tree = master.tree(instance.root)
+        self.text = "\n\n".join(info_text(instance, tree, _release(master, instance), self.clock.now()))
+        members = [one.model_dump(mode="json", include=_MEMBER) for one in tree.instances]
+        return self.fields({**instance.model_dump(mode="json"), "tree": members})
+
+
+class ServiceLogs(ClientCommand):
+    """Show the last lines of a service's logs."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = _with_name(super().get_parser(name))
+        parser.add_argument("-n", "--lines", type=int, default=100, help="how many (100)")
+        parser.add_argument("--follow", action="store_true", help="go on with what is added, until Ctrl-C")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        master = self.master(args)
+        guid = find(master, args.reference).guid
+        text = master.logs(guid, args.lines)
+        self._write(text)
+        while args.follow:
+            self.clock.sleep(POLL)
+            before, text = text, master.logs(guid, max(args.lines, FOLLOWED_LINES))
+            self._write(added(before, text))
+
+    def _write(self, text: str) -> None:
+        if text:
+            self.app.stdout.write(harmless(text).rstrip("\n") + "\n")
+            self.app.stdout.flush()
+
+
+class ServiceHistory(Lister):
+    """List what was requested of a service, by whom and when."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        return _with_name(super().get_parser(name))
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        master, now = self.master(args), self.clock.now()
+        entries = master.history(find(master, args.reference).guid)
+        rows = [
+            (entry.number, Cell(entry.at.isoformat(), f"{age(entry.at, now)} ago"), entry.by, _changes(entry.changes))
+            for entry in entries
+        ]
+        return ("number", "when", "by", "changes"), rows
+
+
+def find(master: Master, name: str) -> Instance:
+    """The service of that name, or the instance with that guid, which may be deep in a tree."""
+    named = master.instances(name)
+    if named:
+        return named[0]
+    try:
+        return master.instance(name)
+    except NotFound as error:
+        known = [instance.reference for instance in master.instances()]
+        meant = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {meant[0]}?" if meant else f"You have: {', '.join(known) or 'none yet'}."
+        raise NotFound(f"There is no service {name}.", hint, "slapos service list") from error
+
+
+def info_text(instance: Instance, tree: InstanceTree, release: SoftwareRelease | None, now: datetime) -> Iterator[str]:
+    """All about an instance, in paragraphs."""
+    yield columns(_facts(instance, release, now), indent=0)
+    if instance.connection:
+        yield "Connection\n" + columns(_values(instance.connection))
+    if instance.parameters:
+        yield "Parameters\n" + columns(_values(instance.parameters))
+    if instance.promises:
+        yield "Promises\n" + "\n".join(promise_line(promise, now) for promise in instance.promises)
+    if len(tree.instances) > 1:
+        yield "Tree\n" + "\n".join(tree_lines(tree))
+
+
+def promise_line(promise: PromiseResult, now: datetime) -> str:
+    sign = "✓" if promise.passed else "✗"
+    return f"  {sign} {promise.name}: {harmless(promise.message) or 'passed'} ({age(promise.at, now)} ago)"
+
+
+def tree_lines(tree: InstanceTree) -> Iterator[str]:
+    for line in describe(None, tree):
+        yield f"  {'  ' * line.depth}{SIGNS[line.mark]} {line.name}: {harmless(line.text)}"
+
+
+def added(before: str, now: str) -> str:
+    """The lines of `now` behind those that `before` had already; all of them when the two have nothing in common."""
+    old, new = before.splitlines(), now.splitlines()
+    for length in range(min(len(old), len(new)), 0, -1):
+        for start in range(len(new) - length, -1, -1):
+            if new[start : start + length] == old[-length:]:
+                return "\n".join(new[start + length :])
+    return now
+
+
+_MEMBER = {"guid", "reference", "status", "computer", "partition", "message"}
+
+
+def _row(instance: Instance, now: datetime) -> Sequence[Any]:
+    return (
+        instance.reference,
+        Cell(instance.status.value, style=status_style(instance.status)),
+        instance.computer,
+        instance.partition,
+        Cell(instance.software_release, short_release(instance.software_release)),
+        Cell(instance.created_at.isoformat(), age(instance.created_at, now)),
+        summary(instance),
+    )
+
+
+def _facts(instance: Instance, release: SoftwareRelease | None, now: datetime) -> Iterator[tuple[str, str]]:
+    """The heart of the matter first; fields that have nothing to say stay away."""
+    yield "name", instance.reference
+    yield "status", f"{instance.status} (requested: {instance.requested}), since {age(instance.changed_at, now)}"
+    if summary(instance):
+        yield "message", harmless(instance.message or summary(instance))
+    yield "place", f"{instance.computer}, {instance.partition}"
+    if instance.addresses:
+        yield "addresses", ", ".join(instance.addresses)
+    yield "software", instance.software_release
+    yield "type", _type_title(instance, release)
+    yield "age", age(instance.created_at, now)
+    yield "guid", instance.guid
+
+
+def _type_title(instance: Instance, release: SoftwareRelease | None) -> str:
+    described = release.types.get(instance.software_type) if release else None
+    return f"{instance.software_type} ({described.title})" if described and described.title else instance.software_type
+
+
+def _release(master: Master, instance: Instance) -> SoftwareRelease | None:
+    return next((one for one in master.releases() if one.url == instance.software_release), None)
+
+
+def _values(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in parameters.items():
+        yield key, harmless(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _changes(changes: Sequence[FieldChange]) -> Cell:
+    """One line for each change; an order that changed nothing else is the first one."""
+    lines = [f"{one.field}: {one.before or '(none)'} → {one.after or '(none)'}" for one in changes]
+    return Cell([one.model_dump() for one in changes], "\n".join(lines) or "ordered", Style.PLAIN)
+
+
+def _with_name(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("reference", metavar="NAME", help="the service, or the guid of an instance in its tree")
+    return parser

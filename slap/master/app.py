@@ -1,0 +1,239 @@
+"""The master's HTTP interface: routes parse, call one service, render."""
+
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from pydantic import BaseModel, TypeAdapter
+from pydantic.warnings import UnsupportedFieldAttributeWarning
+
+from slap.master import computer, instance, logs, supply, tree
+from slap.master.auth import Caller, Guard
+from slap.master.database import database_url, is_sqlite
+from slap.master.failure import install_handlers
+from slap.master.hub import LONGEST_WAIT
+from slap.master.postgres import PostgresStore
+from slap.master.report import ReportService
+from slap.master.sqlite import SqliteStore
+from slap.master.state import StateService
+from slap.master.store import Store
+from slap.model.base import Frozen
+from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
+from slap.model.errors import ErrorDocument
+from slap.model.instance import HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan
+from slap.model.node import DesiredState, NodeReport
+from slap.model.software import SoftwareRelease, Supply, SupplyRequest
+
+PREFIX = "/api/v1"
+
+# Every answer that is not a success has this body.
+_ERRORS = {status: {"model": ErrorDocument} for status in (400, 401, 403, 404, 409, 500, 503)}
+router = APIRouter(prefix=PREFIX, responses=_ERRORS)  # type: ignore[arg-type]
+
+
+class Bang(Frozen):
+    """Why all is to be processed again."""
+
+    message: str = ""
+
+
+class LogText(Frozen):
+    """The last lines of the logs of an instance."""
+
+    text: str
+
+
+class Health(Frozen):
+    """A master that answers at all is well."""
+
+    status: str = "ok"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What lives as long as the process."""
+
+    store: Store
+    guard: Guard
+    states: StateService
+    reports: ReportService
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who calls, and what answers."""
+
+    caller: Caller
+    services: Services
+
+    @property
+    def store(self) -> Store:
+        return self.services.store
+
+
+async def _call(request: Request) -> Call:
+    services: Services = request.app.state.services
+    return Call(await services.guard.caller(request.headers.get("authorization", "")), services)
+
+
+Called = Annotated[Call, Depends(_call)]
+Since = Annotated[int, Query(ge=0)]
+Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT)]
+
+
+def create_app(words: str) -> FastAPI:
+    """The application on the database at this URL, which has been migrated."""
+    # FastAPI gives an alias to each body, of which pydantic says that it does nothing once it builds a deferred model.
+    warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = open_store(words)
+        guard = Guard(store)
+        app.state.services = Services(store, guard, StateService(store, guard), ReportService(store))
+        try:
+            yield
+        finally:
+            store.close()
+
+    app = FastAPI(
+        title="Slap master",
+        version="1",
+        lifespan=lifespan,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(router)
+    app.add_api_route("/health", _health, response_model=Health)
+    install_handlers(app)
+    return app
+
+
+def open_store(words: str) -> Store:
+    """The store of a database, for the running event loop."""
+    url = database_url(words)
+    return SqliteStore(url) if is_sqlite(url) else PostgresStore(url)
+
+
+def _document(document: BaseModel) -> Response:
+    # Rendered once, by the model itself; FastAPI would validate it a second time.
+    return Response(document.__pydantic_serializer__.to_json(document), media_type="application/json")
+
+
+def _documents(kind: type[BaseModel], documents: list[BaseModel]) -> Response:
+    return Response(TypeAdapter(list[kind]).dump_json(documents), media_type="application/json")  # type: ignore[valid-type]
+
+
+def _nothing() -> Response:
+    return Response(b"{}", media_type="application/json")
+
+
+async def _health() -> Response:
+    return _document(Health())
+
+
+@router.post("/computers", response_model=RegisteredComputer)
+async def register_computer(call: Called, registration: ComputerRegistration) -> Response:
+    registered = await computer.register(call.store, call.caller, registration)
+    call.services.guard.forget()
+    return _document(registered)
+
+
+@router.get("/computers", response_model=list[Computer])
+async def computers(call: Called) -> Response:
+    return _documents(Computer, list(await computer.listing(call.store, call.caller)))
+
+
+@router.get("/computers/{guid}", response_model=Computer)
+async def one_computer(call: Called, guid: str) -> Response:
+    return _document(await computer.show(call.store, call.caller, guid))
+
+
+@router.put("/computers/{guid}/configuration", response_model=Computer)
+async def configure_computer(call: Called, guid: str, configuration: ComputerConfiguration) -> Response:
+    return _document(await computer.configure(call.store, call.caller, guid, configuration))
+
+
+@router.post("/computers/{guid}/token", response_model=RegisteredComputer)
+async def new_computer_token(call: Called, guid: str) -> Response:
+    registered = await computer.new_token(call.store, call.caller, guid)
+    call.services.guard.forget()
+    return _document(registered)
+
+
+@router.post("/computers/{guid}/bang")
+async def bang_computer(call: Called, guid: str, why: Bang) -> Response:
+    await computer.bang(call.store, call.caller, guid)
+    return _nothing()
+
+
+@router.get("/computers/{guid}/state", response_model=DesiredState)
+async def desired_state(call: Called, guid: str, since: Since = 0, wait: Wait = 0) -> Response:
+    return _document(await call.services.states.desired_state(call.caller, guid, since, wait))
+
+
+@router.post("/computers/{guid}/reports")
+async def report(call: Called, guid: str, report: NodeReport) -> Response:
+    await call.services.reports.report(call.caller, guid, report)
+    return _nothing()
+
+
+@router.put("/supplies", response_model=Supply)
+async def request_supply(call: Called, wanted: SupplyRequest) -> Response:
+    return _document(await supply.request_supply(call.store, call.caller, wanted))
+
+
+@router.get("/supplies", response_model=list[Supply])
+async def supplies(call: Called, computer: str = "", url: str = "") -> Response:
+    return _documents(Supply, list(await supply.listing(call.store, call.caller, computer, url)))
+
+
+@router.get("/releases", response_model=list[SoftwareRelease])
+async def releases(call: Called) -> Response:
+    return _documents(SoftwareRelease, list(await supply.releases(call.store, call.caller)))
+
+
+@router.post("/instances", response_model=Instance)
+async def request_instance(call: Called, order: InstanceRequest) -> Response:
+    return _document(await instance.request(call.store, call.caller, order))
+
+
+@router.post("/plans", response_model=Plan)
+async def plan(call: Called, order: InstanceRequest) -> Response:
+    return _document(await instance.plan(call.store, call.caller, order))
+
+
+@router.get("/instances", response_model=list[Instance])
+async def instances(call: Called, reference: str = "") -> Response:
+    return _documents(Instance, list(await tree.listing(call.store, call.caller, reference)))
+
+
+@router.get("/instances/{guid}", response_model=Instance)
+async def one_instance(call: Called, guid: str) -> Response:
+    return _document(await tree.show(call.store, call.caller, guid))
+
+
+@router.get("/instances/{root}/tree", response_model=InstanceTree)
+async def instance_tree(call: Called, root: str, since: Since = 0, wait: Wait = 0) -> Response:
+    return _document(await tree.follow(call.store, call.caller, root, since, wait))
+
+
+@router.get("/instances/{guid}/history", response_model=list[HistoryEntry])
+async def history(call: Called, guid: str) -> Response:
+    return _documents(HistoryEntry, list(await tree.history_of(call.store, call.caller, guid)))
+
+
+@router.post("/instances/{guid}/bang")
+async def bang_instance(call: Called, guid: str, why: Bang) -> Response:
+    await tree.bang(call.store, call.caller, guid)
+    return _nothing()
+
+
+@router.get("/instances/{guid}/logs", response_model=LogText)
+async def instance_logs(call: Called, guid: str, lines: Annotated[int, Query(ge=1, le=10_000)] = 100) -> Response:
+    return _document(LogText(text=await logs.logs(call.store, call.caller, guid, lines)))

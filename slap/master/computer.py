@@ -1,0 +1,249 @@
+"""Computers: registered, configured by their nodes, seen."""
+
+import secrets
+import time
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+
+from slap.master.auth import Caller, CallerKind, issue_token, revoke_tokens
+from slap.master.hub import computer_topic
+from slap.master.store import Store, Transaction
+from slap.master.tables import AnyRow, computer, instance, is_living, partition
+from slap.master.text import did_you_mean, from_json, now, to_json
+from slap.model.computer import (
+    Computer,
+    ComputerConfiguration,
+    ComputerRegistration,
+    Partition,
+    PartitionUse,
+    RegisteredComputer,
+)
+from slap.model.errors import Conflict, InvalidInput, NotFound
+
+# A node that asks often is marked as seen this often.
+_SEEN_EVERY = 10.0
+
+
+async def register(store: Store, caller: Caller, registration: ComputerRegistration) -> RegisteredComputer:
+    """A new computer, or a new token for one that is to be replaced."""
+    caller.must_be(CallerKind.USER)
+    return await store.write(lambda transaction: _register(transaction, caller, registration))
+
+
+async def new_token(store: Store, caller: Caller, guid: str) -> RegisteredComputer:
+    """A new token for a computer; the ones before it stop working."""
+    caller.must_be(CallerKind.USER)
+
+    def job(transaction: Transaction) -> RegisteredComputer:
+        row = find(transaction.connection, caller, guid)
+        return _rotate_token(transaction.connection, row.guid, row.title)
+
+    return await store.write(job)
+
+
+async def listing(store: Store, caller: Caller) -> list[Computer]:
+    caller.must_be(CallerKind.USER, CallerKind.COMPUTER)
+    rows = await store.read_much(lambda connection: connection.execute(_visible(caller)).all())
+    return [_render(row) for row in rows]
+
+
+async def show(store: Store, caller: Caller, guid: str) -> Computer:
+    """A computer with all its partitions and what is in them."""
+    return await store.read_much(lambda connection: _show(connection, caller, guid))
+
+
+async def configure(store: Store, caller: Caller, guid: str, configuration: ComputerConfiguration) -> Computer:
+    """Take over what a node formatted. Repeating it changes nothing."""
+    _check_names(configuration)
+    words = to_json(configuration.model_dump())
+    row = await store.read(lambda connection: find(connection, caller, guid))
+    if row.configuration != words:
+        await store.write(
+            lambda transaction: _configure(transaction, find(transaction.connection, caller, guid), configuration)
+        )
+    return await show(store, caller, guid)
+
+
+async def bang(store: Store, caller: Caller, guid: str) -> None:
+    """Have all partitions of a computer processed again."""
+
+    def job(transaction: Transaction) -> None:
+        row = find(transaction.connection, caller, guid)
+        living = (instance.c.computer == row.guid, is_living)
+        revision = bump(transaction, row.guid)
+        transaction.connection.execute(
+            update(instance).where(*living).values(bang=instance.c.bang + 1, revision=revision)
+        )
+
+    await store.write(job)
+
+
+class Attendance:
+    """Marks computers as seen, writing seldom."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._marked: dict[str, float] = {}
+
+    async def mark(self, guid: str) -> None:
+        if time.monotonic() - self._marked.get(guid, -_SEEN_EVERY) < _SEEN_EVERY:
+            return
+        self._marked[guid] = time.monotonic()
+        seen = update(computer).where(computer.c.guid == guid).values(seen_at=now())
+        await self._store.write(lambda transaction: transaction.connection.execute(seen) and None)
+
+
+def find(connection: Connection, caller: Caller, name: str) -> AnyRow:
+    """The computer of this guid or title, if the caller may see it; raises NotFound with what looks like it."""
+    caller.must_be(CallerKind.USER, CallerKind.COMPUTER)
+    rows = connection.execute(_visible(caller).where(or_(computer.c.guid == name, computer.c.title == name))).all()
+    if rows:
+        return min(rows, key=lambda row: row.guid != name)
+    raise no_computer(connection, caller.owner, name)
+
+
+def no_computer(connection: Connection, owner: str, name: str) -> NotFound:
+    known = connection.execute(select(computer.c.guid, computer.c.title).where(computer.c.owner == owner)).all()
+    return NotFound(
+        f"There is no computer {name}.",
+        did_you_mean(name, {word for row in known for word in row}),
+        "List the computers that there are: slapos computer list.",
+    )
+
+
+def bump(transaction: Transaction, guid: str, freed: int = 0) -> int:
+    """The next revision of a computer, of which its node is told."""
+    transaction.wake(computer_topic(guid))
+    return int(transaction.connection.execute(_BUMP, {"computer": guid, "freed": freed}).scalar_one())
+
+
+_BUMP = (
+    update(computer)
+    .where(computer.c.guid == bindparam("computer"))
+    .values(revision=computer.c.revision + 1, free_partitions=computer.c.free_partitions + bindparam("freed"))
+    .returning(computer.c.revision)
+)
+
+
+def _visible(caller: Caller) -> Any:
+    mine = computer.c.guid == caller.subject if caller.kind is CallerKind.COMPUTER else computer.c.owner == caller.owner
+    return select(computer).where(mine).order_by(computer.c.title)
+
+
+def _register(transaction: Transaction, caller: Caller, wanted: ComputerRegistration) -> RegisteredComputer:
+    same_name = (computer.c.owner == caller.owner) & (computer.c.title == wanted.title)
+    same = select(computer.c.guid, computer.c.title, computer.c.owner).where(
+        or_(same_name, computer.c.guid == wanted.guid)
+    )
+    for row in transaction.connection.execute(same).all():
+        _check_replacement(row, caller, wanted)
+        return _rotate_token(transaction.connection, row.guid, row.title)
+    return _add(transaction.connection, caller, wanted)
+
+
+def _check_replacement(row: AnyRow, caller: Caller, wanted: ComputerRegistration) -> None:
+    is_same = row.owner == caller.owner and row.title == wanted.title and wanted.guid in ("", row.guid)
+    if wanted.replace and is_same:
+        return
+    taken = f"{row.title} ({row.guid})" if row.owner == caller.owner else wanted.guid
+    raise Conflict(
+        f"There is a computer {taken} already.",
+        "Two nodes with one name would take each other's instances.",
+        "Use another name; or, if the former node is lost: slapos node register --replace.",
+    )
+
+
+def _add(connection: Connection, caller: Caller, wanted: ComputerRegistration) -> RegisteredComputer:
+    guid = wanted.guid or f"COMP-{secrets.token_hex(8)}"
+    empty = to_json(ComputerConfiguration(partitions=()).model_dump())
+    connection.execute(
+        insert(computer), {"guid": guid, "owner": caller.owner, "title": wanted.title, "configuration": empty}
+    )
+    return RegisteredComputer(guid=guid, title=wanted.title, token=issue_token(connection, CallerKind.COMPUTER, guid))
+
+
+def _rotate_token(connection: Connection, guid: str, title: str) -> RegisteredComputer:
+    revoke_tokens(connection, CallerKind.COMPUTER, guid)
+    return RegisteredComputer(guid=guid, title=title, token=issue_token(connection, CallerKind.COMPUTER, guid))
+
+
+def _check_names(configuration: ComputerConfiguration) -> None:
+    names = [each.name for each in configuration.partitions]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise InvalidInput("Partitions must have different names.", f"Named twice: {', '.join(twice)}.")
+
+
+def _configure(transaction: Transaction, row: AnyRow, configuration: ComputerConfiguration) -> None:
+    connection = transaction.connection
+    _replace_partitions(connection, row, configuration.partitions)
+    free = select(func.count()).where(partition.c.computer == row.guid, partition.c.instance.is_(None))
+    connection.execute(
+        update(computer)
+        .where(computer.c.guid == row.guid)
+        .values(
+            configuration=to_json(configuration.model_dump()),
+            network=configuration.network,
+            labels=to_json(configuration.labels),
+            capabilities=to_json(configuration.capabilities),
+            free_partitions=free.scalar_subquery(),
+        )
+    )
+
+
+def _replace_partitions(connection: Connection, row: AnyRow, wanted: tuple[Partition, ...]) -> None:
+    """The partitions become those that are wanted; what is in them stays."""
+    # The computer's row is locked first, as an order does that takes a partition of it.
+    connection.execute(update(computer).where(computer.c.guid == row.guid).values(revision=computer.c.revision))
+    used = dict(
+        connection.execute(select(partition.c.name, partition.c.instance).where(partition.c.computer == row.guid)).all()
+    )
+    lost = {name: guid for name, guid in used.items() if guid and name not in {each.name for each in wanted}}
+    if lost:
+        raise Conflict(
+            f"{len(lost)} partitions of {row.title} that are in use would be lost.",
+            "\n".join(f"{name}: {guid}" for name, guid in sorted(lost.items())),
+            "Destroy these instances first, or keep the partitions.",
+        )
+    connection.execute(delete(partition).where(partition.c.computer == row.guid))
+    rows = [
+        {
+            "computer": row.guid,
+            "name": each.name,
+            "ordinal": ordinal,
+            "addresses": to_json([*each.ipv4, *each.ipv6]),
+            "instance": used.get(each.name),
+        }
+        for ordinal, each in enumerate(wanted)
+    ]
+    if rows:
+        connection.execute(insert(partition), rows)
+
+
+def _show(connection: Connection, caller: Caller, guid: str) -> Computer:
+    row = find(connection, caller, guid)
+    uses = (
+        select(partition.c.name, instance.c.guid, instance.c.reference)
+        .join_from(partition, instance, instance.c.guid == partition.c.instance)
+        .where(partition.c.computer == row.guid)
+    )
+    used = {name: (guid, reference) for name, guid, reference in connection.execute(uses).all()}
+    shown = _render(row)
+    partitions = tuple(
+        PartitionUse(
+            partition=each, instance=used.get(each.name, ("", ""))[0], reference=used.get(each.name, ("", ""))[1]
+        )
+        for each in shown.configuration.partitions
+    )
+    return shown.model_copy(update={"partitions": partitions})
+
+
+def _render(row: AnyRow) -> Computer:
+    return Computer(
+        guid=row.guid,
+        title=row.title,
+        configuration=from_json(row.configuration),
+        free_partitions=row.free_partitions,
+        seen_at=row.seen_at,
+    )

@@ -1,0 +1,73 @@
+"""Logs of an instance: asked of its node through the desired state, brought by its next report."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select
+
+from slap.master.auth import Caller
+from slap.master.computer import bump
+from slap.master.hub import log_topic
+from slap.master.state import LOGS_WITHIN
+from slap.master.store import Store, Transaction
+from slap.master.tables import AnyRow, computer, log_request
+from slap.master.text import now
+from slap.master.tree import visible
+from slap.model.errors import Conflict, Unreachable
+
+# Requests that nobody fetched the answer of are swept out after this.
+_KEPT = timedelta(minutes=5)
+
+
+async def logs(store: Store, caller: Caller, guid: str, lines: int) -> str:
+    """The last lines of an instance's logs; raises Unreachable when its node does not bring them in time."""
+    row = await store.read(lambda connection: visible(connection, caller, guid))
+    if row.reported == "destroyed":
+        raise Conflict(f"{row.reference} is destroyed.", "Its logs went with it.")
+    request = secrets.token_hex(8)
+    await store.write(lambda transaction: _ask(transaction, row, request, lines))
+
+    async def read() -> tuple[bool, str | None]:
+        text = await store.read(lambda connection: _answer(connection, request))
+        return text is not None, text
+
+    text = await store.hub.poll(log_topic(request), LOGS_WITHIN, read)
+    if text is None:
+        raise await _no_answer(store, row.computer)
+    await store.write(lambda transaction: _forget(transaction, request))
+    return text
+
+
+def _ask(transaction: Transaction, row: AnyRow, request: str, lines: int) -> None:
+    old = (datetime.now(UTC) - _KEPT).isoformat()
+    transaction.connection.execute(
+        delete(log_request).where(log_request.c.computer == row.computer, log_request.c.created_at < old)
+    )
+    values = {
+        "id": request,
+        "computer": row.computer,
+        "instance": row.guid,
+        "partition": row.partition,
+        "lines": lines,
+        "revision": bump(transaction, row.computer),
+        "created_at": now(),
+    }
+    transaction.connection.execute(insert(log_request), values)
+
+
+def _answer(connection: Connection, request: str) -> str | None:
+    return connection.execute(select(log_request.c.text).where(log_request.c.id == request)).scalar()
+
+
+def _forget(transaction: Transaction, request: str) -> None:
+    transaction.connection.execute(delete(log_request).where(log_request.c.id == request))
+
+
+async def _no_answer(store: Store, guid: str) -> Unreachable:
+    query = select(computer.c.title, computer.c.seen_at).where(computer.c.guid == guid)
+    row = await store.read(lambda connection: connection.execute(query).one())
+    return Unreachable(
+        f"The node of {row.title} ({guid}) did not answer.",
+        f"It was last seen {row.seen_at or 'never'}.",
+        "Check that its agent runs: slapos node agent.",
+    )

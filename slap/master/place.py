@@ -1,0 +1,110 @@
+"""Taking a partition: the candidates out of the database, and the one update that nobody else can win too."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, or_, select, update
+
+from slap.master.allocation import Candidate, cannot_be_placed, rank
+from slap.master.computer import no_computer
+from slap.master.tables import AnyRow, computer, partition, supply
+from slap.master.text import from_json
+from slap.model.instance import InstanceRequest, Placement
+
+# The emptiest computers are nearly always enough; all of them are looked at only before giving up.
+_FEW = 16
+
+
+@dataclass(frozen=True)
+class Taken:
+    computer: str
+    partition: str
+
+
+def place(connection: Connection, owner: str, order: InstanceRequest, guid: str) -> Taken:
+    """Take a free partition for an instance; raises CannotBePlaced with a line for each computer."""
+    for few in (_FEW, None):
+        placements = _ranked(connection, owner, order, few)
+        for each in placements:
+            taken = None if each.refusals else _take(connection, each.computer, guid)
+            if taken:
+                return taken
+    raise cannot_be_placed(order.reference, order.software_release, placements)
+
+
+def placements_of(connection: Connection, owner: str, order: InstanceRequest) -> list[Placement]:
+    return _ranked(connection, owner, order, None)
+
+
+def candidates_of(connection: Connection, owner: str, url: str, guid: str) -> list[Candidate]:
+    query = _CANDIDATES.where(computer.c.guid == guid)
+    return [_candidate(row) for row in connection.execute(query, {"owner": owner, "url": url}).all()]
+
+
+def check_computer(connection: Connection, owner: str, name: str) -> None:
+    """Raise NotFound unless there is a computer of this guid or title."""
+    same = or_(computer.c.guid == bindparam("name"), computer.c.title == bindparam("name"))
+    query = select(computer.c.guid).where(computer.c.owner == bindparam("owner"), same)
+    if connection.execute(query, {"owner": owner, "name": name}).first() is None:
+        raise no_computer(connection, owner, name)
+
+
+_SUPPLIED = (
+    select(1)
+    .where(supply.c.computer == computer.c.guid, supply.c.url == bindparam("url"), supply.c.requested == "available")
+    .correlate(computer)
+    .exists()
+)
+_CANDIDATES = select(
+    computer.c.guid,
+    computer.c.title,
+    computer.c.free_partitions,
+    computer.c.labels,
+    computer.c.capabilities,
+    computer.c.network,
+    _SUPPLIED.label("is_supplied"),
+).where(computer.c.owner == bindparam("owner"))
+_PROMISING = (
+    _CANDIDATES.where(computer.c.free_partitions > 0, _SUPPLIED)
+    .order_by(computer.c.free_partitions.desc(), computer.c.guid)
+    .limit(_FEW)
+)
+_FREE = (
+    select(partition.c.name)
+    .where(partition.c.computer == bindparam("on"), partition.c.instance.is_(None))
+    .order_by(partition.c.ordinal)
+    .limit(1)
+    .with_for_update(skip_locked=True)  # on PostgreSQL; SQLite has one writer at a time
+    .scalar_subquery()
+)
+_TAKE = (
+    update(partition)
+    .where(partition.c.computer == bindparam("on"), partition.c.name == _FREE, partition.c.instance.is_(None))
+    .values(instance=bindparam("guid"))
+    .returning(partition.c.name)
+)
+
+
+def _ranked(connection: Connection, owner: str, order: InstanceRequest, few: int | None) -> list[Placement]:
+    query: Select[Any] = _PROMISING if few else _CANDIDATES
+    if few and order.sla.computer:
+        query = query.where(or_(computer.c.guid == order.sla.computer, computer.c.title == order.sla.computer))
+    rows = connection.execute(query, {"owner": owner, "url": order.software_release}).all()
+    return rank((_candidate(row) for row in rows), order.sla)
+
+
+def _take(connection: Connection, guid: str, instance: str) -> Taken | None:
+    name = connection.execute(_TAKE, {"on": guid, "guid": instance}).scalar()
+    return Taken(guid, name) if name else None
+
+
+def _candidate(row: AnyRow) -> Candidate:
+    return Candidate(
+        guid=row.guid,
+        title=row.title,
+        free_partitions=row.free_partitions,
+        labels=from_json(row.labels),
+        capabilities=frozenset(from_json(row.capabilities)),
+        network=row.network,
+        is_supplied=bool(row.is_supplied),
+    )

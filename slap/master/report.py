@@ -1,0 +1,164 @@
+"""Reports of nodes: repeated, reordered, late. What says nothing new writes nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from slap.master.auth import Caller
+from slap.master.computer import Attendance, bump
+from slap.master.hub import log_topic, tree_topic
+from slap.master.state import check_own
+from slap.master.store import Store, Transaction
+from slap.master.tables import AnyRow, instance, is_living, log_request, partition, supply
+from slap.master.text import from_json, now, to_json
+from slap.master.tree import touch
+from slap.model.node import InstanceReport, NodeReport, SupplyReport
+from slap.model.promise import PromiseResult
+from slap.model.state import InstanceState, ReportedInstanceState
+
+_INSTANCES = select(
+    instance.c.guid,
+    instance.c.root,
+    instance.c.parent,
+    instance.c.requested,
+    instance.c.reported,
+    instance.c.message,
+    instance.c.promises,
+    instance.c.connection,
+).where(instance.c.computer == bindparam("computer"), instance.c.guid.in_(bindparam("guids", expanding=True)))
+_SUPPLIES = select(supply).where(
+    supply.c.computer == bindparam("computer"), supply.c.url.in_(bindparam("urls", expanding=True))
+)
+# Databases take so many parameters in one statement, and no more.
+_MOST_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class _News:
+    """What a report says that is not stored yet."""
+
+    instances: tuple[tuple[AnyRow, InstanceReport], ...]
+    supplies: tuple[SupplyReport, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.instances or self.supplies)
+
+
+class ReportService:
+    """Takes the reports of nodes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._attendance = Attendance(store)
+
+    async def report(self, caller: Caller, guid: str, report: NodeReport) -> None:
+        """Store what is new in a report, and wake those who wait for it."""
+        check_own(caller, guid)
+        await self._attendance.mark(guid)
+        news = await self._store.read(lambda connection: _news(connection, guid, report))
+        if news or report.logs:
+            await self._store.write(lambda transaction: _apply(transaction, guid, report))
+
+
+def _apply(transaction: Transaction, guid: str, report: NodeReport) -> None:
+    # Trees are locked before they are read, always in the same order.
+    for root in sorted({row.root for row, _ in _news(transaction.connection, guid, report).instances}):
+        touch(transaction, root)
+    news = _news(transaction.connection, guid, report)
+    for row, each in news.instances:
+        _store_instance(transaction, guid, row, each)
+    for supplied in news.supplies:
+        _store_supply(transaction, guid, supplied)
+    for answer in report.logs:
+        values = {"request": answer.id, "computer_guid": guid, "answer": answer.text}
+        transaction.connection.execute(_ANSWER, values)
+        transaction.wake(log_topic(answer.id))
+
+
+_ANSWER = (
+    update(log_request)
+    .where(log_request.c.id == bindparam("request"), log_request.c.computer == bindparam("computer_guid"))
+    .values(text=bindparam("answer"))
+)
+
+
+def _news(connection: Connection, guid: str, report: NodeReport) -> _News:
+    return _News(_instance_news(connection, guid, report), _supply_news(connection, guid, report))
+
+
+def _instance_news(connection: Connection, guid: str, report: NodeReport) -> tuple[tuple[AnyRow, InstanceReport], ...]:
+    reports = {each.guid: each for each in report.instances}
+    guids = list(reports)
+    found = []
+    for start in range(0, len(guids), _MOST_AT_ONCE):
+        some = {"computer": guid, "guids": guids[start : start + _MOST_AT_ONCE]}
+        found += [row for row in connection.execute(_INSTANCES, some).all() if _is_news(row, reports[row.guid])]
+    return tuple((row, reports[row.guid]) for row in sorted(found, key=lambda row: str(row.guid)))
+
+
+def _is_news(row: AnyRow, report: InstanceReport) -> bool:
+    if not ReportedInstanceState(row.reported).may_become(report.state) or row.reported == report.state == "destroyed":
+        return False
+    if report.state is ReportedInstanceState.DESTROYED:
+        # Nobody asked for it: a node that lost an instance is told again that it shall have it.
+        return bool(row.requested == InstanceState.DESTROYED)
+    return (
+        (row.reported, row.message) != (report.state, report.message)
+        or _verdicts(from_json(row.promises)) != _verdicts([each.model_dump() for each in report.promises])
+        or (report.connection is not None and to_json(report.connection) != row.connection)
+    )
+
+
+def _verdicts(promises: list[dict[str, Any]]) -> list[tuple[str, bool, str]]:
+    """What promises said; when they last ran is no news."""
+    return sorted((each["name"], each["passed"], each["message"]) for each in promises)
+
+
+def _supply_news(connection: Connection, guid: str, report: NodeReport) -> tuple[SupplyReport, ...]:
+    reports = {each.url: each for each in report.supplies}
+    rows = connection.execute(_SUPPLIES, {"computer": guid, "urls": list(reports)}).all() if reports else ()
+    pairs = [(row, reports[row.url]) for row in rows]
+    return tuple(
+        each for row, each in pairs if (row.reported, row.message, row.log) != (each.state, each.message, each.log)
+    )
+
+
+def _store_instance(transaction: Transaction, guid: str, row: AnyRow, report: InstanceReport) -> None:
+    changes = {
+        "reported": report.state,
+        "message": report.message,
+        "promises": _promises(report.promises),
+        "changed_at": now(),
+    }
+    is_connected_anew = report.connection is not None and to_json(report.connection) != row.connection
+    if is_connected_anew:
+        changes["connection"] = to_json(report.connection)
+    transaction.connection.execute(update(instance).where(instance.c.guid == row.guid).values(**changes))
+    if is_connected_anew and row.parent:
+        _tell_parent(transaction, row.parent)
+    if report.state is ReportedInstanceState.DESTROYED:
+        freed = update(partition).where(partition.c.instance == row.guid).values(instance=None)
+        bump(transaction, guid, transaction.connection.execute(freed).rowcount)
+
+
+def _promises(promises: tuple[PromiseResult, ...]) -> str:
+    return to_json([each.model_dump() for each in promises])
+
+
+def _tell_parent(transaction: Transaction, parent: str) -> None:
+    """What a child published is an input of its parent, which is processed again."""
+    where = transaction.connection.execute(select(instance.c.computer).where(instance.c.guid == parent)).scalar_one()
+    changes = {"children": instance.c.children + 1, "revision": bump(transaction, where)}
+    transaction.connection.execute(update(instance).where(instance.c.guid == parent).values(**changes))
+
+
+def _store_supply(transaction: Transaction, guid: str, report: SupplyReport) -> None:
+    changes = {"reported": report.state, "message": report.message, "log": report.log, "changed_at": now()}
+    transaction.connection.execute(
+        update(supply).where(supply.c.computer == guid, supply.c.url == report.url).values(**changes)
+    )
+    users = select(instance.c.root).where(instance.c.computer == guid, instance.c.release == report.url, is_living)
+    touched = update(instance).where(instance.c.guid.in_(users)).values(tree_revision=instance.c.tree_revision + 1)
+    for root in transaction.connection.execute(touched.returning(instance.c.guid)).scalars().all():
+        transaction.wake(tree_topic(root))

@@ -1,0 +1,145 @@
+"""The desired state of a computer: all of it, or what changed since a revision."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from slap.master.auth import Caller, CallerKind, Guard, token_of_partition
+from slap.master.computer import Attendance, no_computer
+from slap.master.hub import computer_topic
+from slap.master.store import Store
+from slap.master.tables import AnyRow, computer, instance, is_living, log_request, supply
+from slap.master.text import from_json
+from slap.model.errors import Forbidden
+from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, LogRequest
+from slap.model.state import InstanceState, SupplyState
+
+# Who asked for logs waits no longer than this.
+LOGS_WITHIN = 20.0
+
+_root = instance.alias("root_row")
+_REVISION = select(computer.c.revision).where(computer.c.guid == bindparam("computer"))
+_INSTANCES = (
+    select(
+        instance.c.guid,
+        instance.c.partition,
+        instance.c.reference,
+        instance.c.root,
+        _root.c.reference.label("root_reference"),
+        instance.c.release,
+        instance.c.type,
+        instance.c.parameters,
+        instance.c.requested,
+        instance.c.bang,
+        instance.c.children,
+    )
+    .join_from(instance, _root, _root.c.guid == instance.c.root)
+    .where(
+        instance.c.computer == bindparam("computer"),
+        instance.c.revision > bindparam("since"),
+        is_living,
+    )
+    .order_by(instance.c.partition)
+)
+_SUPPLIES = (
+    select(supply.c.url, supply.c.requested, supply.c.reported, supply.c.revision)
+    .where(supply.c.computer == bindparam("computer"), supply.c.revision > bindparam("since"))
+    .order_by(supply.c.url)
+)
+_LOGS = select(log_request).where(
+    log_request.c.computer == bindparam("computer"),
+    log_request.c.revision > bindparam("since"),
+    log_request.c.text.is_(None),
+    log_request.c.created_at > bindparam("oldest"),
+)
+
+
+class StateService:
+    """Answers the long polls of nodes."""
+
+    def __init__(self, store: Store, guard: Guard) -> None:
+        self._store = store
+        self._guard = guard
+        self._attendance = Attendance(store)
+
+    async def desired_state(self, caller: Caller, guid: str, since: int, wait: float) -> DesiredState:
+        """What changed after `since`, as soon as something did; all of it when that is not a revision of ours.
+
+        A node may know a later revision than a master that was restored from a backup.
+        """
+        check_own(caller, guid)
+        await self._attendance.mark(guid)
+
+        async def read() -> tuple[bool, int]:
+            revision = await self._store.read(lambda connection: _revision(connection, guid))
+            return revision != since, revision
+
+        revision = await self._store.hub.poll(computer_topic(guid), wait, read)
+        if revision == since:
+            return DesiredState(computer=guid, revision=since, since=since)
+        secret = await self._guard.secret()
+        known = since if since < revision else 0
+        # Few rows changed since a revision that is known; a whole state may be thousands.
+        reader = self._store.read if known else self._store.read_much
+        return await reader(lambda connection: _state(connection, guid, known, secret))
+
+
+def check_own(caller: Caller, guid: str) -> None:
+    """Only a computer itself speaks for it."""
+    caller.must_be(CallerKind.COMPUTER)
+    if caller.subject != guid:
+        raise Forbidden(
+            f"This token is not that of {guid}.", "A computer sees only itself.", "Check the computer's id."
+        )
+
+
+def _revision(connection: Connection, guid: str) -> int:
+    revision = connection.execute(_REVISION, {"computer": guid}).scalar()
+    if revision is None:
+        raise no_computer(connection, "", guid)
+    return int(revision)
+
+
+def _state(connection: Connection, guid: str, since: int, secret: bytes) -> DesiredState:
+    # The revision is read first: what is committed meanwhile is sent twice rather than never.
+    revision = _revision(connection, guid)
+    which = {"computer": guid, "since": since}
+    recent = (datetime.now(UTC) - timedelta(seconds=LOGS_WITHIN)).isoformat()
+    return DesiredState(
+        computer=guid,
+        revision=revision,
+        since=since,
+        supplies=tuple(_supplies(connection, which)),
+        instances=tuple(_instance(row, secret) for row in connection.execute(_INSTANCES, which).all()),
+        logs=tuple(_log(row) for row in connection.execute(_LOGS, {**which, "oldest": recent}).all()),
+    )
+
+
+def _supplies(connection: Connection, which: dict[str, Any]) -> Iterator[DesiredSupply]:
+    for row in connection.execute(_SUPPLIES, which).all():
+        if (row.requested, row.reported) != ("destroyed", "destroyed"):
+            yield DesiredSupply(url=row.url, state=SupplyState(row.requested), revision=row.revision)
+
+
+def _instance(row: AnyRow, secret: bytes) -> DesiredInstance:
+    # Constructed without checks: it was checked when it was stored, and there may be thousands.
+    return DesiredInstance.model_construct(
+        guid=row.guid,
+        partition=row.partition,
+        reference=row.reference,
+        root=row.root,
+        root_reference=row.root_reference,
+        software_release=row.release,
+        software_type=row.type,
+        parameters=from_json(row.parameters),
+        state=InstanceState(row.requested),
+        bang=row.bang,
+        children=row.children,
+        token=token_of_partition(secret, row.guid),
+    )
+
+
+def _log(row: AnyRow) -> LogRequest:
+    return LogRequest(id=row.id, instance=row.instance, partition=row.partition, lines=row.lines)

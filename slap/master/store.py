@@ -1,0 +1,54 @@
+"""The database behind one small interface: jobs are functions that get a connection; services decide what is one job."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection
+
+from slap.master.hub import Hub
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Transaction:
+    """One transaction: its connection, and the topics to wake once it is committed."""
+
+    connection: Connection
+    topics: set[str] = field(default_factory=set)
+
+    def wake(self, topic: str) -> None:
+        self.topics.add(topic)
+
+
+Reading = Callable[[Connection], Result]
+Writing = Callable[[Transaction], Result]
+
+
+class Store(ABC):
+    """Runs jobs, on behalf of one event loop.
+
+    A job does nothing but talk to the database: it may be rolled back and run again when it met another one.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.hub = Hub()
+
+    @abstractmethod
+    async def read(self, job: Reading[Result]) -> Result:
+        """Run a job that reads a few rows."""
+
+    @abstractmethod
+    async def read_much(self, job: Reading[Result]) -> Result:
+        """Run a job that may read thousands of rows, aside from the short ones."""
+
+    @abstractmethod
+    async def write(self, job: Writing[Result]) -> Result:
+        """Run a job as one transaction; answers once it is durable, and after its topics were woken."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all threads and connections."""

@@ -1,0 +1,165 @@
+"""The tables, for SQLite and PostgreSQL alike. Documents are JSON text, times are ISO 8601 in UTC.
+
+Every query of a hot path has its index here: no request costs more because there are more partitions.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Row,
+    Table,
+    Text,
+    literal_column,
+    text,
+)
+
+# A row of any query.
+AnyRow = Row[*tuple[Any, ...]]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """The condition of a partial index."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+setting = Table("setting", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+token = Table(
+    "token",
+    metadata,
+    Column("digest", Text, primary_key=True),  # SHA-256 of the secret, which is stored nowhere
+    Column("kind", Text, nullable=False),  # user | computer
+    Column("subject", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("revoked_at", Text),
+    Index(None, "kind", "subject"),
+)
+
+computer = Table(
+    "computer",
+    metadata,
+    Column("guid", Text, primary_key=True),
+    Column("owner", Text, nullable=False),  # the user that registered it
+    Column("title", Text, nullable=False),
+    Column("configuration", Text, nullable=False),
+    # What orders filter on, out of the configuration, which may be large.
+    Column("network", Text, nullable=False, server_default=""),
+    Column("labels", Text, nullable=False, server_default="{}"),
+    Column("capabilities", Text, nullable=False, server_default="[]"),
+    Column("free_partitions", Integer, nullable=False, server_default="0"),
+    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("seen_at", Text),
+    Index(None, "owner", "title", unique=True),
+    Index(None, "owner", "free_partitions"),
+)
+
+partition = Table(
+    "partition",
+    metadata,
+    Column("computer", Text, ForeignKey("computer.guid"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("addresses", Text, nullable=False, server_default="[]"),
+    Column("instance", Text, ForeignKey("instance.guid", deferrable=True, initially="DEFERRED")),
+    PrimaryKeyConstraint("computer", "name"),
+)
+# Two indexes, so that looking for a free partition does not wade through all that are free.
+Index("ix_partition_free", partition.c.computer, partition.c.ordinal, **_where("instance IS NULL"))
+Index("uq_partition_instance", partition.c.instance, unique=True, **_where("instance IS NOT NULL"))
+
+release = Table("release", metadata, Column("url", Text, primary_key=True), Column("document", Text, nullable=False))
+
+supply = Table(
+    "supply",
+    metadata,
+    Column("computer", Text, ForeignKey("computer.guid"), nullable=False),
+    Column("url", Text, ForeignKey("release.url"), nullable=False),
+    Column("requested", Text, nullable=False),
+    Column("reported", Text, nullable=False, server_default=""),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("log", Text, nullable=False, server_default=""),
+    Column("revision", Integer, nullable=False),
+    Column("changed_at", Text, nullable=False),
+    PrimaryKeyConstraint("computer", "url"),
+    Index(None, "url"),
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("guid", Text, primary_key=True),
+    Column("owner", Text, nullable=False),  # the user whose tree it is in
+    Column("requester", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("root", Text, nullable=False),
+    Column("parent", Text),  # null for a root
+    Column("depth", Integer, nullable=False),
+    Column("computer", Text, ForeignKey("computer.guid"), nullable=False),
+    Column("partition", Text, nullable=False),
+    Column("release", Text, ForeignKey("release.url"), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("sla", Text, nullable=False),
+    Column("wanted", Text, nullable=False),  # what its requester asked
+    Column("requested", Text, nullable=False),  # the same, unless something above it is stopped or destroyed
+    Column("reported", Text, nullable=False, server_default=""),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("promises", Text, nullable=False, server_default="[]"),
+    Column("connection", Text, nullable=False, server_default="{}"),
+    Column("bang", Integer, nullable=False, server_default="0"),
+    Column("children", Integer, nullable=False, server_default="0"),
+    Column("revision", Integer, nullable=False),  # of the computer, when this row last changed for its node
+    Column("tree_revision", Integer, nullable=False, server_default="1"),  # meant only on the root of a tree
+    Column("created_at", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+    Index(None, "root", "depth"),
+    Index(None, "computer", "revision"),
+    Index(None, "computer", "release"),
+)
+# A name is free again once its instance is gone.
+Index(
+    "uq_instance_living", instance.c.requester, instance.c.reference, unique=True, **_where("reported != 'destroyed'")
+)
+
+# As a literal: with a parameter in its place the databases would not use the index above.
+is_living = instance.c.reported != literal_column("'destroyed'")
+
+history = Table(
+    "history",
+    metadata,
+    Column("instance", Text, ForeignKey("instance.guid"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    PrimaryKeyConstraint("instance", "number"),
+)
+
+log_request = Table(
+    "log_request",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("computer", Text, ForeignKey("computer.guid"), nullable=False),
+    Column("instance", Text, ForeignKey("instance.guid"), nullable=False),
+    Column("partition", Text, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("text", Text),  # null until the node answered
+    Index(None, "computer", "revision"),
+)

@@ -1,0 +1,201 @@
+"""Instance trees: reading them, and what goes through all of one."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from slap.master.auth import Caller, CallerKind
+from slap.master.computer import bump
+from slap.master.history import entries
+from slap.master.hub import tree_topic
+from slap.master.store import Store, Transaction
+from slap.master.tables import AnyRow, history, instance, is_living, partition, supply
+from slap.master.text import from_json, now
+from slap.model.errors import NotFound
+from slap.model.instance import HistoryEntry, Instance, InstanceTree
+from slap.model.state import InstanceState
+
+_root = instance.alias("root_row")
+
+_VIEW = select(
+    instance,
+    _root.c.tree_revision.label("root_revision"),
+    partition.c.addresses,
+    supply.c.reported.label("software"),
+    supply.c.message.label("software_message"),
+).select_from(
+    instance.join(_root, _root.c.guid == instance.c.root)
+    .outerjoin(partition, partition.c.instance == instance.c.guid)
+    .outerjoin(supply, (supply.c.computer == instance.c.computer) & (supply.c.url == instance.c.release))
+)
+_ONE = _VIEW.where(instance.c.guid == bindparam("guid"))
+_TREE = _VIEW.where(instance.c.root == bindparam("root"), is_living).order_by(
+    instance.c.depth, instance.c.created_at, instance.c.guid
+)
+_LIVING = _VIEW.where(
+    instance.c.requester == bindparam("requester"),
+    instance.c.reference == bindparam("reference"),
+    is_living,
+)
+_ALL = _VIEW.where(instance.c.requester == bindparam("requester"), is_living).order_by(instance.c.reference)
+_REVISION = select(instance.c.tree_revision, instance.c.owner).where(
+    instance.c.guid == bindparam("root"), instance.c.root == instance.c.guid
+)
+
+
+async def listing(store: Store, caller: Caller, reference: str) -> list[Instance]:
+    """What the caller requested itself: the roots of a user, the children of a partition."""
+    caller.must_be(CallerKind.USER, CallerKind.PARTITION)
+    if reference:
+        row = await store.read(lambda connection: living(connection, caller.requester, reference))
+        return [render(row)] if row else []
+    return await store.read_much(
+        lambda connection: [render(row) for row in connection.execute(_ALL, {"requester": caller.requester}).all()]
+    )
+
+
+async def show(store: Store, caller: Caller, guid: str) -> Instance:
+    return render(await store.read(lambda connection: visible(connection, caller, guid)))
+
+
+async def history_of(store: Store, caller: Caller, guid: str) -> list[HistoryEntry]:
+    """What was requested of an instance, oldest first."""
+
+    def job(connection: Connection) -> Sequence[AnyRow]:
+        visible(connection, caller, guid)
+        return connection.execute(select(history).where(history.c.instance == guid).order_by(history.c.number)).all()
+
+    return entries(await store.read_much(job))
+
+
+async def follow(store: Store, caller: Caller, root: str, since: int, wait: float) -> InstanceTree:
+    """A tree, as soon as its revision is not the one that the caller knows, or when the time is over."""
+
+    async def read() -> tuple[bool, int]:
+        revision = await store.read(lambda connection: _revision(connection, caller, root))
+        return revision != since, revision
+
+    await store.hub.poll(tree_topic(root), wait, read)
+    return await store.read_much(lambda connection: _tree(connection, root))
+
+
+async def bang(store: Store, caller: Caller, guid: str) -> None:
+    """Have all partitions of the tree of an instance processed again."""
+
+    def job(transaction: Transaction) -> None:
+        row = visible(transaction.connection, caller, guid)
+        touch(transaction, row.root)
+        rows = transaction.connection.execute(_MEMBERS, {"root": row.root}).all()
+        revisions = {name: bump(transaction, name) for name in sorted({each.computer for each in rows})}
+        transaction.connection.execute(
+            _BANG, [{"member": each.guid, "computer_revision": revisions[each.computer]} for each in rows]
+        )
+
+    await store.write(job)
+
+
+def touch(transaction: Transaction, root: str) -> None:
+    """The next revision of a tree. Its root's row stays locked, so changes of one tree follow each other."""
+    transaction.connection.execute(_TOUCH, {"tree": root})
+    transaction.wake(tree_topic(root))
+
+
+def cascade(transaction: Transaction, root: str) -> None:
+    """Make what is requested of each instance of a tree follow from what is wanted of it and of all above it."""
+    effective: dict[str | None, InstanceState] = {}
+    changed = []
+    for row in transaction.connection.execute(_MEMBERS, {"root": root}).all():
+        state = weaker(effective.get(row.parent, InstanceState.STARTED), InstanceState(row.wanted))
+        effective[row.guid] = state
+        if state != row.requested:
+            changed.append((row, state))
+    revisions = {name: bump(transaction, name) for name in sorted({row.computer for row, _ in changed})}
+    for row, state in changed:
+        values = {"member": row.guid, "state": state, "computer_revision": revisions[row.computer], "at": now()}
+        transaction.connection.execute(_REQUESTED, values)
+
+
+def weaker(above: InstanceState, own: InstanceState) -> InstanceState:
+    """Nothing is more alive than what it is a part of."""
+    order = (InstanceState.STARTED, InstanceState.STOPPED, InstanceState.DESTROYED)
+    return max(above, own, key=order.index)
+
+
+def living(connection: Connection, requester: str, reference: str) -> AnyRow | None:
+    """The instance of this name, unless it was never there or is gone."""
+    return connection.execute(_LIVING, {"requester": requester, "reference": reference}).first()
+
+
+def view(connection: Connection, guid: str) -> Instance:
+    return render(connection.execute(_ONE, {"guid": guid}).one())
+
+
+def visible(connection: Connection, caller: Caller, guid: str) -> AnyRow:
+    """An instance that the caller may see; to all others it does not exist."""
+    row = connection.execute(_ONE, {"guid": guid}).first()
+    if row and caller.may_see_tree(row.root, row.owner):
+        return row
+    raise _no_instance(guid)
+
+
+def render(row: AnyRow) -> Instance:
+    return Instance(
+        guid=row.guid,
+        reference=row.reference,
+        requester=row.requester,
+        root=row.root,
+        software_release=row.release,
+        software_type=row.type,
+        parameters=from_json(row.parameters),
+        sla=from_json(row.sla),
+        requested=row.requested,
+        reported=row.reported,
+        message=row.message,
+        promises=from_json(row.promises),
+        connection=from_json(row.connection),
+        computer=row.computer,
+        partition=row.partition,
+        addresses=from_json(row.addresses) if row.addresses else (),
+        software=row.software or "",
+        software_message=row.software_message or "",
+        revision=row.root_revision,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+    )
+
+
+_MEMBERS = (
+    select(instance.c.guid, instance.c.parent, instance.c.computer, instance.c.wanted, instance.c.requested)
+    .where(instance.c.root == bindparam("root"), is_living)
+    .order_by(instance.c.depth)
+)
+_TOUCH = update(instance).where(instance.c.guid == bindparam("tree")).values(tree_revision=instance.c.tree_revision + 1)
+_BANG = (
+    update(instance)
+    .where(instance.c.guid == bindparam("member"))
+    .values(bang=instance.c.bang + 1, revision=bindparam("computer_revision"))
+)
+_REQUESTED = (
+    update(instance)
+    .where(instance.c.guid == bindparam("member"))
+    .values(requested=bindparam("state"), revision=bindparam("computer_revision"), changed_at=bindparam("at"))
+)
+
+
+def _revision(connection: Connection, caller: Caller, root: str) -> int:
+    row = connection.execute(_REVISION, {"root": root}).first()
+    if row and caller.may_see_tree(root, row.owner):
+        return int(row.tree_revision)
+    raise _no_instance(root)
+
+
+def _tree(connection: Connection, root: str) -> InstanceTree:
+    rows = connection.execute(_TREE, {"root": root}).all()
+    # A tree of which nothing is left is shown by its root, so that who waits for the end sees it.
+    instances = tuple(render(row) for row in rows) or (view(connection, root),)
+    top = instances[0] if instances[0].guid == root else view(connection, root)
+    return InstanceTree(root=top, instances=instances, revision=top.revision)
+
+
+def _no_instance(guid: str) -> NotFound:
+    return NotFound(f"There is no instance {guid}.", "", "List the instances that there are: slapos service list.")

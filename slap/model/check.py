@@ -1,0 +1,39 @@
+"""Promises that a partition declares, so that none of them needs a Python of its own: etc/plugin/NAME.json."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from slap.model.base import Frozen
+
+
+class _Timed(Frozen):
+    timeout: float = Field(default=5, gt=0, le=600)  # seconds that one run may take
+    frequency: float = Field(default=60, ge=1)  # seconds between two runs
+
+
+class NetworkCheck(_Timed):
+    """A promise that the node checks by itself, without starting a program.
+
+    `port`: a TCP connection to host:port succeeds. `url`: a GET answers with a status below 400 and, when `expect` is
+    set, with that in its body. Only the partition's own addresses are checked: the node must not be a tenant's door to
+    other services.
+    """
+
+    check: Literal["port", "url"]
+    host: str
+    port: int = Field(ge=1, le=65535)
+    path: str = "/"
+    tls: bool = False
+    expect: str = ""
+
+
+class CommandCheck(_Timed):
+    """A promise that is a program, run as the partition's user; it passes when its status is 0."""
+
+    check: Literal["command"]
+    command: tuple[str, ...] = Field(min_length=1)
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+Check = Annotated[NetworkCheck | CommandCheck, Field(discriminator="check")]

@@ -1,0 +1,117 @@
+"""The agent: repeats single passes, woken by its master, by supervisord's news, and by the clock."""
+
+import logging
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from slap.model.errors import Conflict, SlapError, Unreachable
+from slap.node.cron import Cron
+from slap.node.node import Node
+from slap.node.supervision import ensure_running
+from slap.system import environment, files
+from slap.system.processes import wait_for_end
+from slap.system.supervisor import listen
+
+log = logging.getLogger(__name__)
+
+# How long the master may hold a question of ours before it answers that nothing changed.
+_LONG_POLL = 50.0
+_LONGEST_BACKOFF = 5.0
+# Sent by a pass that was asked for by hand, while an agent runs: everything is looked at again.
+EVERYTHING = "*"
+
+
+class Agent:
+    """Runs until `stop`. Services are not its children: they go on without it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._stopped = threading.Event()
+        self._cron = Cron(node.store, node.partitions, node.runner, node.clock, node.executor)
+
+    def run(self) -> None:
+        """Work until `stop`; raises Conflict when another agent of this node runs."""
+        with only_agent(self._node), listen(self._node.config.events, self._hear):
+            ensure_running(self._node.config, self._node.supervisor)
+            self._node.builder.warm_up()
+            self._node.reporter.recall()
+            self._node.scheduler.touch(self._node.all_keys())
+            for work in (self._node.scheduler.run, self._node.reporter.run, self._cron.run, self._guard_supervisord):
+                threading.Thread(target=work, daemon=True).start()
+            self._follow_master()
+        self._node.close()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._cron.stop()
+
+    def _follow_master(self) -> None:
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                self._node.scheduler.touch(self._node.synchronize(_LONG_POLL))
+                failures = 0
+            except SlapError as error:
+                failures += 1
+                log.warning("%s Services go on; asking again.", error.brief)
+                self._stopped.wait(_backoff(failures))
+
+    def _hear(self, group: str, process: str, event: str) -> None:
+        self._node.news.tell(group)
+        if group == EVERYTHING:
+            self._node.scheduler.touch(self._node.all_keys())
+        elif event in _TELLING:
+            self._node.touch_partition(group)
+
+    def _guard_supervisord(self) -> None:
+        """Start supervisord again when it dies. It starts an agent of its own when it had started this one."""
+        while not self._stopped.is_set():
+            try:
+                if wait_for_end(self._node.supervisor.pid(), 3600):
+                    log.error("supervisord died")
+            except Unreachable as error:
+                log.error("%s", error)
+            if not self._stopped.is_set():
+                self._start_supervisord_again()
+
+    def _start_supervisord_again(self) -> None:
+        try:
+            restarted = ensure_running(self._node.config, self._node.supervisor)
+        except (SlapError, OSError) as error:
+            log.error("%s", error)
+            self._stopped.wait(1)
+            return
+        if restarted and _is_supervised():
+            self.stop()
+        self._node.scheduler.touch(self._node.all_keys())
+
+
+@contextmanager
+def only_agent(node: Node) -> Iterator[None]:
+    """Hold the node for oneself. Under supervisord, whose agent before us may be about to end, that is waited for."""
+    with files.exclusive(node.config.run / "agent.lock", wait=_is_supervised()) as got:
+        if not got:
+            raise Conflict(
+                "An agent of this node runs already.",
+                f"It holds {node.config.run}/agent.lock.",
+                "It does by itself what is to be done: look with `slapos node status`.",
+            )
+        yield
+
+
+# What may change a verdict; STARTING and the like are on the way to one of these.
+_TELLING = frozenset(
+    f"ProcessState{name}Event" for name in ("Running", "Backoff", "Exited", "Fatal", "Stopped", "Unknown")
+)
+
+
+def _is_supervised() -> bool:
+    return environment.variable("SUPERVISOR_ENABLED") != ""
+
+
+def _backoff(failures: int) -> float:
+    """Growing, and different for each node, so that a master that comes back is not met by all of them at once."""
+    longest: float = min(_LONGEST_BACKOFF, 0.2 * 2 ** min(failures, 10))
+    return longest * random.uniform(0.5, 1.0)

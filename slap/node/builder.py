@@ -1,0 +1,82 @@
+"""The agent's side of the warm builder process: jobs go out, results come back, a dead builder is replaced."""
+
+import itertools
+import socket
+import sys
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Protocol
+
+from slap.node.job import BuildJob, BuildResult, Outcome
+from slap.system import environment, process
+
+
+class Builder(Protocol):
+    """Runs buildout. `build` fills in the job's number and returns when the job ended, however it did."""
+
+    def build(self, job: BuildJob) -> BuildResult: ...
+    def close(self) -> None: ...
+
+
+class WarmBuilder:
+    """Starts the warm process at the first job. Safe to use from several threads."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Future[BuildResult]] = {}
+        self._channel: socket.socket | None = None
+
+    def build(self, job: BuildJob) -> BuildResult:
+        numbered = job.model_copy(update={"id": next(self._numbers)})
+        future: Future[BuildResult] = Future()
+        with self._lock:
+            self._waiting[numbered.id] = future
+            self._send(numbered)
+        return future.result()
+
+    def warm_up(self) -> None:
+        """Start the process before the first job needs it."""
+        with self._lock:
+            self._connected()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._channel:
+                self._channel.shutdown(socket.SHUT_RDWR)
+
+    def _send(self, job: BuildJob) -> None:
+        line = job.model_dump_json().encode() + b"\n"
+        try:
+            self._connected().sendall(line)
+        except (BrokenPipeError, ConnectionResetError):
+            self._channel = None
+            self._connected().sendall(line)
+
+    def _connected(self) -> socket.socket:
+        if self._channel is None:
+            self._channel, theirs = socket.socketpair()
+            argv = [sys.executable, "-m", "slap.node.zygote", str(theirs.fileno())]
+            child = process.start_child(argv, environment.clean(Path("/")), [theirs.fileno()])
+            theirs.close()
+            threading.Thread(target=self._read, args=(self._channel, child), name="builder", daemon=True).start()
+        return self._channel
+
+    def _read(self, channel: socket.socket, child: process.Child) -> None:
+        with channel.makefile("rb") as lines:
+            for line in lines:
+                result = BuildResult.model_validate_json(line)
+                self._waiting.pop(result.id).set_result(result)
+        child.wait()
+        self._give_up(channel)
+
+    def _give_up(self, channel: socket.socket) -> None:
+        """The builder died. Its jobs failed; the next job starts a new one."""
+        with self._lock:
+            lost, self._waiting = self._waiting, {}
+            self._channel = None if self._channel is channel else self._channel
+            channel.close()
+        for number, future in lost.items():
+            future.set_result(BuildResult(id=number, outcome=Outcome.FAILED, message="The builder process was killed."))

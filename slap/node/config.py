@@ -1,0 +1,165 @@
+"""slapos.cfg of a node: where things are, who it is, how its partitions are made."""
+
+import configparser
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from slap.model.base import Frozen
+from slap.model.errors import InvalidInput, NotFound
+from slap.model.software import software_id
+from slap.system import files
+
+# sun_path of a Unix socket, unix(7).
+_LONGEST_SOCKET_PATH = 107
+
+
+class FormatConfig(Frozen):
+    """[slapformat]: what `slapos node format` makes. Without `alter_user` everything belongs to who runs the node."""
+
+    partition_amount: int = Field(default=10, ge=0, le=100_000)
+    partition_base_name: str = Field(default="slappart", pattern=r"^[a-z][a-z0-9_-]{0,20}$")
+    user_base_name: str = Field(default="slapuser", pattern=r"^[a-z][a-z0-9_-]{0,20}$")
+    software_user: str = Field(default="slapsoft", pattern=r"^[a-z][a-z0-9_-]{0,20}$")
+    alter_user: bool = False
+    alter_network: bool = False
+    interface_name: str = "lo"
+    ipv4_local_network: str = "127.77.0.0/16"
+    ipv6_prefix: str = ""
+    network: str = ""
+
+
+class NodeConfig(Frozen):
+    """[slapos] and what follows from it. All paths are absolute."""
+
+    master_url: str = ""
+    computer_id: str = ""
+    root: Path
+    software_root: Path
+    instance_root: Path
+    promise_grace: float = Field(default=60, gt=0)  # seconds that promises may fail before that is an error
+    build_timeout: float = Field(default=4 * 3600, gt=0)  # seconds
+    instance_timeout: float = Field(default=1800, gt=0)  # seconds that one buildout run of a partition may take
+    parallel_builds: int = Field(default=2, ge=1)
+    parallel_instances: int = Field(default=8, ge=1)
+    format: FormatConfig = FormatConfig()
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def token_file(self) -> Path:
+        return self.root / "etc/computer.token"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def partition_logs(self) -> Path:
+        return self.log / "partition"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def events(self) -> Path:
+        return self.run / "events"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.run / "supervisord.sock"
+
+    @property
+    def supervisor_folder(self) -> Path:
+        return self.root / "etc/supervisord.conf.d"
+
+    @property
+    def store_file(self) -> Path:
+        return self.root / "state/node.sqlite"
+
+    @property
+    def download_cache(self) -> Path:
+        return self.software_root / ".download-cache"
+
+    def software(self, url: str) -> Path:
+        return self.software_root / software_id(url)
+
+    def software_log(self, url: str) -> Path:
+        return self.log / "software" / f"{software_id(url)}.log"
+
+    def partition(self, name: str) -> Path:
+        return self.instance_root / name
+
+    def make_folders(self) -> None:
+        """The node's own folders; nobody else needs to look into them, but releases are read by partitions."""
+        for folder in (self.root, self.root / "etc", self.log, self.run, self.software_root, self.instance_root):
+            files.make_folder(folder, 0o755)
+        for folder in (self.supervisor_folder, self.events, self.root / "state", self.log / "software"):
+            files.make_folder(folder, 0o700)
+        files.make_folder(self.partition_logs, 0o755)
+
+
+def read(path: Path) -> NodeConfig:
+    """The configuration in a file; every mistake in it is named at once."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        if not parser.read(path):
+            raise NotFound(f"There is no configuration at {path}.", resolution="Type `slapos node register` first.")
+        return _checked(path, parser)
+    except configparser.Error as error:
+        raise InvalidInput(f"{path} is not a configuration file.", str(error)) from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
+        raise InvalidInput(f"{path} is wrong.", "\n".join(lines), "Mend these options.") from error
+
+
+def write(path: Path, config: NodeConfig) -> None:
+    """Write a configuration that `read` understands."""
+    parser = configparser.ConfigParser(interpolation=None)
+    own = config.model_dump(exclude={"format", "labels"}, mode="json")
+    parser["slapos"] = {name: str(value) for name, value in own.items()}
+    parser["slapformat"] = {name: str(value).lower() for name, value in config.format.model_dump().items()}
+    parser["labels"] = config.labels
+    lines = ["# Configuration of this node, read by every `slapos node` command."]
+    for section in parser.sections():
+        lines += ["", f"[{section}]", *(f"{name} = {value}" for name, value in parser[section].items())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, "\n".join(lines) + "\n")
+
+
+def default_root(root: Path) -> dict[str, Path]:
+    """The layout of DESIGN's contract under /, the same layout in one folder elsewhere."""
+    if root == Path("/"):
+        return {
+            "root": Path("/opt/slapos"),
+            "software_root": Path("/opt/slapgrid"),
+            "instance_root": Path("/srv/slapgrid"),
+        }
+    return {"root": root, "software_root": root / "opt", "instance_root": root / "srv"}
+
+
+def _checked(path: Path, parser: configparser.ConfigParser) -> NodeConfig:
+    own = dict(parser["slapos"]) if parser.has_section("slapos") else {}
+    for name, folder in default_root(Path(own.get("root", "/"))).items():
+        own.setdefault(name, str(folder))
+    config = NodeConfig.model_validate(
+        {
+            **own,
+            "format": dict(parser["slapformat"]) if parser.has_section("slapformat") else {},
+            "labels": dict(parser["labels"]) if parser.has_section("labels") else {},
+        }
+    )
+    _check_paths(path, config)
+    return config
+
+
+def _check_paths(path: Path, config: NodeConfig) -> None:
+    for folder in (config.root, config.software_root, config.instance_root):
+        if not folder.is_absolute():
+            raise InvalidInput(f"{path} is wrong.", f"{folder} is not an absolute path.")
+    if len(str(config.supervisor_socket)) > _LONGEST_SOCKET_PATH - 20:
+        raise InvalidInput(
+            f"The path of the node's folder is too long: {config.root}.",
+            f"Unix sockets are made in it, whose paths end at {_LONGEST_SOCKET_PATH} characters.",
+            "Choose a folder with a shorter path.",
+        )

@@ -1,0 +1,100 @@
+"""Scheduled commands of partitions: etc/cron.d of each, run as the partition's user when its minute has come."""
+
+import logging
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+
+from croniter import croniter
+
+from slap.model.errors import SlapError
+from slap.node.partition import PartitionFolder, Partitions
+from slap.node.store import Store
+from slap.system.clock import Clock
+from slap.system.process import Command, Runner
+
+log = logging.getLogger(__name__)
+
+_FIELDS = 5
+_LONGEST_RUN = 12 * 3600.0  # seconds
+
+
+@dataclass(frozen=True)
+class CronJob:
+    """One crontab line: five fields of time (crontab(5)), then a command for /bin/sh."""
+
+    partition: str
+    name: str
+    schedule: str
+    command: str
+
+    def is_due(self, minute: datetime) -> bool:
+        return bool(croniter.match(self.schedule, minute))
+
+
+def parse(partition: str, name: str, line: str) -> CronJob | None:
+    """The job of a line, or None where it is none."""
+    fields = line.split(None, _FIELDS)
+    schedule = " ".join(fields[:_FIELDS])
+    if len(fields) <= _FIELDS or not croniter.is_valid(schedule):
+        return None
+    return CronJob(partition, name, schedule, fields[_FIELDS])
+
+
+def jobs_of(store: Store) -> Iterable[CronJob]:
+    """The jobs of all partitions that are started."""
+    for record in store.instance_records():
+        if record.was_ready:
+            for name, line in record.installed.crons.items():
+                if job := parse(record.partition, name, line):
+                    yield job
+
+
+class Cron:
+    """Wakes at each minute; a job that still runs is not started a second time."""
+
+    def __init__(self, store: Store, partitions: Partitions, runner: Runner, clock: Clock, executor: Executor) -> None:
+        self._store = store
+        self._partitions = partitions
+        self._runner = runner
+        self._clock = clock
+        self._executor = executor
+        self._running: set[tuple[str, str]] = set()
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(60 - self._clock.now().timestamp() % 60):
+            self.run_due(self._clock.now().astimezone())
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def run_due(self, minute: datetime) -> None:
+        for job in jobs_of(self._store):
+            if job.is_due(minute) and (job.partition, job.name) not in self._running:
+                self._running.add((job.partition, job.name))
+                self._executor.submit(self._run_job, job)
+
+    def _run_job(self, job: CronJob) -> None:
+        try:
+            self._runner.run(_command(job, self._partitions.get(job.partition)))
+        except (SlapError, OSError) as error:
+            log.error("%s: cron job %s: %s", job.partition, job.name, error)
+        finally:
+            self._running.discard((job.partition, job.name))
+
+
+def _command(job: CronJob, folder: PartitionFolder) -> Command:
+    """A crontab's command is by definition a line for the shell; it is the tenant's, and runs as the tenant."""
+    place = folder.place()
+    return Command(
+        ("/bin/sh", "-c", job.command),
+        cwd=place.folder,
+        env=place.environment,
+        log=folder.logs / "cron.log",
+        timeout=_LONGEST_RUN,
+        user=place.user,
+        group=place.group,
+    )

@@ -1,0 +1,173 @@
+"""Preparing a computer: a plan of what is missing for its partitions, and carrying it out."""
+
+import ipaddress
+import os
+import platform
+import pwd
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.model.computer import ComputerConfiguration, Partition
+from slap.model.errors import InvalidInput
+from slap.node.config import FormatConfig, NodeConfig
+from slap.node.partition import FORMATTED, PartitionFolder
+from slap.node.users import partition_account, software_account
+from slap.system import environment, files
+from slap.system.netlink import Network
+from slap.system.process import Command, Runner
+
+
+@dataclass(frozen=True)
+class MakeUser:
+    """A Unix user that nobody can log in as, with a group of its own: members of one group could read each other."""
+
+    name: str
+    home: Path
+
+    def __str__(self) -> str:
+        return f"make user {self.name}"
+
+
+@dataclass(frozen=True)
+class AddAddress:
+    interface: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"add address {self.address} to {self.interface}"
+
+
+@dataclass(frozen=True)
+class MakePartition:
+    partition: Partition
+
+    def __str__(self) -> str:
+        addresses = ", ".join((*self.partition.ipv6, *self.partition.ipv4))
+        return f"make partition {self.partition.name} ({addresses})"
+
+
+Action = MakeUser | AddAddress | MakePartition
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What of it is there: names of users, addresses of the interface, names of partitions that are folders."""
+
+    users: frozenset[str]
+    addresses: frozenset[str]
+    folders: frozenset[str]
+
+
+def partitions_of(config: FormatConfig) -> tuple[Partition, ...]:
+    """The partitions that a configuration asks for, each with its addresses. Raises InvalidInput for a bad network."""
+    return tuple(
+        Partition(
+            name=f"{config.partition_base_name}{number}",
+            ipv4=(_address(config.ipv4_local_network, number),),
+            ipv6=(_address(config.ipv6_prefix, number),) if config.ipv6_prefix else (),
+        )
+        for number in range(config.partition_amount)
+    )
+
+
+def plan(config: NodeConfig, partitions: Iterable[Partition], observed: Observed) -> tuple[Action, ...]:
+    """What is missing. Nothing is ever taken away: a partition that is no longer configured may hold data."""
+    wanted = tuple(partitions)
+    return (
+        *_users(config, wanted, observed),
+        *_addresses(config, wanted, observed),
+        *(MakePartition(each) for each in wanted if each.name not in observed.folders),
+    )
+
+
+def observe(config: NodeConfig, network: Network) -> Observed:
+    """Look at this computer."""
+    addresses = network.addresses(config.format.interface_name) if config.format.alter_network else frozenset()
+    folders = frozenset(path.name for path in config.instance_root.glob(f"{config.format.partition_base_name}*"))
+    return Observed(frozenset(entry.pw_name for entry in pwd.getpwall()), addresses, folders)
+
+
+def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, network: Network) -> None:
+    """Carry a plan out, action by action; what was cut off is in the next plan again."""
+    for action in actions:
+        if isinstance(action, MakeUser):
+            _make_user(action, runner)
+        elif isinstance(action, AddAddress):
+            network.add(action.interface, action.address)
+        else:
+            account = partition_account(config, action.partition.name)
+            PartitionFolder(config, action.partition, account).make()
+
+
+def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerConfiguration:
+    """Write down what this computer has now; what a node tells its master."""
+    software_account(config).own(config.software_root)
+    configuration = ComputerConfiguration(
+        partitions=partitions,
+        labels=config.labels,
+        capabilities=capabilities(config),
+        network=config.format.network,
+    )
+    files.write(config.root / FORMATTED, configuration.model_dump_json(indent=1))
+    return configuration
+
+
+def capabilities(config: NodeConfig) -> frozenset[str]:
+    """What orders can ask for: the architecture, and what this computer can do beyond the ordinary."""
+    found = {
+        platform.machine(): True,
+        "kvm": os.access("/dev/kvm", os.R_OK | os.W_OK),
+        "users": config.format.alter_user,
+        "ipv6": bool(config.format.ipv6_prefix),
+    }
+    return frozenset(name for name, has in found.items() if has)
+
+
+def check_rights(config: NodeConfig) -> None:
+    """Users and addresses are for root to make."""
+    if (config.format.alter_user or config.format.alter_network) and not environment.is_root():
+        raise InvalidInput(
+            "Users and addresses can only be made by root.",
+            "slapos.cfg says alter_user or alter_network = true.",
+            "Run it as root, or set both to false.",
+        )
+
+
+def _users(config: NodeConfig, partitions: tuple[Partition, ...], observed: Observed) -> Iterable[MakeUser]:
+    if not config.format.alter_user:
+        return
+    if config.format.software_user not in observed.users:
+        yield MakeUser(config.format.software_user, config.software_root)
+    for number, partition in enumerate(partitions):
+        name = f"{config.format.user_base_name}{number}"
+        if name not in observed.users:
+            yield MakeUser(name, config.partition(partition.name))
+
+
+def _addresses(config: NodeConfig, partitions: tuple[Partition, ...], observed: Observed) -> Iterable[AddAddress]:
+    if not config.format.alter_network:
+        return
+    for partition in partitions:
+        wanted = (*(f"{each}/32" for each in partition.ipv4), *(f"{each}/128" for each in partition.ipv6))
+        for address in wanted:
+            if address not in observed.addresses and not ipaddress.ip_interface(address).ip.is_loopback:
+                yield AddAddress(config.format.interface_name, address)
+
+
+def _address(network: str, number: int) -> str:
+    """The address of the n-th partition; the first two of a network are left to the network itself and its router."""
+    try:
+        parsed = ipaddress.ip_network(network)
+        return str(parsed[number + 2])
+    except (ValueError, IndexError) as error:
+        raise InvalidInput(
+            f"Partition {number} gets no address in {network!r}.", str(error), "Mend the networks in [slapformat]."
+        ) from error
+
+
+def _make_user(action: MakeUser, runner: Runner) -> None:
+    argv = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin")
+    runner.run(
+        Command((*argv, "--home-dir", str(action.home), action.name), env={"PATH": environment.CLEAN_PATH})
+    ).check()

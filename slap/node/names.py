@@ -1,0 +1,18 @@
+"""Names that a tenant chooses and that the node uses in paths, configuration files and tables."""
+
+import re
+from pathlib import Path
+
+from slap.model.errors import InvalidInput
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,99}")
+
+
+def check_file_name(path: Path) -> None:
+    """Raise InvalidInput unless a file's name can stand in a supervisor section, a path and a table as it is."""
+    if not _FILE_NAME.fullmatch(path.name):
+        raise InvalidInput(
+            f"{path.parent}: {path.name!r} is not a name for a service or promise.",
+            "Letters, digits and any of _ . @ + - are allowed, up to 100 of them.",
+            "Rename the part in the instance profile.",
+        )

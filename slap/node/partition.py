@@ -1,0 +1,129 @@
+"""A partition on disk: whose it is, where its things are, and how it becomes empty again."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slap.model.computer import ComputerConfiguration, Partition
+from slap.model.errors import NotFound
+from slap.node.config import NodeConfig
+from slap.node.promise import PartitionPlace
+from slap.node.store import Installed
+from slap.node.supervision import group_text, partition_environment, partition_programs
+from slap.node.users import Account, partition_account
+from slap.system import files
+from slap.system.processes import PARTITION_MARK, Mark, end_marked
+
+FORMATTED = "etc/partitions.json"
+
+
+@dataclass(frozen=True)
+class PartitionFolder:
+    """One formatted partition."""
+
+    config: NodeConfig
+    partition: Partition
+    account: Account
+
+    @property
+    def name(self) -> str:
+        return self.partition.name
+
+    @property
+    def path(self) -> Path:
+        return self.config.partition(self.name)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (*self.partition.ipv6, *self.partition.ipv4)
+
+    @property
+    def logs(self) -> Path:
+        return self.config.partition_logs / self.name
+
+    @property
+    def group_file(self) -> Path:
+        return self.config.supervisor_folder / f"{self.name}.conf"
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(PARTITION_MARK, str(self.path))
+
+    def place(self) -> PartitionPlace:
+        return PartitionPlace(
+            self.path,
+            frozenset(self.addresses),
+            partition_environment(self.config, self.name, self.account.name),
+            self.account.user,
+            self.account.group,
+        )
+
+    def group(self, installed: Installed) -> str:
+        """What supervisord's file for this partition shall say; empty when it has nothing to run."""
+        programs = partition_programs(self.config, self.name, self.account.name, installed)
+        return group_text(self.name, programs) if programs else ""
+
+    def make(self) -> None:
+        """The partition's folder and its logs, as `slapos node format` makes them."""
+        files.make_folder(self.path, 0o700)
+        self.account.own(self.path)
+        files.make_folder(self.logs, 0o750)
+
+    def end_processes(self) -> None:
+        """End what still runs of the partition, however far it went away from supervisord."""
+        end_marked(self.mark, self.account.user)
+
+    def clear(self) -> None:
+        """Remove everything in the partition, and its logs; the empty partition stays."""
+        self.group_file.unlink(missing_ok=True)
+        self.end_processes()
+        for entry in self.path.iterdir() if self.path.exists() else ():
+            files.remove_tree(entry)
+        shutil.rmtree(self.logs, ignore_errors=True)
+
+
+def read_format(config: NodeConfig) -> ComputerConfiguration:
+    """What the last `slapos node format` made."""
+    path = config.root / FORMATTED
+    try:
+        return ComputerConfiguration.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError) as error:
+        raise NotFound("This node was not formatted.", f"{path}: {error}", "Type `slapos node format` first.") from None
+
+
+class Partitions:
+    """The partitions that this node has, by name."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        self._stamp = 0.0
+        self._known: dict[str, PartitionFolder] = {}
+
+    def names(self) -> list[str]:
+        return list(self._fresh())
+
+    def get(self, name: str) -> PartitionFolder:
+        """Raises NotFound for a name that was never formatted."""
+        try:
+            return self._fresh()[name]
+        except KeyError:
+            raise NotFound(
+                f"This computer has no partition {name}.",
+                f"It has {len(self._known)} partitions.",
+                "Raise partition_amount in slapos.cfg and type `slapos node format`.",
+            ) from None
+
+    def _fresh(self) -> dict[str, PartitionFolder]:
+        """Read again when `slapos node format` was run since, also while the agent runs."""
+        path = self._config.root / FORMATTED
+        stamp = path.stat().st_mtime if path.exists() else 0.0
+        if stamp != self._stamp or not self._known:
+            found = read_format(self._config).partitions
+            self._known = {each.name: self._folder(each) for each in found}
+            self._stamp = stamp
+        return self._known
+
+    def _folder(self, partition: Partition) -> PartitionFolder:
+        return PartitionFolder(self._config, partition, partition_account(self._config, partition.name))

@@ -1,0 +1,148 @@
+"""Running promises: side by side, with time-outs, only when due, and mostly without starting a program."""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.model.check import Check, CommandCheck, NetworkCheck
+from slap.model.errors import SlapError
+from slap.model.promise import PromiseResult
+from slap.system.clock import Clock
+from slap.system.process import Command, Completed, Runner
+
+# Of what a promise says, this much is kept.
+LONGEST_MESSAGE = 2000
+# Of a page that is searched for `expect`, this much is read.
+_LONGEST_PAGE = 1 << 20
+
+
+@dataclass(frozen=True)
+class PartitionPlace:
+    """Where and as whom the promises of a partition run."""
+
+    folder: Path
+    addresses: frozenset[str]
+    environment: Mapping[str, str]
+    user: int | None = None
+    group: int | None = None
+
+
+class PromiseRunner:
+    """Runs the promises of a partition side by side."""
+
+    def __init__(self, runner: Runner, clock: Clock, executor: Executor) -> None:
+        self._runner = runner
+        self._clock = clock
+        self._executor = executor
+
+    def run(self, place: PartitionPlace, checks: Mapping[str, Check]) -> tuple[PromiseResult, ...]:
+        """One result for each check, in the order of their names."""
+        names = sorted(checks)
+        if len(names) == 1:  # nothing to run beside it, so no thread either
+            return (self._run_one(place, names[0], checks[names[0]]),)
+        return tuple(self._executor.map(lambda name: self._run_one(place, name, checks[name]), names))
+
+    def _run_one(self, place: PartitionPlace, name: str, check: Check) -> PromiseResult:
+        started = self._clock.monotonic()
+        passed, message = self._sense(place, check)
+        return PromiseResult(
+            name=name,
+            passed=passed,
+            message=message[:LONGEST_MESSAGE],
+            at=self._clock.now(),
+            seconds=round(self._clock.monotonic() - started, 3),
+        )
+
+    def _sense(self, place: PartitionPlace, check: Check) -> tuple[bool, str]:
+        if isinstance(check, CommandCheck):
+            return self._sense_command(place, check)
+        if check.host not in place.addresses:
+            return False, f"{check.host} is not an address of this partition; use a command promise for it."
+        return _sense_network(check)
+
+    def _sense_command(self, place: PartitionPlace, check: CommandCheck) -> tuple[bool, str]:
+        command = Command(
+            check.command,
+            cwd=place.folder,
+            env={**place.environment, **check.environment},
+            timeout=check.timeout,
+            user=place.user,
+            group=place.group,
+        )
+        try:
+            completed = self._runner.run(command)
+        except SlapError as error:
+            return False, error.brief
+        return completed.status == 0, _words_of(completed, check)
+
+
+def due_checks(
+    checks: Mapping[str, Check], last: Mapping[str, float], now: float, *, all_of_them: bool
+) -> dict[str, Check]:
+    """The checks that are to be run now; `last` says when each was run."""
+    return {
+        name: check
+        for name, check in checks.items()
+        if all_of_them or name not in last or last[name] + check.frequency <= now
+    }
+
+
+def next_due(checks: Mapping[str, Check], last: Mapping[str, float], now: float) -> float:
+    """Seconds until the next check is due; an hour when there is none."""
+    return max(
+        0.0, min((last.get(name, 0.0) + check.frequency - now for name, check in checks.items()), default=3600.0)
+    )
+
+
+def _words_of(completed: Completed, check: CommandCheck) -> str:
+    said = (completed.stdout + completed.stderr).strip()
+    if completed.status == 124:
+        return f"{Path(check.command[0]).name} did not end within {check.timeout:g} s and was killed. {said}".strip()
+    return said or (
+        "" if completed.status == 0 else f"{Path(check.command[0]).name} ended with status {completed.status}."
+    )
+
+
+def _sense_network(check: NetworkCheck) -> tuple[bool, str]:
+    sense: Callable[[NetworkCheck], tuple[bool, str]] = _sense_url if check.check == "url" else _sense_port
+    where = f"{check.host} port {check.port}"
+    try:
+        return sense(check)
+    except TimeoutError:
+        return False, f"{where} did not answer within {check.timeout:g} s."
+    except ConnectionRefusedError:
+        return False, f"Nothing listens on {where}."
+    except (OSError, http.client.HTTPException) as error:
+        return False, f"{where}: {error or type(error).__name__}"
+
+
+def _sense_port(check: NetworkCheck) -> tuple[bool, str]:
+    with socket.create_connection((check.host, check.port), check.timeout):
+        return True, ""
+
+
+def _sense_url(check: NetworkCheck) -> tuple[bool, str]:
+    connection = _connection(check)
+    try:
+        connection.request("GET", check.path, headers={"Connection": "close"})
+        answer = connection.getresponse()
+        page = answer.read(_LONGEST_PAGE) if check.expect else b""
+    finally:
+        connection.close()
+    if answer.status >= 400:
+        return False, f"{check.path} answered {answer.status} {answer.reason}."
+    if check.expect and check.expect.encode() not in page:
+        return False, f"{check.path} answered without {check.expect!r}."
+    return True, ""
+
+
+def _connection(check: NetworkCheck) -> http.client.HTTPConnection:
+    """The certificate is not verified: the question is whether the service answers, on an address that is its own."""
+    if check.tls:
+        context = ssl._create_unverified_context()
+        return http.client.HTTPSConnection(check.host, check.port, timeout=check.timeout, context=context)
+    return http.client.HTTPConnection(check.host, check.port, timeout=check.timeout)

@@ -1,0 +1,46 @@
+"""What nothing needs any more: releases that no supply wants, downloads, logs and records of what is gone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.model.software import software_id
+from slap.model.state import SupplyState
+from slap.node.config import NodeConfig
+from slap.node.store import Store
+from slap.system import files
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that can go, and why."""
+
+    path: Path
+    reason: str
+
+
+def find_leftovers(config: NodeConfig, store: Store) -> tuple[Leftover, ...]:
+    """What `slapos node prune` would remove. A release that an instance uses is never among it."""
+    wanted = {each.url for each in store.supplies() if each.state is SupplyState.AVAILABLE}
+    used = {each.software_release for each in store.instances()}
+    keep = {software_id(url) for url in wanted | used}
+    partitions = {each.name for each in config.instance_root.glob("*")}
+    return (
+        *_without(config.software_root.glob("[0-9a-f]*"), keep, "no supply or instance wants this release"),
+        *_without((config.log / "software").glob("*.log"), keep, "log of a release that is gone"),
+        *_without(config.partition_logs.glob("*"), partitions, "logs of a partition that is gone"),
+        *(
+            Leftover(path, "downloads are fetched again when needed")
+            for path in [config.download_cache]
+            if path.exists()
+        ),
+    )
+
+
+def prune(leftovers: Iterable[Leftover]) -> None:
+    for leftover in leftovers:
+        files.remove_tree(leftover.path)
+
+
+def _without(paths: Iterable[Path], keep: set[str], reason: str) -> Iterable[Leftover]:
+    return (Leftover(path, reason) for path in sorted(paths) if path.stem not in keep)

@@ -1,0 +1,114 @@
+"""Runs work by key: at once when touched, again when it asked to be, never twice at a time for one key, keys side by side."""
+
+import heapq
+import logging
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from slap.system.clock import Clock
+
+Key = TypeVar("Key", bound=Hashable)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Again:
+    """When the work of a key wants to be done again, and whether it is content until then.
+
+    A single pass ends when all keys are content; what is not (a service that still starts) is waited for.
+    """
+
+    seconds: float
+    content: bool = True
+
+
+class Scheduler(Generic[Key]):
+    """Threads are made as needed: a key that hangs occupies one, and holds back nothing but itself."""
+
+    def __init__(self, work: Callable[[Key], Again], clock: Clock, threads: int = 256) -> None:
+        self._work = work
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(threads, "work")
+        self._changed = threading.Condition()
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, int, Key]] = []
+        self._order = 0
+        self._running: set[Key] = set()
+        self._restless: set[Key] = set()
+        self._stopped = False
+
+    def touch(self, keys: Iterable[Key]) -> None:
+        """Do the work of these keys as soon as possible, after the one that runs."""
+        with self._changed:
+            for key in keys:
+                self._restless.add(key)
+                self._plan(key, 0.0)
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        with self._changed:
+            while not self._stopped:
+                self._start_due()
+                self._changed.wait(self._patience())
+
+    def drain(self, seconds: float) -> set[Key]:
+        """Work until every key is content, at most for some time; returns the keys that are not."""
+        deadline = self._clock.monotonic() + seconds
+        with self._changed:
+            while self._restless and (left := deadline - self._clock.monotonic()) > 0:
+                self._start_due()
+                self._changed.wait(min(left, self._patience() or left))
+            return set(self._restless)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _plan(self, key: Key, due: float) -> None:
+        self._due[key] = due
+        self._order += 1
+        heapq.heappush(self._heap, (due, self._order, key))
+
+    def _start_due(self) -> None:
+        now = self._clock.monotonic()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == due and key not in self._running:
+                del self._due[key]
+                self._running.add(key)
+                self._pool.submit(self._run_one, key)
+
+    def _patience(self) -> float | None:
+        """Seconds until the next key is due; keys that run are planned again when they end."""
+        while self._heap and self._is_stale(self._heap[0]):
+            heapq.heappop(self._heap)
+        return max(0.0, self._heap[0][0] - self._clock.monotonic()) if self._heap else None
+
+    def _is_stale(self, entry: tuple[float, int, Key]) -> bool:
+        due, _, key = entry
+        return self._due.get(key) != due or key in self._running
+
+    def _run_one(self, key: Key) -> None:
+        again = self._attempt(key)
+        with self._changed:
+            self._running.discard(key)
+            if key in self._due:  # touched while it ran
+                self._plan(key, self._due[key])
+            else:
+                (self._restless.discard if again.content else self._restless.add)(key)
+                self._plan(key, self._clock.monotonic() + again.seconds)
+            self._changed.notify_all()
+
+    def _attempt(self, key: Key) -> Again:
+        try:
+            return self._work(key)
+        except Exception:  # the loop of a daemon: a fault in one key's work must not end that of the others
+            log.exception("Work on %s failed; it is tried again in 10 s.", key)
+            return Again(10.0)

@@ -1,0 +1,234 @@
+"""Software releases on this computer: what to do about one, and doing it."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slap.model.base import Frozen
+from slap.model.node import DesiredSupply, SupplyReport
+from slap.model.state import InstanceState, ReportedSupplyState, SupplyState
+from slap.node.backoff import delay
+from slap.node.builder import Builder
+from slap.node.config import NodeConfig
+from slap.node.job import BuildJob, BuildResult, Outcome
+from slap.node.scheduler import Again
+from slap.node.store import SoftwareRecord, Store
+from slap.node.users import Account
+from slap.system import files
+from slap.system.clock import Clock
+from slap.system.processes import NODE_MARK
+
+log = logging.getLogger(__name__)
+
+MARKER = ".completed"
+_LOG_LINES = 30
+_IDLE = Again(86400.0)
+
+
+class Marker(Frozen):
+    """Written last: only a folder with this in it is a software release, all else is a build that did not end."""
+
+    url: str
+    fingerprint: str
+
+
+class Step(StrEnum):
+    """What can be done about a release."""
+
+    BUILD = "build"
+    WAIT = "wait"
+    REMOVE = "remove"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a release before deciding."""
+
+    record: SoftwareRecord | None
+    complete: bool
+    used_by: tuple[str, ...]
+    now: float
+
+
+def decide(supply: DesiredSupply, seen: Seen) -> Step:
+    """The next step for a release.
+
+    A repeated supply (a new revision) builds again where content can have changed, and retries a failure at once.
+    """
+    if supply.state is SupplyState.DESTROYED:
+        return _decide_removal(seen)
+    record = seen.record
+    if record is None or record.revision != supply.revision:
+        return Step.KEEP if seen.complete and _is_immutable(supply.url) else Step.BUILD
+    if seen.complete:
+        return Step.KEEP
+    return Step.WAIT if record.failures and seen.now < record.retry_at else Step.BUILD
+
+
+def read_marker(folder: Path) -> Marker | None:
+    """The marker of a complete release, or None."""
+    try:
+        return Marker.model_validate_json(files.read_or(folder / MARKER, ""))
+    except ValidationError:
+        return None
+
+
+def build_profile(config: NodeConfig, url: str) -> str:
+    """The buildout.cfg by which a release is built."""
+    folder = config.software(url)
+    return "\n".join(
+        [
+            "[buildout]",
+            f"extends = {_escape(url)}",
+            f"directory = {_escape(str(folder))}",
+            f"download-cache = {_escape(str(config.download_cache))}",
+            "newest = false",
+            "",
+            # Where profiles find the files that lie beside software.cfg.
+            "[slap-software]",
+            f"base = {_escape(url.rpartition('/')[0])}",
+            "",
+        ]
+    )
+
+
+class SoftwareReconciler:
+    """Builds and removes releases, a few side by side."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        store: Store,
+        builder: Builder,
+        clock: Clock,
+        account: Account,
+        poke: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._builder = builder
+        self._clock = clock
+        self._account = account
+        self._poke = poke
+        self._slots = threading.Semaphore(config.parallel_builds)
+
+    def once(self, url: str) -> Again:
+        """Do what is to be done about a release now; returns when to look again."""
+        supply = self._store.supply(url)
+        if supply is None:
+            return _IDLE
+        step = decide(supply, self._look(url))
+        if step is Step.BUILD:
+            return self._build(supply)
+        if step is Step.WAIT:
+            return self._wait(url)
+        if step is Step.REMOVE:
+            return self._remove(supply)
+        self._save(supply, SupplyReport(url=url, state=ReportedSupplyState.AVAILABLE))
+        return _IDLE
+
+    def _look(self, url: str) -> Seen:
+        users = tuple(
+            each.partition
+            for each in self._store.instances()
+            if each.software_release == url and each.state is not InstanceState.DESTROYED
+        )
+        complete = read_marker(self._config.software(url)) is not None
+        return Seen(self._store.software_record(url), complete, users, self._clock.now().timestamp())
+
+    def _build(self, supply: DesiredSupply) -> Again:
+        with self._slots:
+            log.info("Building %s", supply.url)
+            self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.BUILDING), self._failures(supply))
+            result = self._run(supply.url)
+        if result.outcome is Outcome.DONE:
+            self._complete(supply, result)
+            return _IDLE
+        return self._fail(supply, result)
+
+    def _run(self, url: str) -> BuildResult:
+        folder, build_log = self._config.software(url), self._config.software_log(url)
+        try:
+            for each in (self._config.download_cache, folder):
+                files.make_folder(each)
+                self._account.own(each)
+            (folder / MARKER).unlink(missing_ok=True)
+            files.write(build_log, f"Building {url} in {folder}\n")
+        except OSError as error:
+            return BuildResult(id=0, outcome=Outcome.FAILED, message=f"{error.filename}: {error.strerror}")
+        return self._builder.build(
+            BuildJob(
+                id=0,
+                folder=str(folder),
+                profile=build_profile(self._config, url),
+                log=str(build_log),
+                environment={NODE_MARK: str(self._config.root)},
+                user=self._account.user,
+                group=self._account.group,
+                timeout=self._config.build_timeout,
+            )
+        )
+
+    def _complete(self, supply: DesiredSupply, result: BuildResult) -> None:
+        marker = Marker(url=supply.url, fingerprint=result.fingerprint)
+        files.write(self._config.software(supply.url) / MARKER, marker.model_dump_json())
+        self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.AVAILABLE))
+        log.info("Built %s", supply.url)
+
+    def _fail(self, supply: DesiredSupply, result: BuildResult) -> Again:
+        failures = self._failures(supply) + 1
+        tail = files.tail(self._config.software_log(supply.url), _LOG_LINES)
+        report = SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=result.message, log=tail)
+        self._save(supply, report, failures)
+        log.error("Building %s failed: %s", supply.url, result.message)
+        return Again(delay(failures))
+
+    def _failures(self, supply: DesiredSupply) -> int:
+        record = self._store.software_record(supply.url)
+        return record.failures if record and record.revision == supply.revision else 0
+
+    def _wait(self, url: str) -> Again:
+        """Until the retry after a failure, or until partitions have left a release that is to be removed."""
+        record = self._store.software_record(url)
+        left = record.retry_at - self._clock.now().timestamp() if record else 0.0
+        return Again(left if left > 0 else 5.0)
+
+    def _remove(self, supply: DesiredSupply) -> Again:
+        folder = self._config.software(supply.url)
+        files.remove_tree(folder)
+        self._config.software_log(supply.url).unlink(missing_ok=True)
+        self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.DESTROYED))
+        log.info("Removed %s", supply.url)
+        return _IDLE
+
+    def _save(self, supply: DesiredSupply, report: SupplyReport, failures: int = 0) -> None:
+        record = self._store.software_record(supply.url)
+        told = record is not None and record.told and record.report == report and record.revision == supply.revision
+        retry_at = self._clock.now().timestamp() + delay(failures) if failures else 0.0
+        self._store.save_software(
+            SoftwareRecord(
+                url=supply.url, revision=supply.revision, failures=failures, retry_at=retry_at, report=report, told=told
+            )
+        )
+        if not told:
+            self._poke(supply.url)
+
+
+def _decide_removal(seen: Seen) -> Step:
+    return Step.WAIT if seen.used_by else Step.REMOVE
+
+
+def _is_immutable(url: str) -> bool:
+    """A release behind a URL never changes; a folder on this machine does, while somebody develops it."""
+    return url.startswith(("http://", "https://"))
+
+
+def _escape(text: str) -> str:
+    """Buildout substitutes ${section:option} in every value."""
+    return text.replace("$", "$$")

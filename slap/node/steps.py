@@ -1,0 +1,282 @@
+"""The steps that can be taken in a partition, each of which may be cut off at any line and simply taken again."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.model.errors import SlapError, Unreachable
+from slap.model.node import CONTEXT_FILE, DesiredInstance, InstanceReport, PartitionContext
+from slap.model.state import ReportedInstanceState, ReportedSupplyState
+from slap.node.backoff import delay
+from slap.node.builder import Builder
+from slap.node.config import NodeConfig
+from slap.node.instance import Seen, Step, digest_of, fresh_record, instance_profile
+from slap.node.job import BuildJob, BuildResult, Outcome
+from slap.node.names import check_file_name
+from slap.node.partition import PartitionFolder, Partitions
+from slap.node.scheduler import Again
+from slap.node.software import read_marker
+from slap.node.store import InstanceRecord, Store
+from slap.node.watch import Watch
+from slap.system import files
+from slap.system.clock import Clock
+from slap.system.processes import NODE_MARK, PARTITION_MARK
+from slap.system.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_REST = Again(86400.0)
+# An instance that waits for another one is processed when that one publishes; this is for news that got lost.
+_WAIT_FOR_CHILDREN = 300.0
+_LOG_LINES = 20
+
+
+@dataclass(frozen=True)
+class Hands:
+    """All that the steps work with."""
+
+    config: NodeConfig
+    store: Store
+    builder: Builder
+    supervisor: Supervisor
+    clock: Clock
+    partitions: Partitions
+
+
+class Steps:
+    """Each method takes one step and returns when to look again, or None to decide anew at once."""
+
+    def __init__(self, hands: Hands, watch: Watch, poke: Callable[[str], None]) -> None:
+        self._hands = hands
+        self._watch = watch
+        self._poke = poke
+        self._slots = threading.Semaphore(hands.config.parallel_instances)
+
+    def table(self) -> Mapping[Step, Callable[[DesiredInstance], Again | None]]:
+        return {
+            Step.CLEAR: self._clear,
+            Step.DESTROY: self._destroy,
+            Step.STOP: self._stop,
+            Step.WAIT_FOR_SOFTWARE: self._wait_for_software,
+            Step.INSTANTIATE: self._instantiate,
+            Step.WAIT_TO_RETRY: self._wait_to_retry,
+            Step.START: self._start,
+            Step.REVIVE: self._revive,
+            Step.CHECK: self._check,
+            Step.REST: lambda desired: _REST,
+        }
+
+    def fail(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
+        """A step could not be taken: the requester is told why, and it is taken again later."""
+        if isinstance(error, Unreachable):  # supervisord is about to be started again
+            return Again(0.2, content=False)
+        record = self._record(desired)
+        failures = record.failures + 1
+        self._report(record.model_copy(update={"failures": failures}), ReportedInstanceState.ERROR, str(error))
+        log.error("%s: %s", desired.partition, error)
+        return Again(delay(failures))
+
+    def look(self, desired: DesiredInstance) -> Seen:
+        """What decides the next step."""
+        record = self._hands.store.instance_record(desired.partition)
+        folder = self._hands.partitions.get(desired.partition)
+        processes = tuple(self._hands.supervisor.processes(desired.partition))
+        wanted = folder.group(record.installed) if record else ""
+        return Seen(
+            record=record,
+            digest=self._digest(desired, folder),
+            configured=_is_configured(folder, wanted, bool(processes)),
+            supervised=bool(processes),
+            processes=processes,
+            now=self._now(),
+        )
+
+    def _clear(self, desired: DesiredInstance) -> None:
+        """Another instance had this partition before; its master knows that it is gone."""
+        self._empty(self._hands.partitions.get(desired.partition))
+        self._hands.store.delete_instance_record(desired.partition)
+
+    def _destroy(self, desired: DesiredInstance) -> Again:
+        self._empty(self._hands.partitions.get(desired.partition))
+        self._hands.partitions.get(desired.partition).make()
+        self._report(fresh_record(desired), ReportedInstanceState.DESTROYED)
+        log.info("%s: destroyed %s", desired.partition, desired.reference)
+        return _REST
+
+    def _empty(self, folder: PartitionFolder) -> None:
+        self._hands.supervisor.remove(folder.name)
+        folder.clear()
+        self._watch.forget(folder.name)
+
+    def _stop(self, desired: DesiredInstance) -> Again:
+        folder = self._hands.partitions.get(desired.partition)
+        folder.group_file.unlink(missing_ok=True)
+        self._hands.supervisor.remove(folder.name)
+        folder.end_processes()
+        self._watch.forget(folder.name)
+        self._report(self._record(desired).model_copy(update={"was_ready": False}), ReportedInstanceState.STOPPED)
+        log.info("%s: stopped %s", desired.partition, desired.reference)
+        return _REST
+
+    def _wait_for_software(self, desired: DesiredInstance) -> Again:
+        software = self._hands.store.software_record(desired.software_release)
+        if software and software.report.state is ReportedSupplyState.ERROR:
+            message = f"The software release cannot be built: {software.report.message}"
+            self._report(self._record(desired), ReportedInstanceState.ERROR, message)
+        else:
+            self._report(
+                self._record(desired), ReportedInstanceState.INSTANTIATING, "The software release is being built."
+            )
+        return _REST  # the end of a build touches the partitions that wait for it
+
+    def _instantiate(self, desired: DesiredInstance) -> Again | None:
+        folder = self._hands.partitions.get(desired.partition)
+        digest = self._digest(desired, folder)
+        with self._slots:
+            self._report(self._record(desired), ReportedInstanceState.INSTANTIATING)
+            result = self._run(desired, folder)
+        if result.outcome is Outcome.DONE:
+            self._instantiated(desired, digest, result)
+            return None
+        return self._not_instantiated(desired, digest, result)
+
+    def _run(self, desired: DesiredInstance, folder: PartitionFolder) -> BuildResult:
+        try:
+            folder.make()
+            job = self._job(desired, folder)
+        except OSError as error:
+            return BuildResult(id=0, outcome=Outcome.FAILED, message=f"{error.filename}: {error.strerror}")
+        except SlapError as error:
+            return BuildResult(id=0, outcome=Outcome.FAILED, message=str(error))
+        return self._hands.builder.build(job)
+
+    def _job(self, desired: DesiredInstance, folder: PartitionFolder) -> BuildJob:
+        config = self._hands.config
+        context = PartitionContext(
+            master_url=config.master_url,
+            computer=config.computer_id,
+            software_path=str(config.software(desired.software_release)),
+            ipv4=folder.partition.ipv4,
+            ipv6=folder.partition.ipv6,
+            instance=desired,
+        )
+        files.write(folder.logs / "buildout.log", "")
+        return BuildJob(
+            id=0,
+            folder=str(folder.path),
+            profile=instance_profile(desired, self._template(desired), _options(context, folder)),
+            log=str(folder.logs / "buildout.log"),
+            environment={NODE_MARK: str(config.root), PARTITION_MARK: str(folder.path)},
+            user=folder.account.user,
+            group=folder.account.group,
+            timeout=config.instance_timeout,
+            context=context,
+        )
+
+    def _template(self, desired: DesiredInstance) -> str:
+        """instance-TYPE.cfg of the release when it has one; otherwise instance.cfg looks at the type by itself."""
+        software = self._hands.config.software(desired.software_release)
+        own = software / f"instance-{desired.software_type}.cfg"
+        check_file_name(Path(desired.software_type))
+        return str(own if own.exists() else software / "instance.cfg")
+
+    def _instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> None:
+        record = self._record(desired).model_copy(
+            update={
+                "applied": digest,
+                "failed": "",
+                "failures": 0,
+                "installed": result.installed,
+                "unready_since": self._now(),
+                "was_ready": False,
+                "connection": result.connection,
+            }
+        )
+        self._watch.forget(desired.partition)
+        self._report(record, ReportedInstanceState.INSTANTIATING)
+
+    def _not_instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> Again:
+        record = self._record(desired)
+        waits = result.outcome is Outcome.WAITING
+        failures = 0 if waits else record.failures + 1
+        pause = _WAIT_FOR_CHILDREN if waits else delay(failures)
+        changed = record.model_copy(
+            update={"failed": digest, "failures": failures, "retry_at": self._now() + pause, "was_ready": False}
+        )
+        state = ReportedInstanceState.INSTANTIATING if waits else ReportedInstanceState.ERROR
+        self._report(changed, state, result.message)
+        log.log(logging.INFO if waits else logging.ERROR, "%s: %s", desired.partition, result.message)
+        return Again(pause)
+
+    def _wait_to_retry(self, desired: DesiredInstance) -> Again:
+        record = self._record(desired)
+        return Again(max(0.1, record.retry_at - self._now()))
+
+    def _start(self, desired: DesiredInstance) -> None:
+        """Give supervisord what the instantiation installed; only what changed is restarted."""
+        folder = self._hands.partitions.get(desired.partition)
+        record = self._record(desired)
+        text = folder.group(record.installed)
+        if not text:
+            folder.group_file.unlink(missing_ok=True)
+            self._hands.supervisor.remove(folder.name)
+            return
+        starting = {"unready_since": self._now(), "was_ready": False}
+        self._hands.store.save_instance(record.model_copy(update=starting))
+        files.make_folder(folder.logs, 0o750)
+        files.write_if_changed(folder.group_file, text, 0o600)
+        self._hands.supervisor.update(folder.name)
+
+    def _revive(self, desired: DesiredInstance) -> Again:
+        record = self._record(desired)
+        failures = record.failures + 1
+        update = {"failures": failures, "retry_at": self._now() + delay(failures)}
+        self._hands.store.save_instance(record.model_copy(update=update))
+        self._hands.supervisor.start(desired.partition)
+        return Again(0.1)
+
+    def _check(self, desired: DesiredInstance) -> Again:
+        record, again = self._watch.check(self._hands.partitions.get(desired.partition), self._record(desired))
+        self._save(record)
+        return again
+
+    def _record(self, desired: DesiredInstance) -> InstanceRecord:
+        return self._hands.store.instance_record(desired.partition) or fresh_record(desired)
+
+    def _report(self, record: InstanceRecord, state: ReportedInstanceState, message: str = "") -> None:
+        connection = record.connection if state is not ReportedInstanceState.DESTROYED else None
+        report = InstanceReport(guid=record.guid, state=state, message=message, connection=connection)
+        self._save(record.model_copy(update={"report": report}))
+
+    def _save(self, record: InstanceRecord) -> None:
+        """Remember, and have the master told what is new to it."""
+        before = self._hands.store.instance_record(record.partition)
+        same = before is not None and before.guid == record.guid and before.report == record.report
+        told = before is not None and same and before.told
+        if before != record:
+            self._hands.store.save_instance(record.model_copy(update={"told": told}))
+        if not told:
+            self._poke(record.partition)
+
+    def _digest(self, desired: DesiredInstance, folder: PartitionFolder) -> str:
+        marker = read_marker(self._hands.config.software(desired.software_release))
+        return digest_of(desired, marker.fingerprint, folder.addresses) if marker else ""
+
+    def _now(self) -> float:
+        return self._hands.clock.now().timestamp()
+
+
+def _is_configured(folder: PartitionFolder, wanted: str, supervised: bool) -> bool:
+    return files.read_or(folder.group_file, "") == wanted and supervised == bool(wanted)
+
+
+def _options(context: PartitionContext, folder: PartitionFolder) -> dict[str, str]:
+    return {
+        "directory": str(folder.path),
+        "software-path": context.software_path,
+        "computer-id": context.computer,
+        "server-url": context.master_url,
+        "context": str(folder.path / CONTEXT_FILE),
+    }

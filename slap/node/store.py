@@ -1,0 +1,247 @@
+"""What a node remembers between passes: what its master wants, and what it did about it. SQLite, one change at a time."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field
+
+from slap.model.base import Frozen, Parameters
+from slap.model.check import Check
+from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, SupplyReport
+from slap.model.promise import PromiseResult
+
+
+class SoftwareRecord(Frozen):
+    """What came of building a release. `revision` is of the supply that was acted on."""
+
+    url: str
+    revision: int = 0
+    failures: int = 0
+    retry_at: float = 0.0  # seconds since the epoch
+    report: SupplyReport
+    told: bool = False  # whether the master acknowledged the report
+
+
+class Installed(Frozen):
+    """What an instantiation left in a partition to run, check and repeat."""
+
+    services: dict[str, str] = Field(default_factory=dict)  # name: digest of its executable
+    runs: dict[str, str] = Field(default_factory=dict)
+    checks: dict[str, Check] = Field(default_factory=dict)
+    crons: dict[str, str] = Field(default_factory=dict)  # name: crontab line
+
+
+class InstanceRecord(Frozen):
+    """What was done in a partition, for which instance, and what came of it."""
+
+    partition: str
+    guid: str
+    applied: str = ""  # digest of all that the last instantiation that succeeded depended on
+    failed: str = ""  # the same of the last one that failed or waits
+    failures: int = 0
+    retry_at: float = 0.0
+    installed: Installed = Installed()
+    unready_since: float = 0.0  # since when promises fail; 0 when they pass
+    was_ready: bool = False  # since the last instantiation
+    connection: Parameters | None = None
+    report: InstanceReport
+    told: bool = False
+
+
+class PromiseHistory(Frozen):
+    """The last runs of one promise, the newest first."""
+
+    results: tuple[PromiseResult, ...] = ()
+
+
+Record = TypeVar("Record", bound=Frozen)
+
+Told = TypeVar("Told", InstanceRecord, SoftwareRecord)
+
+_SCHEMA = """
+create table if not exists item (kind text, key text, partition text, document text not null, primary key (kind, key));
+create index if not exists item_partition on item (kind, partition);
+create table if not exists promise (partition text, name text, at text, passed integer, message text, seconds real);
+create index if not exists promise_name on promise (partition, name, at);
+create table if not exists meta (key text primary key, value integer);
+"""
+
+# How many results are kept of each promise.
+HISTORY = 50
+
+
+class Store:
+    """The node's memory. One transaction a call; safe between threads, and between processes by SQLite's own locks."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        path.touch(0o600)  # it holds the tokens of partitions
+        self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = normal")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def revision(self) -> int:
+        """Up to where the master's wishes are known; 0 at first."""
+        with self._lock:
+            row = self._connection.execute("select value from meta where key = 'revision'").fetchone()
+            return int(row[0]) if row else 0
+
+    def absorb(self, desired: DesiredState) -> None:
+        """Remember what the master wants; a whole state replaces what was known, a part adds to it."""
+        with self._transaction():
+            if desired.since == 0:
+                self._forget_what_is_not_in(desired)
+            for supply in desired.supplies:
+                self._put("supply", supply.url, "", supply)
+            for instance in desired.instances:
+                self._put("instance", instance.guid, instance.partition, instance)
+            self._connection.execute("insert or replace into meta values ('revision', ?)", (desired.revision,))
+
+    def supplies(self) -> list[DesiredSupply]:
+        return self._all(DesiredSupply, "supply")
+
+    def supply(self, url: str) -> DesiredSupply | None:
+        return self._get(DesiredSupply, "supply", url)
+
+    def instances(self) -> list[DesiredInstance]:
+        return self._all(DesiredInstance, "instance")
+
+    def instance_in(self, partition: str) -> DesiredInstance | None:
+        """What shall be in a partition. After an instance left, the next one may be known before that is told."""
+        found = [DesiredInstance.model_validate_json(row) for row in self._documents("instance", partition)]
+        return max(found, key=lambda each: each.state != "destroyed", default=None)
+
+    def forget_instance(self, guid: str) -> None:
+        self._delete("instance", guid)
+
+    def forget_supply(self, url: str) -> None:
+        self._delete("supply", url)
+        self._delete("software-record", url)
+
+    def instance_record(self, partition: str) -> InstanceRecord | None:
+        return self._get(InstanceRecord, "instance-record", partition)
+
+    def instance_records(self) -> list[InstanceRecord]:
+        return self._all(InstanceRecord, "instance-record")
+
+    def save_instance(self, record: InstanceRecord) -> None:
+        with self._transaction():
+            self._put("instance-record", record.partition, record.partition, record)
+
+    def delete_instance_record(self, partition: str) -> None:
+        with self._transaction():
+            self._connection.execute("delete from item where kind = 'instance-record' and key = ?", (partition,))
+            self._connection.execute("delete from promise where partition = ?", (partition,))
+
+    def software_record(self, url: str) -> SoftwareRecord | None:
+        return self._get(SoftwareRecord, "software-record", url)
+
+    def software_records(self) -> list[SoftwareRecord]:
+        return self._all(SoftwareRecord, "software-record")
+
+    def save_software(self, record: SoftwareRecord) -> None:
+        with self._transaction():
+            self._put("software-record", record.url, "", record)
+
+    def mark_told(self, partition: str, report: InstanceReport) -> None:
+        """The master acknowledged a report; a newer one that was saved meanwhile stays to be told."""
+        with self._transaction():
+            record = self.instance_record(partition)
+            if record and record.report == report:
+                self._put("instance-record", partition, partition, _told(record))
+
+    def mark_software_told(self, report: SupplyReport) -> None:
+        with self._transaction():
+            record = self.software_record(report.url)
+            if record and record.report == report:
+                self._put("software-record", record.url, "", _told(record))
+
+    def untell(self) -> None:
+        """Everything is to be reported again."""
+        for record in self.instance_records():
+            self.save_instance(record.model_copy(update={"told": False}))
+        for software in self.software_records():
+            self.save_software(software.model_copy(update={"told": False}))
+
+    def add_results(self, partition: str, results: tuple[PromiseResult, ...]) -> None:
+        """Add to the history of promises; only changes of the outcome and the newest results are kept."""
+        with self._transaction():
+            for result in results:
+                row = (partition, result.name, result.at.isoformat(), result.passed, result.message, result.seconds)
+                self._connection.execute("insert into promise values (?, ?, ?, ?, ?, ?)", row)
+                self._connection.execute(_TRIM, (partition, result.name, partition, result.name, HISTORY))
+
+    def results(self, partition: str, name: str = "") -> list[PromiseResult]:
+        """The history of the promises of a partition, the newest first."""
+        with self._lock:
+            rows = self._connection.execute(
+                "select name, passed, message, at, seconds from promise"
+                " where partition = ? and (name = ? or ? = '') order by at desc",
+                (partition, name, name),
+            ).fetchall()
+        return [_result(row) for row in rows]
+
+    def _forget_what_is_not_in(self, desired: DesiredState) -> None:
+        self._connection.execute("delete from item where kind in ('supply', 'instance')")
+
+    def _put(self, kind: str, key: str, partition: str, document: Frozen) -> None:
+        row = (kind, key, partition, document.model_dump_json())
+        self._connection.execute("insert or replace into item values (?, ?, ?, ?)", row)
+
+    def _get(self, model: type[Record], kind: str, key: str) -> Record | None:
+        with self._lock:
+            row = self._connection.execute(
+                "select document from item where kind = ? and key = ?", (kind, key)
+            ).fetchone()
+        return model.model_validate_json(row[0]) if row else None
+
+    def _all(self, model: type[Record], kind: str) -> list[Record]:
+        with self._lock:
+            rows = self._connection.execute("select document from item where kind = ? order by key", (kind,)).fetchall()
+        return [model.model_validate_json(row[0]) for row in rows]
+
+    def _documents(self, kind: str, partition: str) -> list[str]:
+        with self._lock:
+            rows = self._connection.execute(
+                "select document from item where kind = ? and partition = ?", (kind, partition)
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def _delete(self, kind: str, key: str) -> None:
+        with self._transaction():
+            self._connection.execute("delete from item where kind = ? and key = ?", (kind, key))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._connection.execute("begin immediate")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("rollback")
+                raise
+            self._connection.execute("commit")
+
+
+def _told(record: Told) -> Told:
+    return record.model_copy(update={"told": True})
+
+
+_TRIM = """delete from promise where partition = ? and name = ? and at <
+    (select at from promise where partition = ? and name = ? order by at desc limit 1 offset ?)"""
+
+
+def _result(row: tuple[str, int, str, str, float]) -> PromiseResult:
+    name, passed, message, at, seconds = row
+    return PromiseResult(
+        name=name, passed=bool(passed), message=message, at=datetime.fromisoformat(at), seconds=seconds
+    )

@@ -1,0 +1,194 @@
+"""Supervisord of a node: its configuration, one file a partition, and keeping it alive."""
+
+import logging
+import os
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.model.errors import CommandFailed, Unreachable
+from slap.node.config import NodeConfig
+from slap.node.store import Installed
+from slap.system import environment, files, process
+from slap.system.processes import NODE_MARK, PARTITION_MARK, Mark, ancestors_of, end_marked, is_descendant
+from slap.system.supervisor import News, RpcSupervisor
+
+log = logging.getLogger(__name__)
+
+_MAIN = """\
+; Made by `slapos node`. One file a partition lies in {folder}.
+[unix_http_server]
+file = {socket}
+chmod = 0700
+
+[supervisord]
+logfile = {log}/supervisord.log
+logfile_maxbytes = 10MB
+logfile_backups = 3
+pidfile = {run}/supervisord.pid
+childlogdir = {log}
+nodaemon = true
+silent = true
+; Descriptors that a new process closes one by one; ours close themselves when a program is started.
+minfds = 64
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[rpcinterface:slap]
+supervisor.rpcinterface_factory = slap.system.supervisor_plugin:make_interface
+folder = {folder}
+events_folder = {events}
+
+[supervisorctl]
+serverurl = unix://{socket}
+
+[include]
+files = {folder}/*.conf
+"""
+
+_PROGRAM = """
+[program:{group}.{name}]
+process_name = {name}
+command = {command}
+directory = {directory}
+autorestart = {autorestart}
+startsecs = {startsecs}
+startretries = 3
+stopwaitsecs = {stopwaitsecs}
+stopasgroup = {as_group}
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = {log}
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 3
+umask = {umask}
+environment = {environment}
+{user}"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A supervised program; `digest` has it restarted when the executable changed under the same name."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    directory: Path
+    environment: dict[str, str]
+    user: str = ""
+    once: bool = False
+    as_group: bool = True
+    umask: str = "077"
+
+
+def group_text(group: str, programs: list[Program]) -> str:
+    """The configuration file of one group."""
+    names = ",".join(f"{group}.{program.name}" for program in programs)
+    return f"[group:{group}]\nprograms = {names}\n" + "".join(_program_text(group, program) for program in programs)
+
+
+def partition_programs(config: NodeConfig, partition: str, user: str, installed: Installed) -> list[Program]:
+    """The programs that an instantiation put into a partition."""
+    return [
+        *(_partition_program(config, partition, user, each, once=True) for each in installed.runs.items()),
+        *(_partition_program(config, partition, user, each, once=False) for each in installed.services.items()),
+    ]
+
+
+def partition_environment(config: NodeConfig, partition: str, user: str = "") -> dict[str, str]:
+    """The whole environment of what runs in a partition."""
+    home = config.partition(partition)
+    own = {"TMPDIR": str(home / "tmp"), NODE_MARK: str(config.root), PARTITION_MARK: str(home)}
+    return environment.clean(home, {**own, **({"USER": user, "LOGNAME": user} if user else {})})
+
+
+def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
+    """Start supervisord unless it runs; whether it had to be started.
+
+    What a killed one left behind is ended first: it would run twice, hold ports, and belong to nobody.
+    """
+    with files.exclusive(config.run / "supervisord.lock"):
+        if is_running(supervisor):
+            return False
+        mine = ancestors_of(os.getpid())
+        end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda pid: pid in mine or is_descendant(pid, os.getpid()))
+        _start(config)
+        _wait_until_running(config, supervisor)
+        return True
+
+
+def is_running(supervisor: RpcSupervisor) -> bool:
+    try:
+        return supervisor.pid() > 0
+    except Unreachable:
+        return False
+
+
+def connect(config: NodeConfig, news: News) -> RpcSupervisor:
+    return RpcSupervisor(config.supervisor_socket, news)
+
+
+def _partition_program(
+    config: NodeConfig, partition: str, user: str, executable: tuple[str, str], *, once: bool
+) -> Program:
+    name, digest = executable
+    home = config.partition(partition)
+    return Program(
+        name=name,
+        argv=(str(home / ("etc/run" if once else "etc/service") / name),),
+        log=config.partition_logs / partition / f"{name}.log",
+        directory=home,
+        environment={**partition_environment(config, partition, user), "SLAPOS_EXECUTABLE": digest},
+        user=user,
+        once=once,
+    )
+
+
+def _program_text(group: str, program: Program) -> str:
+    return _PROGRAM.format(
+        group=group,
+        name=program.name,
+        command=_escape(shlex.join(program.argv)),
+        directory=_escape(str(program.directory)),
+        autorestart="unexpected" if program.once else "true",
+        startsecs=0 if program.once else 1,
+        stopwaitsecs=10,
+        as_group="true" if program.as_group else "false",
+        log=_escape(str(program.log)),
+        umask=program.umask,
+        environment=",".join(f'{name}="{_escape(value)}"' for name, value in sorted(program.environment.items())),
+        user=f"user = {program.user}\n" if program.user else "",
+    )
+
+
+def _escape(text: str) -> str:
+    """Supervisor expands %(NAME)s in every value."""
+    return text.replace("%", "%%")
+
+
+def _start(config: NodeConfig) -> None:
+    main = config.root / "etc/supervisord.conf"
+    text = _MAIN.format(
+        folder=config.supervisor_folder,
+        socket=config.supervisor_socket,
+        log=config.log,
+        run=config.run,
+        events=config.events,
+    )
+    files.write(main, text)
+    (config.supervisor_socket).unlink(missing_ok=True)
+    argv = [str(environment.own_program("supervisord")), "-c", str(main)]
+    marked = environment.clean(config.root, {NODE_MARK: str(config.root)})
+    process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
+    log.info("supervisord was started")
+
+
+def _wait_until_running(config: NodeConfig, supervisor: RpcSupervisor) -> None:
+    deadline = time.monotonic() + 20
+    while not is_running(supervisor):
+        if time.monotonic() > deadline:
+            said = files.tail(config.log / "supervisord.out", 5) + files.tail(config.log / "supervisord.log", 5)
+            raise CommandFailed("supervisord does not start.", said, f"Look into {config.log}/supervisord.log.")
+        time.sleep(0.01)

@@ -1,0 +1,127 @@
+"""Watching over started partitions: their processes and promises, as often as is due, and the verdict on them."""
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from slap.model.node import InstanceReport
+from slap.model.promise import PromiseResult
+from slap.model.state import ReportedInstanceState
+from slap.node.backoff import delay
+from slap.node.config import NodeConfig
+from slap.node.partition import PartitionFolder
+from slap.node.promise import PromiseRunner, due_checks, next_due
+from slap.node.scheduler import Again
+from slap.node.store import InstanceRecord, Store
+from slap.node.verdict import Patience, Verdict, judge
+from slap.system import files
+from slap.system.clock import Clock
+from slap.system.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+# While a partition starts it is looked at again after this share of the time it took so far: soon at first, never often.
+_EAGERNESS = 0.15
+_SOONEST, _LATEST = 0.005, 2.0  # seconds
+
+
+class Watch:
+    """Keeps the last result of each promise; what it forgot, it reads from the store or finds out again."""
+
+    def __init__(
+        self, config: NodeConfig, store: Store, supervisor: Supervisor, promises: PromiseRunner, clock: Clock
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._supervisor = supervisor
+        self._promises = promises
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._results: dict[str, dict[str, PromiseResult]] = {}
+
+    def forget(self, partition: str) -> None:
+        """The partition changed: all of its promises are to be asked again."""
+        with self._lock:
+            self._results[partition] = {}
+
+    def check(self, folder: PartitionFolder, record: InstanceRecord) -> tuple[InstanceRecord, Again]:
+        """The record with a new report, and when to look again."""
+        results = self._sense(folder, record)
+        verdict = self._judge(folder, record, results)
+        checked = self._apply(record, verdict, results)
+        return checked, self._again(checked, verdict, results)
+
+    def _sense(self, folder: PartitionFolder, record: InstanceRecord) -> Mapping[str, PromiseResult]:
+        known = self._known(record)
+        checks = record.installed.checks
+        due = due_checks(checks, _times(known), self._now(), all_of_them=not _was_fine(record))
+        new = self._promises.run(folder.place(), due) if due else ()
+        self._remember(record.partition, known, new)
+        return {name: result for name, result in self._known(record).items() if name in checks}
+
+    def _known(self, record: InstanceRecord) -> dict[str, PromiseResult]:
+        with self._lock:
+            known = self._results.get(record.partition)
+        if known is None:  # after a restart of ours: the newest of each promise
+            known = {result.name: result for result in reversed(self._store.results(record.partition))}
+            with self._lock:
+                self._results[record.partition] = known
+        return known
+
+    def _remember(self, partition: str, known: Mapping[str, PromiseResult], new: tuple[PromiseResult, ...]) -> None:
+        with self._lock:
+            self._results[partition] = {**known, **{result.name: result for result in new}}
+        if new:
+            self._store.add_results(partition, new)
+
+    def _judge(self, folder: PartitionFolder, record: InstanceRecord, results: Mapping[str, PromiseResult]) -> Verdict:
+        in_grace = self._now() - record.unready_since < self._config.promise_grace
+        starting = not record.was_ready and record.failures == 0 and in_grace
+        processes = self._supervisor.processes(record.partition)
+        return judge(record.installed, processes, results, Patience(starting), lambda name: _last_words(folder, name))
+
+    def _apply(self, record: InstanceRecord, verdict: Verdict, results: Mapping[str, PromiseResult]) -> InstanceRecord:
+        """Promises are reported when an outcome changed, not each time that a clock did."""
+        report = InstanceReport(
+            guid=record.guid,
+            state=verdict.state,
+            message=verdict.message,
+            promises=_unchanged_or_new(record.report.promises, tuple(results[name] for name in sorted(results))),
+            connection=record.connection,
+        )
+        update: dict[str, object] = {"report": report}
+        if verdict.is_ready:
+            update |= {"was_ready": True, "unready_since": 0.0, "failures": 0, "retry_at": 0.0}
+        elif verdict.dead and not record.retry_at:
+            update |= {"retry_at": self._now() + delay(record.failures + 1)}
+        return record.model_copy(update=update)
+
+    def _again(self, record: InstanceRecord, verdict: Verdict, results: Mapping[str, PromiseResult]) -> Again:
+        now = self._now()
+        if verdict.is_ready:
+            return Again(next_due(record.installed.checks, _times(results), now))
+        pause = min(_LATEST, max(_SOONEST, (now - record.unready_since) * _EAGERNESS))
+        failed = verdict.state is ReportedInstanceState.ERROR
+        return Again(_LATEST if failed else pause, content=failed)
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _was_fine(record: InstanceRecord) -> bool:
+    return record.was_ready and record.report.state is ReportedInstanceState.STARTED
+
+
+def _times(results: Mapping[str, PromiseResult]) -> dict[str, float]:
+    return {name: result.at.timestamp() for name, result in results.items()}
+
+
+def _unchanged_or_new(before: tuple[PromiseResult, ...], now: tuple[PromiseResult, ...]) -> tuple[PromiseResult, ...]:
+    same = [(each.name, each.passed, each.message) for each in before] == [
+        (each.name, each.passed, each.message) for each in now
+    ]
+    return before if same else now
+
+
+def _last_words(folder: PartitionFolder, program: str) -> str:
+    return files.tail(folder.logs / f"{program}.log", 3).strip()

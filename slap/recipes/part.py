@@ -1,0 +1,140 @@
+"""Parts of software releases: made aside, then renamed into place, so that a part is whole or not there."""
+
+import logging
+import os
+import re
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from slap.model.errors import SlapError
+from slap.recipes.base import OptionReader, RecipeError
+from slap.system import environment, files
+from slap.system.process import Command, Runner, SystemRunner
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*")
+_TAIL = 40  # lines of a log in an error
+
+
+class SoftwarePart(ABC):
+    """A recipe that fills one folder: `read` takes its options, `make` fills a folder aside.
+
+    Its location, ${buildout:parts-directory}/NAME, can be referred to from the start as ${NAME:location}.
+    """
+
+    guide: ClassVar[str]  # its page in the reference
+    runner: Runner = SystemRunner()
+
+    def __init__(self, buildout: Mapping[str, Any], name: str, options: dict[str, str]) -> None:
+        main = buildout["buildout"]
+        self.name = name
+        self.options = options
+        self.base = Path(main["directory"])
+        self.parts = Path(main["parts-directory"])
+        self.location = self.parts / name
+        self.cache = Path(main["download-cache"]) if main.get("download-cache") else None
+        self.offline = main.get("offline") == "true"
+        self.logger = logging.getLogger(name)
+        options["location"] = str(self.location)
+        reader = OptionReader(name, options)
+        if not _NAME.fullmatch(name):
+            reader.problem("name", f"of the section is {name!r}: it becomes a folder, so use letters, digits and -_.+@")
+        self.read(reader)
+        reader.finish(self.guide)
+
+    @abstractmethod
+    def read(self, options: OptionReader) -> None:
+        """Take what the part needs from its options, noting what is wrong with them."""
+
+    @abstractmethod
+    def make(self, part: Path) -> None:
+        """Fill an empty folder, which will be renamed to the location; throw-away files go to `self.scratch`."""
+
+    def install(self) -> list[str]:
+        with told_by(self.name):
+            files.remove_tree(self.scratch)
+            files.make_folder(self.scratch)
+            files.make_folder(self.log.parent)
+            files.write(self.log, "")
+            made = self.scratch / "part"
+            files.make_folder(made)
+            self.make(made)
+            self._put_in_place(made)
+            files.remove_tree(self.scratch)
+        return [str(self.location)]
+
+    def update(self) -> list[str]:
+        """Nothing to do for unchanged options, unless somebody removed the part."""
+        return [str(self.location)] if self.location.is_dir() else self.install()
+
+    @property
+    def scratch(self) -> Path:
+        """Emptied at the start, removed at the end, left for a look after a failure."""
+        return self.parts / ".aside" / self.name
+
+    @property
+    def log(self) -> Path:
+        return self.parts / ".log" / f"{self.name}.log"
+
+    @property
+    def downloads(self) -> Path:
+        """Where downloads are kept by their digest: for good when buildout has a download-cache."""
+        return (self.cache or self.scratch) / "sha256"
+
+    def run(
+        self, *argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, what: str = ""
+    ) -> None:
+        """Run a program to success, its output in the part's log, whose tail is told on failure; `what` names the step."""
+        command = Command(
+            tuple(map(str, argv)), cwd or self.scratch, env if env is not None else self.environment(), log=self.log
+        )
+        ended = self.runner.run(command)
+        if ended.status:
+            raise self.failure(f"{what or Path(command.argv[0]).name} ended with status {ended.status}.")
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a tool that needs the machine's configuration, which is found by way of HOME."""
+        return environment.clean(Path(environment.variable("HOME", str(self.scratch))))
+
+    def failure(self, brief: str) -> RecipeError:
+        """An error that ends with the tail of the part's log."""
+        return RecipeError(
+            f"Part [{self.name}] failed: {brief}", files.tail(self.log, _TAIL), f"The whole log is in {self.log}."
+        )
+
+    def absolute(self, path: str) -> Path:
+        """A path from an option: relative ones are below the buildout's folder."""
+        return self.base / os.path.expanduser(path)
+
+    def _put_in_place(self, made: Path) -> None:
+        """The last steps: everything is on the disk before it gets its name."""
+        if os.path.lexists(self.location):
+            self.location.rename(self.scratch / "former")
+        made.rename(self.location)
+
+
+@contextmanager
+def told_by(part: str) -> Iterator[None]:
+    """Whatever goes wrong in the block is told as an error of this part, which buildout prints without a traceback."""
+    try:
+        yield
+    except RecipeError:
+        raise
+    except SlapError as error:
+        raise RecipeError(f"Part [{part}] failed: {error.brief}", error.details, error.resolution) from error
+    except OSError as error:
+        raise RecipeError(f"Part [{part}] failed: {error}") from error
+
+
+def read_source_path(options: OptionReader, name: str, path: Path) -> None:
+    """Note when a file that an option names is not there."""
+    if not path.exists():
+        options.problem(name, f"names {path}, which does not exist")
+
+
+def program_path(program: str, env: Mapping[str, str]) -> str:
+    """Where a program is by the PATH of an environment; empty when it is nowhere."""
+    return shutil.which(program, path=env["PATH"]) or ""

@@ -1,0 +1,99 @@
+"""Promises that the node checks without a Python for each: etc/plugin/NAME.json."""
+
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+
+from slap.model.check import Check
+from slap.recipes.connection import preferred
+from slap.recipes.partition import InstancePart, PartReader
+from slap.recipes.service import read_command, read_environment
+
+_CHECK: TypeAdapter[Check] = TypeAdapter(Check)
+_CHECK.rebuild()
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class _Promise(InstancePart):
+    """A part that becomes one check. `describe` gives its fields, all but the two times."""
+
+    def read(self, options: PartReader) -> None:
+        fields = self.describe(options)
+        timeout, frequency = options.seconds("timeout", 5), options.seconds("frequency", 60)
+        self._path = self.folder / f"etc/plugin/{self.file_name(options)}.json"
+        options.finish(self.guide)
+        try:
+            check = _CHECK.validate_python({**fields, "timeout": timeout, "frequency": frequency})
+        except ValidationError as error:
+            for problem in error.errors():
+                options.problem(str(problem["loc"][-1]), f"is wrong: {problem['msg']}")
+        else:
+            self._text = check.model_dump_json(indent=1)
+
+    def describe(self, options: PartReader) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def install(self) -> list[str]:
+        return [self.place(self._path, self._text)]
+
+    def own(self, options: PartReader, name: str, host: str) -> str:
+        """A host of the partition's own: the node looks at no other on behalf of a tenant."""
+        addresses = (*self.context.ipv4, *self.context.ipv6)
+        if host not in addresses:
+            options.problem(
+                name,
+                f"names {host!r}, which is not an address of this partition ({', '.join(addresses)}): "
+                "use slap:check-command to look elsewhere",
+            )
+        return host
+
+
+class Port(_Promise):
+    """slap:check-port. A connection succeeds. Options: address, port, timeout, frequency, name."""
+
+    guide = "check-port"
+
+    def describe(self, options: PartReader) -> dict[str, Any]:
+        address = options.text("address", preferred(self.context))
+        return {"check": "port", "host": self.own(options, "address", address), "port": options.number("port")}
+
+
+class Url(_Promise):
+    """slap:check-url. A GET succeeds. Options: url, expect, timeout, frequency, name."""
+
+    guide = "check-url"
+
+    def describe(self, options: PartReader) -> dict[str, Any]:
+        text = options.text("url", what="what to get")
+        url = options.parsed("url", text, _parse, "an http: or https: URL", _parse("http://"))
+        return {
+            "check": "url",
+            "host": self.own(options, "url", url.hostname or ""),
+            "port": url.port or _DEFAULT_PORTS[url.scheme],
+            "path": (url.path or "/") + (f"?{url.query}" if url.query else ""),
+            "tls": url.scheme == "https",
+            "expect": options.text("expect", ""),
+        }
+
+
+class Command(_Promise):
+    """slap:check-command. A program succeeds. Options: command-line, or command and arguments; environment, timeout..."""
+
+    guide = "check-command"
+
+    def describe(self, options: PartReader) -> dict[str, Any]:
+        return {
+            "check": "command",
+            "command": read_command(options),
+            "environment": read_environment(options),
+        }
+
+
+def _parse(text: str) -> SplitResult:
+    """Raises ValueError for what is not a URL that can be checked."""
+    url = urlsplit(text)
+    if url.scheme not in _DEFAULT_PORTS or url.port == 0 or url.username:
+        raise ValueError(text)
+    return url

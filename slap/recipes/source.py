@@ -1,0 +1,151 @@
+"""Where the source of a build comes from: a URL, a folder or file on this disk, or a Debian source package."""
+
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.recipes.base import OptionReader, RecipeError
+from slap.recipes.download import A_DIGEST, DIGEST, fetch_for, read_download
+from slap.recipes.part import SoftwarePart, program_path
+from slap.system import archive, debian, files
+from slap.system.fetch import Download, keep
+
+KINDS = ("url", "path", "debian-source")
+
+
+class Source(ABC):
+    """Something to build."""
+
+    @abstractmethod
+    def unpack(self, part: SoftwarePart, folder: Path) -> None:
+        """Put it into an empty folder."""
+
+
+@dataclass(frozen=True)
+class UrlSource(Source):
+    download: Download
+
+    def unpack(self, part: SoftwarePart, folder: Path) -> None:
+        archive.unpack(fetch_for(part, self.download), folder)
+
+
+@dataclass(frozen=True)
+class PathSource(Source):
+    path: Path
+
+    def unpack(self, part: SoftwarePart, folder: Path) -> None:
+        if self.path.is_dir():
+            shutil.copytree(self.path, folder, symlinks=True, dirs_exist_ok=True)
+        else:
+            archive.unpack(self.path, folder)
+
+
+@dataclass(frozen=True)
+class DebianSource(Source):
+    """The orig tarball of a Debian source package, and with `patched` what Debian changes in it."""
+
+    name: str
+    version: str
+    sha256: str
+    patched: bool
+
+    def unpack(self, part: SoftwarePart, folder: Path) -> None:
+        apt = apt_for(part, debian.Kind.SOURCE)
+        chosen = self.choose(apt.sources(self.name))
+        part.logger.info("Source: Debian's %s %s", chosen.name, chosen.version)
+        arrived = self._arrived(part, apt, chosen)
+        archive.unpack(arrived / chosen.upstream_file, folder)
+        if self.patched and chosen.debian_file:
+            archive.unpack(arrived / chosen.debian_file, part.scratch)
+            self._patch(part, single_folder(folder))
+
+    def choose(self, versions: tuple[debian.SourcePackage, ...]) -> debian.SourcePackage:
+        """The newest one that is meant; its tarball must be the expected one, which the signed index tells beforehand."""
+        meant = [source for source in versions if source.is_version(self.version)]
+        if not meant:
+            known = ", ".join(source.version for source in sorted(versions, key=lambda source: source.key))
+            raise RecipeError(
+                f"Debian has no source package {self.name} {self.version}.",
+                f"It has: {known or 'none of that name'}.",
+                "Correct debian-source or version; an upstream version such as 1.2.3 survives Debian's own updates.",
+            )
+        newest = max(meant, key=lambda source: source.key)
+        actual = newest.files.get(newest.upstream_file, "none")
+        if actual != self.sha256:
+            raise RecipeError(
+                f"The source of {self.name} {newest.version} is not what was expected.",
+                f"file:     {newest.upstream_file}\nexpected: {self.sha256}\nactual:   {actual}",
+                "If the new source is right, put the actual digest into the sha256 option.",
+            )
+        return newest
+
+    def _arrived(self, part: SoftwarePart, apt: debian.Apt, chosen: debian.SourcePackage) -> Path:
+        """A folder with the package's files, kept by the tarball's digest and the version."""
+        kept = part.downloads / f"{self.sha256}-{chosen.version.replace(':', '_')}"
+        if not kept.is_dir():
+            aside = part.scratch / "debian-files"
+            files.make_folder(aside)
+            files.make_folder(part.downloads)
+            apt.download_source(chosen, aside)
+            keep(aside, kept)
+        return kept
+
+    def _patch(self, part: SoftwarePart, folder: Path) -> None:
+        patches = part.scratch / "debian" / "patches"
+        for line in files.read_or(patches / "series", "").splitlines():
+            name = line.split("#")[0].strip().split(" ")[0]
+            if name:
+                apply_patch(part, folder, patches / name, ("-p1",))
+
+
+def read_source(options: OptionReader, part: SoftwarePart) -> Source:
+    """The source that the options name, by exactly one of `url`, `path` and `debian-source`."""
+    given = [kind for kind in KINDS if options.text(kind, "")]
+    if len(given) != 1:
+        options.problem("url", f"or path or debian-source: give exactly one of them{_both(given)}")
+    if "debian-source" in given:
+        return _read_debian(options)
+    if "url" in given:
+        return UrlSource(read_download(options, part.base))
+    path = part.absolute(options.text("path", ""))
+    if not path.exists():
+        options.problem("path", f"names {path}, which does not exist")
+    return PathSource(path)
+
+
+def _read_debian(options: OptionReader) -> DebianSource:
+    return DebianSource(
+        options.matching("debian-source", debian.NAME, "the name of a Debian source package"),
+        options.matching("version", debian.VERSION, "the upstream version, or the whole version that Debian has"),
+        options.matching("sha256", DIGEST, A_DIGEST),
+        options.flag("debian-patches"),
+    )
+
+
+def apply_patch(part: SoftwarePart, folder: Path, patch: Path, words: tuple[str, ...]) -> None:
+    if not program_path("patch", part.environment()):
+        raise RecipeError(f"Part [{part.name}] needs the program patch.", resolution="As root: apt-get install patch")
+    part.run("patch", "--batch", "--forward", *words, "--input", patch, cwd=folder)
+
+
+def apt_for(part: SoftwarePart, kind: debian.Kind) -> debian.Apt:
+    """apt with its state in the download-cache, where parts share it, or beside the parts."""
+    if not program_path("apt-get", part.environment()):
+        raise RecipeError(
+            f"Part [{part.name}] needs apt, which this machine does not have.",
+            resolution="Build it on Debian, or take the source from a URL.",
+        )
+    apt = debian.Apt((part.cache or part.parts) / ".apt", kind, part.runner, part.environment())
+    apt.prepare(refresh=not part.offline)
+    return apt
+
+
+def single_folder(folder: Path) -> Path:
+    """The folder itself, or the only one that is in it, as archives of sources mostly have."""
+    inside = list(folder.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _both(given: list[str]) -> str:
+    return f", not {' and '.join(given)}" if given else ""

@@ -1,0 +1,147 @@
+"""Our RPC interface inside supervisord: changes to one group cost what that group costs, and news are pushed.
+
+Supervisor's own way to learn of a new program reads every configuration file again, so that starting N partitions costs
+N². Here one group is read from its own file. State changes are sent as datagrams to whoever listens, so nobody polls.
+Loaded by `[rpcinterface:slap]` (https://supervisord.org/xmlrpc.html, "Extending the XML-RPC API").
+"""
+
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from supervisor import events
+from supervisor.options import UnhosedConfigParser
+from supervisor.states import STOPPED_STATES, ProcessStates, getProcessStateDescription
+from supervisor.xmlrpc import Faults, RPCError
+
+
+class GroupInterface:
+    """Methods are called by XML-RPC as slap.METHOD; none of them blocks."""
+
+    def __init__(self, supervisord: Any, folder: Path) -> None:
+        self._supervisord = supervisord
+        self._folder = folder
+
+    def update(self, name: str) -> list[str]:
+        """Make a group what its file says; returns the processes that must end first (call again when they have)."""
+        wanted = self._read(name)
+        group = self._supervisord.process_groups.get(name)
+        if group is None:
+            self._supervisord.add_process_group(wanted)
+            return []
+        return _converge(group, wanted)
+
+    def remove(self, name: str) -> list[str]:
+        """Stop a group and forget it; returns the processes that still run (call again when they have ended)."""
+        group = self._supervisord.process_groups.get(name)
+        if group is None:
+            return []
+        group.stop_all()
+        running = [process.config.name for process in group.get_unstopped_processes()]
+        if not running:
+            self._supervisord.remove_process_group(name)
+        return running
+
+    def processes(self, name: str) -> list[dict[str, Any]]:
+        """The processes of one group: name, state, pid, exit status, seconds since the start; empty for no group."""
+        group = self._supervisord.process_groups.get(name)
+        return [_info(process) for process in group.processes.values()] if group else []
+
+    def groups(self) -> list[str]:
+        return sorted(self._supervisord.process_groups)
+
+    def start(self, name: str) -> bool:
+        """Start what ended or was given up in a group, now and with all of its retries."""
+        group = self._supervisord.process_groups.get(name)
+        if group is None:
+            raise RPCError(Faults.BAD_NAME, name)
+        for process in group.processes.values():
+            if process.get_state() in (ProcessStates.FATAL, ProcessStates.BACKOFF) or _ended_service(process):
+                process.backoff = 0
+                process.spawn()
+        return True
+
+    def _read(self, name: str) -> Any:
+        path = self._folder / f"{name}.conf"
+        parser = UnhosedConfigParser()
+        try:
+            parser.read(str(path))
+            return self._supervisord.options.process_groups_from_parser(parser)[0]
+        except (ValueError, IndexError, OSError) as error:
+            raise RPCError(Faults.FAILED, f"{path}: {error}") from error
+
+
+def make_interface(supervisord: Any, folder: str, events_folder: str) -> GroupInterface:
+    """The factory that supervisord's configuration names."""
+    announcer = _Announcer(Path(events_folder))
+    events.subscribe(events.ProcessStateEvent, announcer.announce)
+    return GroupInterface(supervisord, Path(folder))
+
+
+class _Announcer:
+    """Tells each socket in a folder what happened: `GROUP PROCESS EVENT`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def announce(self, event: Any) -> None:
+        group = event.process.group.config.name if event.process.group else ""
+        text = f"{group} {event.process.config.name} {type(event).__name__}"
+        for listener in self._folder.glob("*.sock"):
+            self._send(text.encode(), listener)
+
+    def _send(self, message: bytes, listener: Path) -> None:
+        try:
+            self._socket.sendto(message, str(listener))
+        except ConnectionRefusedError:
+            with suppress(OSError):
+                listener.unlink()
+        except OSError:
+            return  # a listener that is full or just gone asks for the state anyway
+
+
+def _converge(group: Any, wanted: Any) -> list[str]:
+    new = {config.name: config for config in wanted.process_configs}
+    changed = [p for name, p in group.processes.items() if name not in new or p.config != new[name]]
+    running = [process for process in changed if process.get_state() not in STOPPED_STATES]
+    for process in running:
+        _stop(process)
+    if running:
+        return [process.config.name for process in running]
+    _replace(group, changed, new)
+    group.config = wanted
+    return []
+
+
+def _stop(process: Any) -> None:
+    if process.get_state() in (ProcessStates.RUNNING, ProcessStates.STARTING):
+        process.stop()
+    elif process.get_state() == ProcessStates.BACKOFF:
+        process.give_up()
+
+
+def _replace(group: Any, changed: list[Any], new: dict[str, Any]) -> None:
+    for process in changed:
+        del group.processes[process.config.name]
+    for name in new.keys() - group.processes.keys():
+        new[name].create_autochildlogs()
+        group.processes[name] = new[name].make_process(group)
+
+
+def _ended_service(process: Any) -> bool:
+    """A service that was stopped by hand; a program that runs once and succeeded is left alone."""
+    return bool(process.get_state() == ProcessStates.STOPPED and process.config.autorestart)
+
+
+def _info(process: Any) -> dict[str, Any]:
+    return {
+        "name": process.config.name,
+        "state": getProcessStateDescription(process.get_state()),
+        "pid": process.pid,
+        "status": -1 if process.exitstatus is None else process.exitstatus,
+        "error": process.spawnerr or "",
+        "started": float(process.laststart),
+    }

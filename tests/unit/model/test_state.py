@@ -1,0 +1,50 @@
+"""Which states may follow which, and what people are shown."""
+
+import pytest
+
+from slap.model.state import InstanceState, ReportedInstanceState, Status, derive_status
+
+STARTED, STOPPED, DESTROYED = InstanceState
+TABLE = {
+    # reported:      started      stopped       destroyed    are requested
+    "": ("waiting", "stopping", "destroying"),
+    "instantiating": ("starting", "stopping", "destroying"),
+    "started": ("started", "stopping", "destroying"),
+    "stopped": ("starting", "stopped", "destroying"),
+    "error": ("error", "error", "error"),
+    "destroyed": ("destroyed", "destroyed", "destroyed"),
+}
+CASES = [
+    (requested, ReportedInstanceState(reported), Status(status))
+    for reported, row in TABLE.items()
+    for requested, status in zip(InstanceState, row, strict=True)
+]
+
+
+@pytest.mark.parametrize(("requested", "reported", "status"), CASES)
+def test_status_is_derived_from_both_states(requested, reported, status) -> None:
+    assert derive_status(requested, reported) is status
+
+
+def test_the_table_names_every_pair() -> None:
+    assert len({case[:2] for case in CASES}) == len(InstanceState) * len(ReportedInstanceState)
+
+
+def test_only_what_was_seen_is_called_done() -> None:
+    for requested, reported, status in CASES:
+        if status.is_settled:
+            assert reported.value == status.value, (requested, reported)
+
+
+@pytest.mark.parametrize("kind", [InstanceState, ReportedInstanceState])
+def test_destroyed_is_final_and_all_else_is_free(kind) -> None:
+    final = kind("destroyed")
+    for old in kind:
+        for new in kind:
+            assert old.may_become(new) is (old is not final or new is final), (old, new)
+
+
+@pytest.mark.parametrize("word", ["runing", "Started", "", " started"])
+def test_a_misspelt_state_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match="not a valid InstanceState"):
+        InstanceState(word)
