@@ -121,11 +121,12 @@ class _Inside:
         return process.pid
 
     def end(self, pid: int) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-            with suppress(CommandFailed):
-                return self._wait(pid, GRACE)
+        os.kill(pid, signal.SIGTERM)
+        try:
+            self._wait(pid, GRACE)
+        except CommandFailed:
+            os.kill(pid, signal.SIGKILL)
+            self._wait(pid, GRACE)
 
     def cpu(self) -> float:
         self._reap()

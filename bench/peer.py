@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 from cage import Cage, CommandFailed, Program
-from sides import PATH, PAYLOAD, SOFTWARE, STATE, Order, render, wait_until
+from sides import PATH, PAYLOAD, SOFTWARE, Order, render, wait_until
 from wire import Answer, Call, Client, answers, free_port
 
 VERSION = "1.26.1"
@@ -202,19 +202,19 @@ class Peer:
 
 def install(venv: Path) -> None:
     """Make the virtual environment of the peer, or bring its recipes up to date; nothing happens when it is complete."""
-    marker, digest = venv / "bench-complete", md5((RECIPES / "bench_recipe.py").read_bytes(), usedforsecurity=False).hexdigest()
-    if marker.exists() and marker.read_text() == digest:
+    marker, recipes = venv / "bench-complete", (RECIPES / "bench_recipe.py").read_text()
+    if marker.exists() and marker.read_text() == recipes:
         return
     print(f"installing slapos.core {VERSION} into {venv} ...", file=sys.stderr)
     if not (venv / "bin" / "slapos").exists():
         subprocess.run([_recent_python(), "-m", "venv", "--clear", venv], check=True)
     copy = venv.parent / "recipe"
     shutil.copytree(RECIPES, copy, dirs_exist_ok=True)  # setuptools would leave its build folders in the source
-    pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
     compiler = {"CC": "cc", **os.environ}  # a Python that was built elsewhere may name one that is not here
     subprocess.run([*pip, f"slapos.core=={VERSION}", "slapos.libnetworkcache"], check=True, env=compiler)
     subprocess.run([*pip, "--force-reinstall", "--no-deps", copy], check=True)
-    marker.write_text(digest)
+    marker.write_text(recipes)
 
 
 def _recent_python() -> str:

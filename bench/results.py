@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ class Results:
     """All rows of a run, in the order in which they were first measured."""
 
     title: str
+    name: str
     rows: dict[tuple[str, int], Row] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -40,6 +42,11 @@ class Results:
         row = self.rows.setdefault((what, size), Row(what, size, unit, higher))
         row.samples[side].append(value)
         print(f"  {side:5} {what} (N={size}): {_number(value)} {unit}", file=sys.stderr, flush=True)
+
+    def keep(self, folder: Path) -> None:
+        """Leave the table and the samples in a folder."""
+        (folder / f"{self.name}.md").write_text(self.markdown())
+        (folder / f"{self.name}.json").write_text(json.dumps(self.document(), indent=1) + "\n")
 
     def markdown(self) -> str:
         head = "| what | N | unit | slapos.core | this project | ratio min / median / max | rounds |"
@@ -55,11 +62,25 @@ class Results:
         return {"title": self.title, "command": _command(), "machine": _machine(), "notes": self.notes, "rows": rows}
 
 
-def publish(results: Results, json_file: Path | None) -> None:
-    """Print the table; write the samples too when a file is named."""
-    print(results.markdown())
+def deliver(name: str, kept: Path, json_file: Path | None, document: Path | None) -> None:
+    """Print the table that was kept; put samples and table where they are wanted."""
+    if not (kept / f"{name}.md").exists():
+        return
+    table = (kept / f"{name}.md").read_text()
+    print(table)
     if json_file:
-        json_file.write_text(json.dumps(results.document(), indent=1) + "\n")
+        shutil.copyfile(kept / f"{name}.json", json_file)
+    if document:
+        document.write_text(_spliced(document.read_text(), name, table))
+
+
+def _spliced(text: str, name: str, table: str) -> str:
+    """A document with a new table between the two marks of a benchmark; at its end when it has no marks yet."""
+    begin, end = f"<!-- begin bench/{name} -->", f"<!-- end bench/{name} -->"
+    before, found, rest = text.partition(begin)
+    if not found:
+        return f"{text.rstrip()}\n\n{begin}\n{table}{end}\n"
+    return f"{before}{begin}\n{table}{end}{rest.partition(end)[2]}"
 
 
 def _line(row: Row) -> str:
@@ -98,4 +119,4 @@ def _machine() -> str:
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
     )
-    return f"`{_command()}` on {os.cpu_count()} × {model}, Linux {platform.release()}, {time.strftime('%Y-%m-%d')}"
+    return f"`{_command()}` on {os.cpu_count()} x {model}, Linux {platform.release()}, {time.strftime('%Y-%m-%d')}"

@@ -157,7 +157,7 @@ def one_of(words: type[Word]) -> Callable[[str], Word]:
         if text in set(words):
             return words(text)
         meant = difflib.get_close_matches(text, list(words), n=1)
-        hint = f", did you mean {meant[0]!r}?" if meant else ""
+        hint = f", did you mean {str(meant[0])!r}?" if meant else ""
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(words)}{hint}")
 
     return parse

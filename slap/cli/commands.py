@@ -61,7 +61,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             "computer",
             [
                 ("computer list", "ComputerList", "List the computers that you can order on"),
-                ("computer info", "ComputerInfo", "Show a computer: partitions, software, when it was last seen"),
+                ("computer info", "ComputerInfo", "Show a computer: partitions, software, last seen"),
                 ("computer token", "ComputerToken", "Make a new token for a computer"),
             ],
         ),

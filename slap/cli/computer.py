@@ -30,7 +30,7 @@ class ComputerList(Lister):
 
 
 class ComputerInfo(Show):
-    """Show a computer: partitions, software, when it was last seen."""
+    """Show a computer: partitions, software, last seen."""
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         return _with_guid(super().get_parser(name))

@@ -138,6 +138,7 @@ class Follower:
     timeout: float
     started: float = field(init=False)
     pause: float = 0.0
+    looked_after: bool = False
 
     def __post_init__(self) -> None:
         self.started = self.clock.monotonic()
@@ -189,10 +190,11 @@ class Follower:
         self.clock.sleep(self.pause)
 
     def _look_after_node(self, tree: InstanceTree) -> None:
-        """Nothing was heard for a while: is it that the node is away?"""
+        """Nothing was heard for a while: is it that the node is away? It is said once."""
         guid = tree.root.computer
-        seen = self._last_seen(guid)
+        seen = "" if self.looked_after else self._last_seen(guid)
         if seen:
+            self.looked_after = True
             self.display.note(f"The node of {guid} was last heard {seen} ago. Does its agent run?")
 
     def _last_seen(self, guid: str) -> str:

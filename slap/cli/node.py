@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -96,6 +97,8 @@ class NodeAgent(_Working):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()
+        logging.shutdown()
+        os._exit(0)  # what runs in its threads is cut off and done again, as after a crash
 
 
 class NodeBoot(_Working):

@@ -89,7 +89,7 @@ def parse_value(text: str) -> Any:
     A number that would come back differently (1.10, 1e3) stays text: it is a version or a name.
     """
     try:
-        value = json.loads(text)
+        value = _strict_json(text)
     except ValueError:
         return text
     return text if isinstance(value, int | float) and json.dumps(value) != text else value
@@ -97,7 +97,7 @@ def parse_value(text: str) -> Any:
 
 def parse_document(text: str, source: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = _strict_json(text)
     except ValueError as error:
         raise UsageError(f"{source} is not JSON.", str(error)) from error
     if not isinstance(value, dict):
@@ -125,6 +125,15 @@ def _parameters(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if args.parameters:
         raise UsageError("--parameters and --parameters-file exclude each other.")
     return parse_document(read_small_file(args.parameters_file, sys.stdin.read, folder), args.parameters_file)
+
+
+def _strict_json(text: str) -> Any:
+    """JSON without the NaN and Infinity that Python would let through."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON value")
 
 
 def _pair(word: str, option: str) -> tuple[str, str]:

@@ -11,6 +11,8 @@ from slap.cli.output import Style, columns, harmless, paint
 from slap.cli.parameters import add_request_options, request_of
 from slap.model.errors import CannotBePlaced
 from slap.model.instance import FieldChange, Placement, Plan
+from slap.model.software import DEFAULT_TYPE
+from slap.model.state import InstanceState
 
 HEADINGS = {
     "create": "{0} would be created.",
@@ -71,11 +73,13 @@ def cannot_be_placed(plan: Plan) -> CannotBePlaced:
 
 def apply_command(args: argparse.Namespace) -> str:
     """The request that carries a plan out, quoted for a shell; options that were not given stay away."""
-    words = ["slapos", "request", args.reference, args.url, "--type", args.type, "--state", str(args.state)]
+    words = ["slapos", "request", args.reference, args.url]
     optional = {"--cfg": args.cfg, "--computer": args.computer, "--node": args.node}
-    optional["--parameters-file"] = args.parameters_file
+    optional |= {"--parameters-file": args.parameters_file}
+    optional |= {"--type": args.type if args.type != DEFAULT_TYPE else ""}
+    optional |= {"--state": args.state if args.state is not InstanceState.STARTED else ""}
     for option, value in optional.items():
-        words += [option, value] if value else []
+        words += [option, str(value)] if value else []
     return shlex.join(words + (["--parameters", *args.parameters] if args.parameters else []))
 
 

@@ -28,7 +28,7 @@ class NodeStatus(Lister):
             return _COLUMNS, []
         references = {each.partition: each.reference for each in Store(config.store_file).instances()}
         now = self.clock.now().timestamp()
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (
                 group,
                 process.name,

@@ -14,6 +14,7 @@ from slap.cli.wait import Order, is_over, make_order, phase
 from slap.client.master import Master
 from slap.model.errors import NotFound, NotReady
 from slap.model.instance import Instance, InstanceRequest, InstanceTree
+from slap.model.state import InstanceState
 
 
 class Ordering(Show):
@@ -30,7 +31,7 @@ class Ordering(Show):
         order = place(master, request)
         announce(master, order)
         root = self._now(master, order) if args.no_wait else self._wait(master, order, args.timeout)
-        return self.fields(root.connection)
+        return self.fields(root.connection if root.requested is InstanceState.STARTED else {})
 
     def _now(self, master: Master, order: Order) -> Instance:
         tree = look(master, order)

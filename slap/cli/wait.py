@@ -143,7 +143,7 @@ def phase(instance: Instance, is_fresh: bool = True) -> tuple[Mark, str]:
         return Mark.FAILED, f"its software could not be built: {_first_line(instance.software_message)}"
     if _is_being_built(instance):
         return Mark.WORKING, _with("building its software", instance.software_message)
-    if not is_fresh:
+    if not is_fresh and instance.status is not Status.WAITING:
         return Mark.WAITING, f"waiting for {place} to take the change up"
     return _reported_phase(instance, place)
 

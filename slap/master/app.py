@@ -137,6 +137,23 @@ async def _health() -> Response:
     return _document(Health())
 
 
+# Routes are tried one after the other: those that are asked most come first.
+@router.post("/instances", response_model=Instance)
+async def request_instance(call: Called, order: InstanceRequest) -> Response:
+    return _document(await instance.request(call.store, call.caller, order))
+
+
+@router.get("/computers/{guid}/state", response_model=DesiredState)
+async def desired_state(call: Called, guid: str, since: Since = 0, wait: Wait = 0) -> Response:
+    return _document(await call.services.states.desired_state(call.caller, guid, since, wait))
+
+
+@router.post("/computers/{guid}/reports")
+async def report(call: Called, guid: str, report: NodeReport) -> Response:
+    await call.services.reports.report(call.caller, guid, report)
+    return _nothing()
+
+
 @router.post("/computers", response_model=RegisteredComputer)
 async def register_computer(call: Called, registration: ComputerRegistration) -> Response:
     registered = await computer.register(call.store, call.caller, registration)
@@ -172,17 +189,6 @@ async def bang_computer(call: Called, guid: str, why: Bang) -> Response:
     return _nothing()
 
 
-@router.get("/computers/{guid}/state", response_model=DesiredState)
-async def desired_state(call: Called, guid: str, since: Since = 0, wait: Wait = 0) -> Response:
-    return _document(await call.services.states.desired_state(call.caller, guid, since, wait))
-
-
-@router.post("/computers/{guid}/reports")
-async def report(call: Called, guid: str, report: NodeReport) -> Response:
-    await call.services.reports.report(call.caller, guid, report)
-    return _nothing()
-
-
 @router.put("/supplies", response_model=Supply)
 async def request_supply(call: Called, wanted: SupplyRequest) -> Response:
     return _document(await supply.request_supply(call.store, call.caller, wanted))
@@ -196,11 +202,6 @@ async def supplies(call: Called, computer: str = "", url: str = "") -> Response:
 @router.get("/releases", response_model=list[SoftwareRelease])
 async def releases(call: Called) -> Response:
     return _documents(SoftwareRelease, list(await supply.releases(call.store, call.caller)))
-
-
-@router.post("/instances", response_model=Instance)
-async def request_instance(call: Called, order: InstanceRequest) -> Response:
-    return _document(await instance.request(call.store, call.caller, order))
 
 
 @router.post("/plans", response_model=Plan)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
+from slap.master import tables
 from slap.master.auth import Caller, CallerKind, issue_token, revoke_tokens
 from slap.master.hub import computer_topic
 from slap.master.store import Store, Transaction
@@ -44,8 +45,9 @@ async def new_token(store: Store, caller: Caller, guid: str) -> RegisteredComput
 
 async def listing(store: Store, caller: Caller) -> list[Computer]:
     caller.must_be(CallerKind.USER, CallerKind.COMPUTER)
-    rows = await store.read_much(lambda connection: connection.execute(_visible(caller)).all())
-    return [_render(row) for row in rows]
+    query = _visible(caller).add_columns(tables.configuration.c.document).join(tables.configuration)
+    rows = await store.read_much(lambda connection: connection.execute(query).all())
+    return [_render(row, row.document) for row in rows]
 
 
 async def show(store: Store, caller: Caller, guid: str) -> Computer:
@@ -57,12 +59,20 @@ async def configure(store: Store, caller: Caller, guid: str, configuration: Comp
     """Take over what a node formatted. Repeating it changes nothing."""
     _check_names(configuration)
     words = to_json(configuration.model_dump())
-    row = await store.read(lambda connection: find(connection, caller, guid))
-    if row.configuration != words:
+
+    def is_known(connection: Connection) -> bool:
+        return _document(connection, find(connection, caller, guid).guid) == words
+
+    if not await store.read_much(is_known):
         await store.write(
             lambda transaction: _configure(transaction, find(transaction.connection, caller, guid), configuration)
         )
     return await show(store, caller, guid)
+
+
+def _document(connection: Connection, guid: str) -> str:
+    query = select(tables.configuration.c.document).where(tables.configuration.c.computer == guid)
+    return str(connection.execute(query).scalar_one())
 
 
 async def bang(store: Store, caller: Caller, guid: str) -> None:
@@ -157,9 +167,8 @@ def _check_replacement(row: AnyRow, caller: Caller, wanted: ComputerRegistration
 def _add(connection: Connection, caller: Caller, wanted: ComputerRegistration) -> RegisteredComputer:
     guid = wanted.guid or f"COMP-{secrets.token_hex(8)}"
     empty = to_json(ComputerConfiguration(partitions=()).model_dump())
-    connection.execute(
-        insert(computer), {"guid": guid, "owner": caller.owner, "title": wanted.title, "configuration": empty}
-    )
+    connection.execute(insert(computer), {"guid": guid, "owner": caller.owner, "title": wanted.title})
+    connection.execute(insert(tables.configuration), {"computer": guid, "document": empty})
     return RegisteredComputer(guid=guid, title=wanted.title, token=issue_token(connection, CallerKind.COMPUTER, guid))
 
 
@@ -178,12 +187,13 @@ def _check_names(configuration: ComputerConfiguration) -> None:
 def _configure(transaction: Transaction, row: AnyRow, configuration: ComputerConfiguration) -> None:
     connection = transaction.connection
     _replace_partitions(connection, row, configuration.partitions)
+    document = {"document": to_json(configuration.model_dump())}
+    connection.execute(update(tables.configuration).where(tables.configuration.c.computer == row.guid).values(document))
     free = select(func.count()).where(partition.c.computer == row.guid, partition.c.instance.is_(None))
     connection.execute(
         update(computer)
         .where(computer.c.guid == row.guid)
         .values(
-            configuration=to_json(configuration.model_dump()),
             network=configuration.network,
             labels=to_json(configuration.labels),
             capabilities=to_json(configuration.capabilities),
@@ -229,7 +239,7 @@ def _show(connection: Connection, caller: Caller, guid: str) -> Computer:
         .where(partition.c.computer == row.guid)
     )
     used = {name: (guid, reference) for name, guid, reference in connection.execute(uses).all()}
-    shown = _render(row)
+    shown = _render(row, _document(connection, row.guid))
     partitions = tuple(
         PartitionUse(
             partition=each, instance=used.get(each.name, ("", ""))[0], reference=used.get(each.name, ("", ""))[1]
@@ -239,11 +249,11 @@ def _show(connection: Connection, caller: Caller, guid: str) -> Computer:
     return shown.model_copy(update={"partitions": partitions})
 
 
-def _render(row: AnyRow) -> Computer:
+def _render(row: AnyRow, document: str) -> Computer:
     return Computer(
         guid=row.guid,
         title=row.title,
-        configuration=from_json(row.configuration),
+        configuration=from_json(document),
         free_partitions=row.free_partitions,
         seen_at=row.seen_at,
     )

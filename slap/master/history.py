@@ -19,7 +19,10 @@ def record(connection: Connection, guid: str, by: str, order: InstanceRequest) -
 
 def record_first(connection: Connection, guid: str, by: str, order: InstanceRequest, number: int = 1) -> None:
     values = {"instance": guid, "number": number, "at": now(), "by": by, "request": to_json(order.model_dump())}
-    connection.execute(insert(history), values)
+    connection.execute(_ADD, values)
+
+
+_ADD = insert(history)
 
 
 def entries(rows: Iterable[AnyRow]) -> list[HistoryEntry]:

@@ -1,6 +1,7 @@
 """Instances: requested, changed, planned."""
 
 import secrets
+import time
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -16,7 +17,7 @@ from slap.master.store import Store, Transaction
 from slap.master.supply import is_supplied, usable_release
 from slap.master.tables import AnyRow, instance
 from slap.master.text import from_json, now, to_json
-from slap.master.tree import cascade, living, render, touch, view, weaker
+from slap.master.tree import cascade, living, render, render_row, touch, view, weaker
 from slap.model.errors import Conflict, NotFound
 from slap.model.instance import Instance, InstanceRequest, Plan
 from slap.model.software import normalise_release_url
@@ -34,6 +35,7 @@ class _Place:
     parent: str | None
     depth: int
     requested: InstanceState
+    tree_revision: int
 
 
 async def request(store: Store, caller: Caller, order: InstanceRequest) -> Instance:
@@ -50,7 +52,7 @@ async def request(store: Store, caller: Caller, order: InstanceRequest) -> Insta
 async def _request(store: Store, caller: Caller, order: InstanceRequest) -> Instance:
     known = await store.read(lambda connection: _known(connection, caller, order))
     if known and _differs(known, order) is None:
-        return render(known)
+        return render_row(known)
     return await store.write(lambda transaction: _carry_out(transaction, caller, order, known is None))
 
 
@@ -106,11 +108,9 @@ def _current(row: AnyRow) -> InstanceRequest:
 
 
 def _carry_out(transaction: Transaction, caller: Caller, order: InstanceRequest, is_new: bool) -> Instance:
-    if is_new:
-        return view(transaction.connection, _create(transaction, caller, order))
-    row = living(transaction.connection, caller.requester, order.reference)
+    row = None if is_new else living(transaction.connection, caller.requester, order.reference)
     if row is None:
-        return view(transaction.connection, _create(transaction, caller, order))
+        return _create(transaction, caller, order)
     touch(transaction, row.root)
     # Read again: only now nobody else changes this tree.
     row = living(transaction.connection, caller.requester, order.reference) or row
@@ -120,10 +120,12 @@ def _carry_out(transaction: Transaction, caller: Caller, order: InstanceRequest,
     return view(transaction.connection, row.guid)
 
 
-def _create(transaction: Transaction, caller: Caller, order: InstanceRequest) -> str:
+def _create(transaction: Transaction, caller: Caller, order: InstanceRequest) -> Instance:
     at = _place_in_tree(transaction, caller, order)
     taken = place(transaction.connection, caller.owner, order, at.guid)
-    values = {
+    columns = {
+        **_NEW,
+        **_ordered(order),
         "guid": at.guid,
         "owner": caller.owner,
         "requester": caller.requester,
@@ -133,15 +135,20 @@ def _create(transaction: Transaction, caller: Caller, order: InstanceRequest) ->
         "depth": at.depth,
         "computer": taken.computer,
         "partition": taken.partition,
-        **_ordered(order),
         "requested": at.requested,
         "revision": bump(transaction, taken.computer, -1),
         "created_at": now(),
         "changed_at": now(),
     }
-    transaction.connection.execute(insert(instance), values)
+    transaction.connection.execute(_INSERT, columns)
     record_first(transaction.connection, at.guid, caller.requester, order)
-    return at.guid
+    beside = {"root_revision": at.tree_revision, "addresses": taken.addresses}
+    return render(columns | beside | {"software": taken.software, "software_message": taken.software_message})
+
+
+# What nothing is known of yet.
+_NEW = {"reported": "", "message": "", "promises": "[]", "connection": "{}"}
+_INSERT = insert(instance)
 
 
 def _ordered(order: InstanceRequest) -> dict[str, str]:
@@ -156,15 +163,20 @@ def _ordered(order: InstanceRequest) -> dict[str, str]:
 
 
 def _place_in_tree(transaction: Transaction, caller: Caller, order: InstanceRequest) -> _Place:
-    guid = f"INST-{secrets.token_hex(10)}"
+    guid = _new_guid()
     if caller.kind is CallerKind.USER:
-        return _Place(guid, guid, None, 0, order.state)
-    touch(transaction, caller.root)
+        return _Place(guid, guid, None, 0, order.state, 1)
+    tree_revision = touch(transaction, caller.root)
     parent = transaction.connection.execute(_PARENT, {"parent_guid": caller.subject}).one()
     if parent.requested == InstanceState.DESTROYED:
         raise _is_being_destroyed(parent.reference)
     state = weaker(InstanceState(parent.requested), order.state)
-    return _Place(guid, parent.root, caller.subject, parent.depth + 1, state)
+    return _Place(guid, parent.root, caller.subject, parent.depth + 1, state, tree_revision)
+
+
+def _new_guid() -> str:
+    """A name that nobody can guess. Later ones sort later, so that what is added together lies together on the disk."""
+    return f"INST-{time.time_ns() // 1_000_000:011x}{secrets.token_hex(8)}"
 
 
 _PARENT = select(instance.c.root, instance.c.depth, instance.c.requested, instance.c.reference).where(

@@ -9,7 +9,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from slap.master.text import did_you_mean, from_json, to_json
+from slap.master.text import did_you_mean
 from slap.model.base import Parameters
 from slap.model.errors import BrokenRelease, InvalidParameters
 from slap.model.software import SoftwareRelease
@@ -17,14 +17,29 @@ from slap.model.software import SoftwareRelease
 _MOST_COMPILED = 512
 
 
-@lru_cache(maxsize=_MOST_COMPILED)
-def release_of(document: str) -> SoftwareRelease:
-    """A release as it is stored."""
-    return SoftwareRelease.model_validate_json(document)
+class KnownRelease:
+    """A release as it is stored, with its schemas compiled on first use."""
+
+    def __init__(self, document: str) -> None:
+        self.release = SoftwareRelease.model_validate_json(document)
+        self._validators: dict[str, Validator] = {}
+
+    def validator(self, software_type: str) -> Validator | None:
+        """What checks the parameters of a type; None when the release says nothing about them."""
+        schema = self.release.types[software_type].parameters_schema
+        if schema and software_type not in self._validators:
+            # With a registry of its own a schema cannot make the master fetch anything.
+            self._validators[software_type] = _validator_class(schema)(schema, registry=Registry())
+        return self._validators.get(software_type)
 
 
-def check_parameters(release: SoftwareRelease, software_type: str, parameters: Parameters) -> None:
+# The same text is the same release, and is compiled once.
+known_release = lru_cache(maxsize=_MOST_COMPILED)(KnownRelease)
+
+
+def check_parameters(known: KnownRelease, software_type: str, parameters: Parameters) -> None:
     """Raise unless the release has this type, and its schema takes these parameters."""
+    release = known.release
     if not release.types:
         return
     if software_type not in release.types:
@@ -33,7 +48,7 @@ def check_parameters(release: SoftwareRelease, software_type: str, parameters: P
             f"Its types: {', '.join(sorted(release.types))}.",
             did_you_mean(software_type, release.types) or "Use one of its types.",
         )
-    lines = violations(release.types[software_type].parameters_schema, parameters)
+    lines = _violations(known.validator(software_type), parameters)
     if lines:
         raise InvalidParameters(
             f"{len(lines)} parameter{'s' * (len(lines) > 1)} of {release.url} ({software_type}) cannot be accepted.",
@@ -42,12 +57,10 @@ def check_parameters(release: SoftwareRelease, software_type: str, parameters: P
         )
 
 
-def violations(schema: dict[str, Any], parameters: Parameters) -> list[str]:
+def _violations(validator: Validator | None, parameters: Parameters) -> list[str]:
     """What the schema says against the parameters: a line each, with the place."""
-    if not schema:
-        return []
     try:
-        found = list(_compiled(to_json(schema)).iter_errors(parameters))
+        found = list(validator.iter_errors(parameters)) if validator else []
     except Unresolvable as error:
         raise BrokenRelease("A schema refers to what is not there.", str(error)) from error
     return sorted({line for error in found for line in _lines(error)})
@@ -61,13 +74,6 @@ def check_schema(schema: dict[str, Any], name: str) -> None:
         raise BrokenRelease(
             f"{name} is not a valid JSON Schema.", f"{error.json_path}: {error.message}", f"Correct {name}."
         ) from error
-
-
-@lru_cache(maxsize=_MOST_COMPILED)
-def _compiled(words: str) -> Validator:
-    schema = from_json(words)
-    # With a registry of its own a schema cannot make the master fetch anything.
-    return _validator_class(schema)(schema, registry=Registry())
 
 
 def _validator_class(schema: dict[str, Any]) -> type[Validator]:

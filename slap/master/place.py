@@ -17,8 +17,13 @@ _FEW = 16
 
 @dataclass(frozen=True)
 class Taken:
+    """A partition that is ours now, and how far its computer is with the release."""
+
     computer: str
     partition: str
+    addresses: str
+    software: str
+    software_message: str
 
 
 def place(connection: Connection, owner: str, order: InstanceRequest, guid: str) -> Taken:
@@ -26,7 +31,7 @@ def place(connection: Connection, owner: str, order: InstanceRequest, guid: str)
     for few in (_FEW, None):
         placements = _ranked(connection, owner, order, few)
         for each in placements:
-            taken = None if each.refusals else _take(connection, each.computer, guid)
+            taken = None if each.refusals else _take(connection, each.computer, guid, order.software_release)
             if taken:
                 return taken
     raise cannot_be_placed(order.reference, order.software_release, placements)
@@ -77,11 +82,17 @@ _FREE = (
     .with_for_update(skip_locked=True)  # on PostgreSQL; SQLite has one writer at a time
     .scalar_subquery()
 )
+_REPORTED = select(supply).where(supply.c.computer == bindparam("on"), supply.c.url == bindparam("url"))
 _TAKE = (
     update(partition)
     .where(partition.c.computer == bindparam("on"), partition.c.name == _FREE, partition.c.instance.is_(None))
     .values(instance=bindparam("guid"))
-    .returning(partition.c.name)
+    .returning(
+        partition.c.name,
+        partition.c.addresses,
+        _REPORTED.with_only_columns(supply.c.reported).scalar_subquery(),
+        _REPORTED.with_only_columns(supply.c.message).scalar_subquery(),
+    )
 )
 
 
@@ -93,9 +104,9 @@ def _ranked(connection: Connection, owner: str, order: InstanceRequest, few: int
     return rank((_candidate(row) for row in rows), order.sla)
 
 
-def _take(connection: Connection, guid: str, instance: str) -> Taken | None:
-    name = connection.execute(_TAKE, {"on": guid, "guid": instance}).scalar()
-    return Taken(guid, name) if name else None
+def _take(connection: Connection, computer_guid: str, guid: str, url: str) -> Taken | None:
+    row = connection.execute(_TAKE, {"on": computer_guid, "guid": guid, "url": url}).first()
+    return Taken(computer_guid, *row) if row else None
 
 
 def _candidate(row: AnyRow) -> Candidate:

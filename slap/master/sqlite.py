@@ -10,9 +10,7 @@ import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from sqlite3 import Connection as Driver
-from threading import Thread
 from typing import Any, cast
 
 from sqlalchemy import URL, Connection, QueuePool, create_engine, event
@@ -42,14 +40,21 @@ class _Work:
 class SqliteStore(Store):
     def __init__(self, url: URL) -> None:
         super().__init__(url)
-        self._engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=QueuePool, pool_size=_READERS + 2)
+        self._engine = create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            poolclass=QueuePool,
+            connect_args={"check_same_thread": False},
+            pool_size=_READERS + 2,
+        )
         event.listen(self._engine, "connect", _prepare)
         self._loop = asyncio.get_running_loop()
         self._reader = self._engine.connect()
+        self._writer = self._engine.connect()
         self._readers = ThreadPoolExecutor(_READERS, "reader")
-        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
-        self._writer = Thread(target=self._write_until_closed, name="writer", daemon=True)
-        self._writer.start()
+        self._committer = ThreadPoolExecutor(1, "committer")
+        self._pending: list[_Work] = []
+        self._is_busy = False
 
     async def read(self, job: Reading[Result]) -> Result:
         try:
@@ -62,12 +67,35 @@ class SqliteStore(Store):
 
     async def write(self, job: Writing[Result]) -> Result:
         answer: asyncio.Future[Result] = self._loop.create_future()
-        self._queue.put(_Work(job, answer))
+        self._pending.append(_Work(job, answer))
+        if not self._is_busy:
+            self._is_busy = True
+            self._loop.call_soon(self._start)
         return await answer
 
+    def _start(self) -> None:
+        group, self._pending = self._pending[:_LARGEST_GROUP], self._pending[_LARGEST_GROUP:]
+        driver = cast(Driver, self._writer.connection.dbapi_connection)
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            for work in group:
+                _attempt(self._writer, driver, work)
+        except (DBAPIError, sqlite3.Error) as error:
+            _abandon(driver, group, error)
+        self._loop.run_in_executor(self._committer, driver.execute, "COMMIT").add_done_callback(
+            lambda f: self._done(f, driver, group)
+        )
+
+    def _done(self, future, driver, group):
+        if future.exception():
+            _abandon(driver, group, future.exception())
+        self._deliver(group)
+        if self._pending:
+            self._loop.call_soon(self._start)
+        else:
+            self._is_busy = False
+
     def close(self) -> None:
-        self._queue.put(None)
-        self._writer.join()
         self._readers.shutdown()
         self._reader.close()
         self._engine.dispose()
@@ -78,24 +106,6 @@ class SqliteStore(Store):
                 return job(connection)
         except DBAPIError as error:
             raise unavailable(error) from error
-
-    def _write_until_closed(self) -> None:
-        with self._engine.connect() as connection:
-            while group := self._next_group():
-                _commit(connection, group)
-                self._loop.call_soon_threadsafe(self._deliver, group)
-
-    def _next_group(self) -> list[_Work]:
-        """All that is pending, at least one; nothing at the end."""
-        group = [self._queue.get()]
-        try:
-            while len(group) < _LARGEST_GROUP and group[-1]:
-                group.append(self._queue.get_nowait())
-        except Empty:
-            pass
-        if group[-1] is None:
-            self._queue.put(None)
-        return [work for work in group if work]
 
     def _deliver(self, group: list[_Work]) -> None:
         for work in group:
@@ -111,7 +121,7 @@ class SqliteStore(Store):
 def _prepare(driver: Driver, record: object) -> None:
     driver.executescript(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=5000;"
-        "PRAGMA cache_size=-32768; PRAGMA journal_size_limit=67108864;"
+        "PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
     )
 
 

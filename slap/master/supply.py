@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from slap.master.auth import Caller, CallerKind
 from slap.master.computer import bump, find
-from slap.master.parameters import release_of
+from slap.master.parameters import KnownRelease, known_release
 from slap.master.release import read_release
 from slap.master.store import Store, Transaction
 from slap.master.tables import AnyRow, computer, instance, is_living, release, supply
@@ -47,14 +47,14 @@ async def listing(store: Store, caller: Caller, guid: str, url: str) -> list[Sup
 async def releases(store: Store, caller: Caller) -> list[SoftwareRelease]:
     """The releases that are supplied somewhere where the caller may use them."""
     rows = await store.read_much(lambda connection: connection.execute(_USABLE, {"owner": caller.owner}).all())
-    return [release_of(row.document) for row in rows]
+    return [known_release(row.document).release for row in rows]
 
 
-def usable_release(connection: Connection, owner: str, url: str) -> SoftwareRelease:
+def usable_release(connection: Connection, owner: str, url: str) -> KnownRelease:
     """A release that is supplied to a computer of this owner; raises NotFound with what looks like it."""
     document = connection.execute(_USABLE_ONE, {"owner": owner, "url": url}).scalar()
     if document:
-        return release_of(document)
+        return known_release(document)
     known = connection.execute(_USABLE, {"owner": owner}).all()
     raise NotFound(
         f"No computer is supplied with {url}.",

@@ -56,8 +56,7 @@ computer = Table(
     Column("guid", Text, primary_key=True),
     Column("owner", Text, nullable=False),  # the user that registered it
     Column("title", Text, nullable=False),
-    Column("configuration", Text, nullable=False),
-    # What orders filter on, out of the configuration, which may be large.
+    # What orders filter on, out of the configuration.
     Column("network", Text, nullable=False, server_default=""),
     Column("labels", Text, nullable=False, server_default="{}"),
     Column("capabilities", Text, nullable=False, server_default="[]"),
@@ -66,6 +65,14 @@ computer = Table(
     Column("seen_at", Text),
     Index(None, "owner", "title", unique=True),
     Index(None, "owner", "free_partitions"),
+)
+
+# Apart from the computer, whose row every order changes: this one may be large.
+configuration = Table(
+    "configuration",
+    metadata,
+    Column("computer", Text, ForeignKey("computer.guid"), primary_key=True),
+    Column("document", Text, nullable=False),
 )
 
 partition = Table(
@@ -77,6 +84,7 @@ partition = Table(
     Column("addresses", Text, nullable=False, server_default="[]"),
     Column("instance", Text, ForeignKey("instance.guid", deferrable=True, initially="DEFERRED")),
     PrimaryKeyConstraint("computer", "name"),
+    sqlite_with_rowid=False,
 )
 # Two indexes, so that looking for a free partition does not wade through all that are free.
 Index("ix_partition_free", partition.c.computer, partition.c.ordinal, **_where("instance IS NULL"))
@@ -97,6 +105,7 @@ supply = Table(
     Column("changed_at", Text, nullable=False),
     PrimaryKeyConstraint("computer", "url"),
     Index(None, "url"),
+    sqlite_with_rowid=False,
 )
 
 instance = Table(
@@ -129,7 +138,6 @@ instance = Table(
     Column("changed_at", Text, nullable=False),
     Index(None, "root", "depth"),
     Index(None, "computer", "revision"),
-    Index(None, "computer", "release"),
 )
 # A name is free again once its instance is gone.
 Index(
@@ -148,6 +156,7 @@ history = Table(
     Column("by", Text, nullable=False),
     Column("request", Text, nullable=False),
     PrimaryKeyConstraint("instance", "number"),
+    sqlite_with_rowid=False,
 )
 
 log_request = Table(

@@ -1,8 +1,9 @@
 """Instance trees: reading them, and what goes through all of one."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from slap.master.auth import Caller, CallerKind
 from slap.master.computer import bump
@@ -48,14 +49,14 @@ async def listing(store: Store, caller: Caller, reference: str) -> list[Instance
     caller.must_be(CallerKind.USER, CallerKind.PARTITION)
     if reference:
         row = await store.read(lambda connection: living(connection, caller.requester, reference))
-        return [render(row)] if row else []
+        return [render_row(row)] if row else []
     return await store.read_much(
-        lambda connection: [render(row) for row in connection.execute(_ALL, {"requester": caller.requester}).all()]
+        lambda connection: [render_row(row) for row in connection.execute(_ALL, {"requester": caller.requester}).all()]
     )
 
 
 async def show(store: Store, caller: Caller, guid: str) -> Instance:
-    return render(await store.read(lambda connection: visible(connection, caller, guid)))
+    return render_row(await store.read(lambda connection: visible(connection, caller, guid)))
 
 
 async def history_of(store: Store, caller: Caller, guid: str) -> list[HistoryEntry]:
@@ -94,10 +95,10 @@ async def bang(store: Store, caller: Caller, guid: str) -> None:
     await store.write(job)
 
 
-def touch(transaction: Transaction, root: str) -> None:
+def touch(transaction: Transaction, root: str) -> int:
     """The next revision of a tree. Its root's row stays locked, so changes of one tree follow each other."""
-    transaction.connection.execute(_TOUCH, {"tree": root})
     transaction.wake(tree_topic(root))
+    return int(transaction.connection.execute(_TOUCH, {"tree": root}).scalar_one())
 
 
 def cascade(transaction: Transaction, root: str) -> None:
@@ -127,7 +128,7 @@ def living(connection: Connection, requester: str, reference: str) -> AnyRow | N
 
 
 def view(connection: Connection, guid: str) -> Instance:
-    return render(connection.execute(_ONE, {"guid": guid}).one())
+    return render_row(connection.execute(_ONE, {"guid": guid}).one())
 
 
 def visible(connection: Connection, caller: Caller, guid: str) -> AnyRow:
@@ -138,29 +139,33 @@ def visible(connection: Connection, caller: Caller, guid: str) -> AnyRow:
     raise _no_instance(guid)
 
 
-def render(row: AnyRow) -> Instance:
+def render_row(row: AnyRow) -> Instance:
+    return render(row._mapping)
+
+
+def render(row: RowMapping | dict[str, Any]) -> Instance:
     return Instance(
-        guid=row.guid,
-        reference=row.reference,
-        requester=row.requester,
-        root=row.root,
-        software_release=row.release,
-        software_type=row.type,
-        parameters=from_json(row.parameters),
-        sla=from_json(row.sla),
-        requested=row.requested,
-        reported=row.reported,
-        message=row.message,
-        promises=from_json(row.promises),
-        connection=from_json(row.connection),
-        computer=row.computer,
-        partition=row.partition,
-        addresses=from_json(row.addresses) if row.addresses else (),
-        software=row.software or "",
-        software_message=row.software_message or "",
-        revision=row.root_revision,
-        created_at=row.created_at,
-        changed_at=row.changed_at,
+        guid=row["guid"],
+        reference=row["reference"],
+        requester=row["requester"],
+        root=row["root"],
+        software_release=row["release"],
+        software_type=row["type"],
+        parameters=from_json(row["parameters"]),
+        sla=from_json(row["sla"]),
+        requested=row["requested"],
+        reported=row["reported"],
+        message=row["message"],
+        promises=from_json(row["promises"]),
+        connection=from_json(row["connection"]),
+        computer=row["computer"],
+        partition=row["partition"],
+        addresses=from_json(row["addresses"]) if row["addresses"] else (),
+        software=row["software"] or "",
+        software_message=row["software_message"] or "",
+        revision=row["root_revision"],
+        created_at=row["created_at"],
+        changed_at=row["changed_at"],
     )
 
 
@@ -169,7 +174,12 @@ _MEMBERS = (
     .where(instance.c.root == bindparam("root"), is_living)
     .order_by(instance.c.depth)
 )
-_TOUCH = update(instance).where(instance.c.guid == bindparam("tree")).values(tree_revision=instance.c.tree_revision + 1)
+_TOUCH = (
+    update(instance)
+    .where(instance.c.guid == bindparam("tree"))
+    .values(tree_revision=instance.c.tree_revision + 1)
+    .returning(instance.c.tree_revision)
+)
 _BANG = (
     update(instance)
     .where(instance.c.guid == bindparam("member"))
@@ -192,7 +202,7 @@ def _revision(connection: Connection, caller: Caller, root: str) -> int:
 def _tree(connection: Connection, root: str) -> InstanceTree:
     rows = connection.execute(_TREE, {"root": root}).all()
     # A tree of which nothing is left is shown by its root, so that who waits for the end sees it.
-    instances = tuple(render(row) for row in rows) or (view(connection, root),)
+    instances = tuple(render_row(row) for row in rows) or (view(connection, root),)
     top = instances[0] if instances[0].guid == root else view(connection, root)
     return InstanceTree(root=top, instances=instances, revision=top.revision)
 

@@ -24,7 +24,10 @@ EVERYTHING = "*"
 
 
 class Agent:
-    """Runs until `stop`. Services are not its children: they go on without it."""
+    """Runs until `stop`. Services are not its children: they go on without it.
+
+    It is made to be killed at any line, so whoever ends it need not wait for its threads.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -38,10 +41,15 @@ class Agent:
             self._node.builder.warm_up()
             self._node.reporter.recall()
             self._node.scheduler.touch(self._node.all_keys())
-            for work in (self._node.scheduler.run, self._node.reporter.run, self._cron.run, self._guard_supervisord):
+            for work in (
+                self._node.scheduler.run,
+                self._node.reporter.run,
+                self._cron.run,
+                self._guard_supervisord,
+                self._follow_master,
+            ):
                 threading.Thread(target=work, daemon=True).start()
-            self._follow_master()
-        self._node.close()
+            self._stopped.wait()
 
     def stop(self) -> None:
         self._stopped.set()

@@ -19,7 +19,7 @@ from slap.node.job import BuildJob, BuildResult, Outcome
 from slap.node.scheduler import Again
 from slap.node.store import SoftwareRecord, Store
 from slap.node.users import Account
-from slap.system import files
+from slap.system import environment, files
 from slap.system.clock import Clock
 from slap.system.processes import NODE_MARK
 
@@ -168,12 +168,16 @@ class SoftwareReconciler:
                 folder=str(folder),
                 profile=build_profile(self._config, url),
                 log=str(build_log),
-                environment={NODE_MARK: str(self._config.root)},
+                environment=self._environment(),
                 user=self._account.user,
                 group=self._account.group,
                 timeout=self._config.build_timeout,
             )
         )
+
+    def _environment(self) -> dict[str, str]:
+        own = environment.registry_clients() if self._account.user is None else {}
+        return {**own, NODE_MARK: str(self._config.root)}
 
     def _complete(self, supply: DesiredSupply, result: BuildResult) -> None:
         marker = Marker(url=supply.url, fingerprint=result.fingerprint)

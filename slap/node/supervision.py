@@ -11,10 +11,13 @@ from slap.model.errors import CommandFailed, Unreachable
 from slap.node.config import NodeConfig
 from slap.node.store import Installed
 from slap.system import environment, files, process
-from slap.system.processes import NODE_MARK, PARTITION_MARK, Mark, ancestors_of, end_marked, is_descendant
+from slap.system.processes import NODE_MARK, PARTITION_MARK, Mark, ancestors_of, end_marked, is_descendant, wait_for_end
 from slap.system.supervisor import News, RpcSupervisor
 
 log = logging.getLogger(__name__)
+
+# Services get ten seconds to end before they are killed.
+_SHUTDOWN_PATIENCE = 30.0
 
 _MAIN = """\
 ; Made by `slapos node`. One file a partition lies in {folder}.
@@ -117,6 +120,18 @@ def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
         _start(config)
         _wait_until_running(config, supervisor)
         return True
+
+
+def shut_down(config: NodeConfig) -> bool:
+    """End supervisord with all that it runs, and whatever escaped from it; whether anything ran."""
+    supervisor = connect(config, News())
+    ran = is_running(supervisor)
+    if ran:
+        pid = supervisor.pid()
+        supervisor.shutdown()
+        wait_for_end(pid, _SHUTDOWN_PATIENCE)
+    mine = ancestors_of(os.getpid())
+    return bool(end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda each: each in mine)) or ran
 
 
 def is_running(supervisor: RpcSupervisor) -> bool:

@@ -1,10 +1,14 @@
 """What recipes share: errors that buildout shows without a traceback, and options whose problems are told all at once."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import TypeVar
 
+import pkg_resources
 from zc.buildout import UserError
+from zc.buildout.buildout import _dir_hashes
 
 from slap.model.errors import BuildFailed
 
@@ -13,6 +17,7 @@ Value = TypeVar("Value")
 _ON = frozenset({"true", "yes", "on", "1"})
 _OFF = frozenset({"false", "no", "off", "0"})
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)", re.IGNORECASE)
+_MODE = re.compile(r"0?[0-7]{3}")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -48,6 +53,10 @@ class OptionReader:
     def size(self, name: str, default: str = "0") -> int:
         """Bytes, from a number with an optional unit of K, M, G or T."""
         return self.parsed(name, self.text(name, default), parse_size, "a size such as 512M", 0)
+
+    def mode(self, name: str, default: str) -> int:
+        """Permissions of a file, three octal digits."""
+        return self.parsed(name, self.text(name, default), parse_mode, "three octal digits, such as 644", 0)
 
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(self._options.get(name, "").split())
@@ -97,8 +106,29 @@ def options_error(part: str, problems: Sequence[str], recipe: str = "") -> Recip
     return RecipeError(f"The options of part [{part}] are wrong.", details, f"Correct section [{part}]{where}.")
 
 
+def parse_mode(text: str) -> int:
+    if not _MODE.fullmatch(text):
+        raise ValueError(text)
+    return int(text, 8)
+
+
 def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip().removesuffix("B"))
     if not match:
         raise ValueError(text)
     return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def _tell_packages_by_version() -> None:
+    """Spare buildout to read all files of all folders that packages are in, to see whether recipes changed.
+
+    It takes most of a second, and fails when another process has a socket in one of them.
+    """
+    versions = defaultdict(list)
+    for package in pkg_resources.working_set:
+        versions[package.location].append(f"{package.project_name}=={package.version}")
+    for folder, packages in versions.items():
+        _dir_hashes.setdefault(folder, sha256(" ".join(sorted(packages)).encode()).hexdigest()[:12])
+
+
+_tell_packages_by_version()

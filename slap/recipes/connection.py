@@ -1,6 +1,7 @@
 """What a partition knows of itself (slapconfiguration), orders from others (request), and tells (publish)."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,7 +13,12 @@ from slap.model.errors import NotReady, SlapError
 from slap.model.instance import Instance, InstanceRequest, Sla
 from slap.model.node import CONNECTION_FILE, PartitionContext
 from slap.recipes.base import RecipeError
+from slap.recipes.part import told_by
 from slap.recipes.partition import InstancePart, PartReader, is_option_name
+from slap.recipes.template import render
+
+_HEADER = re.compile(r"\[[A-Za-z0-9_.-]+\]")
+_UNFIT_FOR_PROFILE = re.compile(r"[\x00-\x1f\x7f-\x9f$\u2028\u2029]")
 
 # Models are built at their first use: here, so that forks of a process that imported this have them.
 for _model in (PartitionContext, InstanceRequest, Instance):
@@ -30,6 +36,32 @@ class Configuration(InstancePart):
         described = {**_describe(context), **named("parameter.", parameters)}
         for name, value in described.items():
             self.options[name] = value
+
+
+class Profile(InstancePart):
+    """slap:profile. Sections made by a template from the parameters: as many of them as are ordered. Options: input,
+    default.NAME.
+
+    What a template puts in can neither start a line nor refer to an option: those of buildout and of its expressions
+    are for the profile's author alone.
+    """
+
+    guide = "profile"
+
+    def read(self, options: PartReader) -> None:
+        path = self.folder / options.text("input", what="the path of a template of sections")
+        defaults = {name: _typed(text) for name, text in options.prefixed("default.").items()}
+        options.finish(self.guide)
+        parameters = {**defaults, **self.context.instance.parameters}
+        with told_by(self.name):
+            text = render(self.name, str(path), path.read_text(), {"parameter": parameters}, _harmless)
+        for line in text.splitlines():
+            if line.startswith("[") and not _HEADER.fullmatch(line.rstrip()):
+                options.problem(
+                    "input", f"makes the section {line!r}: its name may have letters, digits, _ . and - in it"
+                )
+        options.finish(self.guide)
+        self.buildout.parse(text)
 
 
 class Request(InstancePart):
@@ -120,6 +152,23 @@ def preferred(context: PartitionContext) -> str:
 def in_url(address: str) -> str:
     """An address as it stands in a URL."""
     return f"[{address}]" if ":" in address else address
+
+
+def _typed(text: str) -> Any:
+    """A default as a parameter: JSON where it is that, otherwise a string."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _harmless(value: Any) -> str:
+    text = _as_text(value)
+    if _UNFIT_FOR_PROFILE.search(text):
+        raise ValueError(
+            f"{text!r} cannot be put in: refer to it as ${{SECTION:parameter.NAME}} of a slapconfiguration."
+        )
+    return text
 
 
 def _describe(context: PartitionContext) -> dict[str, str]:

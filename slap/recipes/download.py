@@ -24,8 +24,7 @@ class Recipe(SoftwarePart):
         self.unpack = options.flag("unpack")
         self.strip = options.number("strip", 0)
         self.filename = options.matching("filename", r"[^/\0]+", "a name without slashes", name_in(self.download.url))
-        mode = options.matching("mode", r"0?[0-7]{3}", "three octal digits", "644")
-        self.mode = int(mode, 8)
+        self.mode = options.mode("mode", "644")
         # What a profile refers to: the file, or the folder that it was unpacked into.
         self.options["target"] = str(self.location if self.unpack else self.location / self.filename)
 

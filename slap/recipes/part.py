@@ -111,6 +111,7 @@ class SoftwarePart(ABC):
 
     def _put_in_place(self, made: Path) -> None:
         """The last steps: everything is on the disk before it gets its name."""
+        os.sync()
         if os.path.lexists(self.location):
             self.location.rename(self.scratch / "former")
         made.rename(self.location)
@@ -127,12 +128,6 @@ def told_by(part: str) -> Iterator[None]:
         raise RecipeError(f"Part [{part}] failed: {error.brief}", error.details, error.resolution) from error
     except OSError as error:
         raise RecipeError(f"Part [{part}] failed: {error}") from error
-
-
-def read_source_path(options: OptionReader, name: str, path: Path) -> None:
-    """Note when a file that an option names is not there."""
-    if not path.exists():
-        options.problem(name, f"names {path}, which does not exist")
 
 
 def program_path(program: str, env: Mapping[str, str]) -> str:

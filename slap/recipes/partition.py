@@ -11,6 +11,7 @@ import os.path
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +29,8 @@ _PATHS = "__buildout_installed__"
 _OPTION_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _UNFIT_FOR_PATH = re.compile(r"[\x00-\x1f\x7f]|\$\{|%\(")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,79}")
+
+_VERSION = f"slap {version('slap')}"
 
 
 class LiteralOptions(Options):
@@ -59,7 +62,16 @@ class _Ledger:
     def __init__(self, buildout: Any) -> None:
         self._path = Path(buildout["buildout"]["installed"])
         self._append = buildout._update_installed
+        self._sign = buildout._compute_part_signatures
+        self._sections = buildout
         self._parts: set[str] | None = None
+
+    def sign(self, parts: Sequence[str]) -> None:
+        """Say which version of its recipe each part is made by; resolving all that ours need takes long."""
+        ours = [part for part in parts if self._sections[part]["recipe"].startswith("slap:")]
+        for part in ours:
+            self._sections[part]["__buildout_signature__"] = _VERSION
+        self._sign([part for part in parts if part not in ours])
 
     def save(self, installed: Mapping[str, Mapping[str, str]]) -> None:
         parts = installed["buildout"]["parts"].split()
@@ -87,6 +99,7 @@ def keep_values_literal(buildout: Any) -> None:
     for section in buildout._data.values():
         section.__class__ = LiteralOptions
     ledger = _Ledger(buildout)
+    buildout._compute_part_signatures = ledger.sign
     buildout._save_installed_options = ledger.save
     buildout._update_installed = ledger.update
 
@@ -131,7 +144,7 @@ class InstancePart:
 
     def __init__(self, buildout: Any, name: str, options: Any) -> None:
         keep_values_literal(buildout)
-        self.buildout: Mapping[str, Any] = buildout
+        self.buildout = buildout
         self.name = name
         self.options: dict[str, str] = options
         self.folder = Path(buildout["buildout"]["directory"])

@@ -1,9 +1,10 @@
 """Secrets that are made once and then kept: passwords, and keys with their certificates."""
 
 import ipaddress
+import re
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,11 @@ from slap.system import files
 
 _CHARACTERS = string.ascii_letters + string.digits
 _BACKDATED = timedelta(minutes=5)  # for clocks that are a little behind
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+_HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*|[0-9A-Fa-f:.]+")
 
 
 class Password(InstancePart):
@@ -84,6 +90,7 @@ class Certificate(InstancePart):
         common_name = options.text("common-name", preferred(context) or context.instance.guid)
         names = (*options.lines("alternative-names"), *addresses)
         self._wish = Wish(common_name[:64], names, options.flag("ca"), options.number("days", 3650))
+        _check(self._wish, options)
         self._key = self.folder / f"etc/certificate/{name}.key"
         self._certificate = self.folder / f"etc/certificate/{name}.crt"
         self._authority = _read_authority(options)
@@ -105,22 +112,31 @@ class Certificate(InstancePart):
 def issue(wish: Wish, key: ec.EllipticCurvePrivateKey, authority: Authority | None, now: datetime) -> x509.Certificate:
     """A certificate as wished, signed by the authority, or by its own key where there is none."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wish.common_name)])
+    signer = authority.key if authority else key
     end = now + timedelta(days=wish.days)
-    if authority:
-        end = min(end, authority.certificate.not_valid_after_utc)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(authority.certificate.subject if authority else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=wish.is_authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(_alternative_names(wish.names), critical=False)
+    builder = x509.CertificateBuilder(
+        issuer_name=authority.certificate.subject if authority else subject,
+        subject_name=subject,
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - _BACKDATED,
+        not_valid_after=min(end, authority.certificate.not_valid_after_utc) if authority else end,
     )
-    return builder.sign(authority.key if authority else key, hashes.SHA256())
+    for extension, is_critical in _extensions(wish, key, signer):
+        builder = builder.add_extension(extension, is_critical)
+    return builder.sign(signer, hashes.SHA256())
+
+
+def _extensions(
+    wish: Wish, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
+) -> Iterator[tuple[x509.ExtensionType, bool]]:
+    yield x509.BasicConstraints(ca=wish.is_authority, path_length=None), True
+    yield x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False
+    yield x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False
+    if wish.is_authority:
+        yield _SIGNS, True
+    if wish.names:
+        yield x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(wish.names)]), False
 
 
 def is_good(
@@ -154,8 +170,12 @@ def _is_signed_by(issuer: x509.Certificate, certificate: x509.Certificate) -> bo
     return True
 
 
-def _alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
+def _check(wish: Wish, options: PartReader) -> None:
+    for name in wish.names:
+        if not _HOST_NAME.fullmatch(name):
+            options.problem("alternative-names", f"has {name!r}: write host names and addresses, one a line")
+    if not 0 < wish.days <= 36500:
+        options.problem("days", f"is {wish.days}: write a number from 1 to 36500")
 
 
 def _general_name(name: str) -> x509.GeneralName:

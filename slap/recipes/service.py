@@ -167,14 +167,14 @@ class Endpoint:
 
 
 class FreePort(InstancePart):
-    """slap:free-port. Options: name, address, minimum, maximum. Sets `port`; what was chosen is kept in etc/.ports.json."""
+    """slap:free-port. Options: name, address, minimum, maximum, port. Sets `port`; the choice is kept in etc/.ports.json."""
 
     guide = "free-port"
 
     def read(self, options: PartReader) -> None:
         name = self.file_name(options)
         address = options.text("address", preferred(self.context) or None, "where to listen")
-        ports = range(options.number("minimum", _LOWEST), options.number("maximum", _HIGHEST) + 1)
+        ports = _read_range(options)
         if not ports or ports[0] < 1 or ports[-1] > 65535:
             options.problem("minimum", f"to maximum is {ports[0] if ports else 'empty'}: write ports from 1 to 65535")
         options.finish(self.guide)
@@ -200,6 +200,12 @@ class FreePort(InstancePart):
                 "Widen minimum and maximum, or correct the address.",
             )
         return found
+
+
+def _read_range(options: PartReader) -> range:
+    """From minimum to maximum, or just the one that `port` says."""
+    wanted = options.number("port", 0)
+    return range(wanted or options.number("minimum", _LOWEST), (wanted or options.number("maximum", _HIGHEST)) + 1)
 
 
 def choose(endpoints: Iterable[Endpoint], free: Callable[[Endpoint], bool]) -> Endpoint | None:

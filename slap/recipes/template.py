@@ -1,7 +1,7 @@
 """slap:template: a file made by Jinja2 from values of the buildout."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +12,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from slap.recipes.base import OptionReader, RecipeError
 from slap.recipes.part import told_by
 from slap.recipes.partition import InstancePart, PartReader
+from slap.system.http import fetch_text
 
 _INLINE = "inline"
 _KINDS = ("key", "section", "raw", "json")
@@ -23,27 +24,35 @@ class Recipe(InstancePart):
     guide = "template"
 
     def read(self, options: PartReader) -> None:
-        self._source = _read_source(options, self.folder)
+        self._name, self._source = _read_source(options, self.folder)
         self._output = self.path(options, "output", "")
         # A release is for all partitions to read; what is in a partition is its own.
         usual = "600" if "slap-connection" in self.buildout else "644"
-        self._mode = int(options.matching("mode", r"0?[0-7]{3}", "three octal digits", usual), 8)
+        self._mode = options.mode("mode", usual)
         self._context = _Context(self.buildout, options).values()
         self.options["output"] = str(self._output)
 
     def install(self) -> list[str]:
         with told_by(self.name):
-            return [self.place(self._output, render(self.name, *self._source, self._context), self._mode)]
+            # Read only now, for an earlier part may have made it.
+            text = render(self.name, self._name, self._source(), self._context)
+            return [self.place(self._output, text, self._mode)]
 
 
-def render(part: str, name: str, text: str, context: Mapping[str, Any]) -> str:
-    """The text of a template; an error names the template, the line and what is wrong there."""
+def render(
+    part: str, name: str, text: str, context: Mapping[str, Any], put_in: Callable[[Any], Any] | None = None
+) -> str:
+    """The text of a template; an error names the template, the line and what is wrong there.
+
+    `put_in` sees each value before it is put in, and raises ValueError for one that must not be.
+    """
     # Not HTML, so nothing is escaped: profiles and configuration files are written with it.
     loader = jinja2.ChoiceLoader([jinja2.DictLoader({name: text}), jinja2.FileSystemLoader(str(Path(name).parent))])
     # Parameters may have got into the text itself, so what is run there is kept within its values.
     environment = SandboxedEnvironment(
-        loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, extensions=["jinja2.ext.do"]
-    )
+        loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=put_in,
+        extensions=["jinja2.ext.do"],
+    )  # fmt: skip
     environment.filters["tojson"] = _to_json
     try:
         return environment.get_template(name).render({"dumps": _to_json, **context})
@@ -77,18 +86,17 @@ def _to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, sort_keys=True)
 
 
-def _read_source(options: OptionReader, base: Path) -> tuple[str, str]:
-    """The template's name and text, from exactly one of `input` and `inline`, where ${ is written $${."""
-    path, inline = options.text("input", ""), options.text(_INLINE, "").replace("$${", "${")
-    if bool(path) == bool(inline):
+def _read_source(options: OptionReader, base: Path) -> tuple[str, Callable[[], str]]:
+    """The template's name and how to read it, from exactly one of `input` and `inline`, where ${ is written $${."""
+    place, inline = options.text("input", ""), options.text(_INLINE, "").replace("$${", "${")
+    if bool(place) == bool(inline):
         options.problem("input", "or inline: give exactly one of them")
-    if not path:
-        return _INLINE, inline + "\n"
-    found = base / path
-    if not found.is_file():
-        options.problem("input", f"names {found}, which is not a file")
-        return str(found), ""
-    return str(found), found.read_text()
+    if not place:
+        return _INLINE, lambda: inline + "\n"
+    if place.startswith(("http://", "https://")):
+        # What lies beside a profile from the network is trusted as far as the profile is.
+        return place, lambda: fetch_text(place)
+    return str(base / place), (base / place).read_text
 
 
 class _Context:

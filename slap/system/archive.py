@@ -90,10 +90,6 @@ def unpack_members(members: Iterator[Member], folder: Path, how: Unpacking, arch
     target.check_links()
 
 
-def is_archive(path: Path) -> bool:
-    return _is_deb(path) or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
-
-
 def objection(member: Member) -> str:
     """Why a member must not be unpacked, from what it says of itself; empty when there is nothing against it."""
     if _is_absolute(member.name) or ".." in PurePosixPath(member.name).parts:
@@ -127,11 +123,21 @@ def _as_wanted(member: Member, how: Unpacking) -> Member | None:
         return member
     name = _renamed(member.name, how)
     link = _renamed(member.link, how) if member.kind is Kind.HARDLINK and not objection(member) else member.link
-    if how.rebase_links and member.kind is Kind.SYMLINK and _is_absolute(link):
-        link = os.path.relpath(how.rename(link.lstrip("/")), os.path.dirname(name) or ".")
+    if (
+        how.rebase_links
+        and member.kind is Kind.SYMLINK
+        and (_is_absolute(link) or name != str(PurePosixPath(member.name)))
+    ):
+        link = _rebased(member, name, how)
     if name == ".":
         return None
     return Member(name, member.kind, member.size, member.executable, link, member.modified, member.open)
+
+
+def _rebased(member: Member, name: str, how: Unpacking) -> str:
+    """Where a link points to once both its ends have their new names; above the archive's root there is nothing."""
+    pointed = os.path.normpath(os.path.join("/", os.path.dirname(member.name), member.link))
+    return os.path.relpath(how.rename(pointed.lstrip("/") or "."), os.path.dirname(name) or ".")
 
 
 def _renamed(name: str, how: Unpacking) -> str:

@@ -109,11 +109,11 @@ class Apt:
     def closure(self, packages: Sequence[str]) -> tuple[Package, ...]:
         """These packages, NAME or NAME=VERSION, and all that they depend on, as on a machine with nothing installed."""
         words = ("install", "-qq", "--no-install-recommends", "--print-uris", "--", *packages)
-        return parse_uris(self._apt("apt-get", *words).check().stdout)
+        return parse_uris(self._asked("apt-get", *words).check().stdout)
 
     def sources(self, name: str) -> tuple[SourcePackage, ...]:
         """All versions of a source package."""
-        return parse_sources(name, self._apt("apt-cache", "showsrc", "--only-source", "--", name).stdout)
+        return parse_sources(name, self._asked("apt-cache", "showsrc", "--only-source", "--", name).stdout)
 
     def download(self, pins: Iterable[str], folder: Path) -> None:
         """Packages into a folder, each verified by apt."""
@@ -123,6 +123,11 @@ class Apt:
         """All files of a source package into a folder, each verified by apt."""
         words = ("-q", "source", "--download-only", "--", f"{source.name}={source.version}")
         self._apt("apt-get", *words, cwd=folder).check()
+
+    def _asked(self, program: str, *words: str) -> Completed:
+        """An answer from the lists, which nobody else renews meanwhile."""
+        with files.exclusive(self._folder / "lock"):
+            return self._apt(program, *words)
 
     def _apt(self, program: str, *words: str, cwd: Path | None = None) -> Completed:
         argv = (program, "-c", str(self._folder / "apt.conf"), *words)

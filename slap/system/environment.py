@@ -26,6 +26,19 @@ def clean(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
     return {"PATH": CLEAN_PATH, "HOME": str(home), "LANG": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
 
 
+def registry_clients() -> dict[str, str]:
+    """Variables that name this user's own settings of pip and npm, for builds whose HOME is another folder."""
+    candidates = {
+        "PIP_CONFIG_FILE": (".config/pip/pip.conf", ".pip/pip.conf"),
+        "npm_config_userconfig": (".npmrc",),
+    }
+    found = {
+        name: next((path for each in paths if (path := Path.home() / each).exists()), None)
+        for name, paths in candidates.items()
+    }
+    return {name: str(path) for name, path in found.items() if path and name not in os.environ}
+
+
 def become_clean(home: Path, extra: dict[str, str] | None = None) -> None:
     """Give this very process the clean environment; for a fork that is about to build."""
     fresh = clean(home, extra)

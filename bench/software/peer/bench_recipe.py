@@ -30,7 +30,7 @@ class RunPromise(GenericPromise):
 class Recipe:
     def __init__(self, buildout, name, options):
         self.options = options
-        self.connection = buildout["slap-connection"] if "slap-connection" in buildout else {}
+        self.connection = buildout.get("slap-connection", {})
         self.folder = buildout["buildout"]["directory"]
 
     def update(self):
@@ -74,14 +74,14 @@ class Request(Recipe):
         super().__init__(buildout, name, options)
         client = slapos.slap.slap()
         client.initializeConnection(self.connection["server-url"])
-        self.own = client.registerComputerPartition(
-            self.connection["computer-id"], self.connection["partition-id"]
-        )
+        self.own = client.registerComputerPartition(self.connection["computer-id"], self.connection["partition-id"])
         depth = int(self.own.getInstanceParameterDict().get("depth", 1))
         self.leaf = "leaf" if depth == 1 else ""
         if depth > 1:
             child = self.own.request(
-                self.connection["software-release-url"], "RootSoftwareInstance", "child",
+                self.connection["software-release-url"],
+                "RootSoftwareInstance",
+                f"child{depth - 1}",
                 partition_parameter_kw={"depth": str(depth - 1)},
             )
             self.leaf = (child._connection_dict or {}).get("leaf", "")

@@ -19,7 +19,7 @@ computer-id = COMP-1
 partition-id = slappart7
 server-url = http://master
 software-release-url = /releases/web/software.cfg
-software-path = /opt/web
+software-path = {software}
 context = {folder}/.slapos-context.json
 """
 
@@ -27,16 +27,18 @@ context = {folder}/.slapos-context.json
 class Partition:
     """A folder with a context; `run` does what the node's builder does in its fork."""
 
-    def __init__(self, folder: Path, **instance: Any) -> None:
+    def __init__(self, folder: Path, software: Path = Path("/opt/web"), **instance: Any) -> None:
         self.folder = folder
+        self.software = software
+        self.master_url = "http://master"
         self.order(**instance)
 
     def order(self, ipv4: tuple[str, ...] = ("127.0.0.1",), ipv6: tuple[str, ...] = (), **instance: Any) -> None:
         """Have the instance ordered anew, with the fields that differ from an ordinary one."""
         context = PartitionContext(
-            master_url="http://master",
+            master_url=self.master_url,
             computer="COMP-1",
-            software_path="/opt/web",
+            software_path=str(self.software),
             ipv4=ipv4,
             ipv6=ipv6,
             instance=DesiredInstance.model_validate({**ORDINARY, **instance}),
@@ -54,7 +56,7 @@ class Partition:
         config = self.folder / "buildout.cfg"
         config.write_text(
             f"[buildout]\ndirectory = {self.folder}\noffline = true\nnewest = false\nlog-level = ERROR\n"
-            + CONNECTION.format(folder=self.folder)
+            + CONNECTION.format(folder=self.folder, software=self.software)
             + dedent(profile)
         )
         with _process_as_it_was():

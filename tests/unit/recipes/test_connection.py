@@ -12,7 +12,7 @@ from slap.model.errors import CannotBePlaced, InvalidParameters, NotReady, SlapE
 from slap.model.instance import Instance, InstanceRequest, Sla
 from slap.model.state import ReportedInstanceState
 from slap.recipes.base import RecipeError
-from slap.recipes.connection import Request, in_url, preferred
+from slap.recipes.connection import Request, in_url
 from tests.unit.recipes.instance import Partition
 
 READ = """
@@ -229,7 +229,54 @@ def test_a_wrong_order_is_never_sent(partition: Partition, options: str, told: s
 
 def test_addresses_are_preferred_and_written_as_in_urls(tmp_path: Path) -> None:
     assert (in_url("::1"), in_url("127.0.0.1")) == ("[::1]", "127.0.0.1")
-    partition = Partition(tmp_path, ipv4=())
-    with partition.read(READ) as buildout:
+    with Partition(tmp_path, ipv4=()).read(READ) as buildout:
         assert buildout["conf"]["address"] == ""
-    assert callable(preferred)
+
+
+SECTIONS = """
+[conf]
+recipe = slap:slapconfiguration
+
+[buildout]
+parts = sections
+
+[sections]
+recipe = slap:profile
+input = sections.cfg
+default.count = 1
+"""
+
+TEMPLATE = """\
+{% for number in range(parameter.count) %}
+[run-{{ parameter.name }}-{{ number }}]
+recipe = slap:service
+command = /bin/echo
+arguments =
+  {{ number }}
+  ${conf:parameter.name}
+{% endfor %}
+"""
+
+
+def services(partition: Partition) -> list[str]:
+    partition.run(SECTIONS)
+    return sorted(path.name for path in partition.folder.glob("etc/service/*"))
+
+
+def test_a_template_makes_as_many_sections_as_are_ordered(partition: Partition) -> None:
+    (partition.folder / "sections.cfg").write_text(TEMPLATE)
+    for count, names in ((3, ["run-a-0", "run-a-1", "run-a-2"]), (1, ["run-a-0"])):
+        partition.order(parameters={"name": "a", "count": count})
+        assert services(partition) == names
+    partition.order(parameters={"name": "b"})
+    assert services(partition) == ["run-b-0"]
+
+
+@pytest.mark.parametrize(
+    "hostile", ["a\n[evil]", "a:print(1)", "a]\rx", "${conf:json}", "a] ; [", "a#", "\u2028[x]", "\x85[x]", {"a": "]"}]
+)
+def test_a_parameter_makes_no_section_of_its_own(partition: Partition, hostile: object) -> None:
+    (partition.folder / "sections.cfg").write_text(TEMPLATE)
+    partition.order(parameters={"name": hostile})
+    with pytest.raises(RecipeError, match=r"sections"):
+        services(partition)

@@ -13,7 +13,6 @@ def upgrade() -> None:
         sa.Column("guid", sa.Text(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
-        sa.Column("configuration", sa.Text(), nullable=False),
         sa.Column("network", sa.Text(), server_default="", nullable=False),
         sa.Column("labels", sa.Text(), server_default="{}", nullable=False),
         sa.Column("capabilities", sa.Text(), server_default="[]", nullable=False),
@@ -47,6 +46,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_token_kind_subject"), "token", ["kind", "subject"], unique=False)
     op.create_table(
+        "configuration",
+        sa.Column("computer", sa.Text(), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["computer"], ["computer.guid"], name=op.f("fk_configuration_computer")),
+        sa.PrimaryKeyConstraint("computer", name=op.f("pk_configuration")),
+    )
+    op.create_table(
         "instance",
         sa.Column("guid", sa.Text(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
@@ -77,7 +83,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["release"], ["release.url"], name=op.f("fk_instance_release")),
         sa.PrimaryKeyConstraint("guid", name=op.f("pk_instance")),
     )
-    op.create_index(op.f("ix_instance_computer_release"), "instance", ["computer", "release"], unique=False)
     op.create_index(op.f("ix_instance_computer_revision"), "instance", ["computer", "revision"], unique=False)
     op.create_index(op.f("ix_instance_root_depth"), "instance", ["root", "depth"], unique=False)
     op.create_index(
@@ -101,6 +106,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["computer"], ["computer.guid"], name=op.f("fk_supply_computer")),
         sa.ForeignKeyConstraint(["url"], ["release.url"], name=op.f("fk_supply_url")),
         sa.PrimaryKeyConstraint("computer", "url", name=op.f("pk_supply")),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_supply_url"), "supply", ["url"], unique=False)
     op.create_table(
@@ -112,6 +118,7 @@ def upgrade() -> None:
         sa.Column("request", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["instance"], ["instance.guid"], name=op.f("fk_history_instance")),
         sa.PrimaryKeyConstraint("instance", "number", name=op.f("pk_history")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "log_request",
@@ -140,6 +147,7 @@ def upgrade() -> None:
             ["instance"], ["instance.guid"], name=op.f("fk_partition_instance"), initially="DEFERRED", deferrable=True
         ),
         sa.PrimaryKeyConstraint("computer", "name", name=op.f("pk_partition")),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_partition_free",

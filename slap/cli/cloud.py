@@ -1,0 +1,118 @@
+"""The parts of a standalone cloud: a master and an agent under the node's own supervisord, all in one folder."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.cli.format import format_node
+from slap.client.config import read_configuration
+from slap.client.master import Master
+from slap.model.errors import SlapError
+from slap.model.instance import Instance
+from slap.node.config import NodeConfig, default_root, read
+from slap.node.register import Registration, register
+from slap.node.supervision import Program, connect, ensure_running, group_text
+from slap.system import environment, files
+from slap.system.clock import Clock
+from slap.system.netlink import KernelNetwork
+from slap.system.processes import NODE_MARK
+from slap.system.supervisor import News
+
+_FIRST_PORT = 5000
+_PORTS = 100
+_PATIENCE = 30.0  # seconds until a master that was started has to answer
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A cloud in a folder."""
+
+    folder: Path
+    clock: Clock
+
+    @property
+    def cfg(self) -> Path:
+        return self.folder / "etc/slapos.cfg"
+
+    @property
+    def client_cfg(self) -> Path:
+        return self.folder / "client.cfg"
+
+    def node_config(self) -> NodeConfig:
+        """The node's configuration; before it is registered, where its things will be."""
+        return read(self.cfg) if self.cfg.exists() else NodeConfig(**default_root(self.folder))
+
+    def master(self) -> Master:
+        found = read_configuration(self.client_cfg)
+        return Master(found.master_url, found.token)
+
+    def computer(self) -> str:
+        return self.node_config().computer_id
+
+    def services(self) -> list[Instance]:
+        return self.master().instances()
+
+    def start_master(self) -> None:
+        """Have supervisord run the master, and wait until it answers."""
+        argv = ("proxy", "start", "--port", str(self._port()), "--folder", str(self.folder / "master"))
+        self._supervise("slapos-master", (*argv, "--cfg", str(self.client_cfg)))
+        started = self.clock.monotonic()
+        while not self._answers():
+            if self.clock.monotonic() - started > _PATIENCE:
+                raise SlapError("The master does not answer.", resolution=f"Look into {self.log('slapos-master')}.")
+            self.clock.sleep(0.02)
+
+    def start_node(self, partitions: int) -> None:
+        """Register and format the node unless it is, then have supervisord run its agent."""
+        if not self.cfg.exists():
+            wish = Registration(title=socket.gethostname(), root=self.folder, partition_amount=partitions, replace=True)
+            register(read_configuration(self.client_cfg).master_url, self.master(), self.cfg, wish)
+        format_node(self.node_config(), KernelNetwork())
+        self._supervise("slapos-agent", ("node", "agent", "--cfg", str(self.cfg)))
+
+    def log(self, program: str) -> Path:
+        return self.node_config().log / f"{program}.log"
+
+    def last_words(self) -> str:
+        """The ends of the logs, for when something did not come up."""
+        logs = [self.log("slapos-master"), self.log("slapos-agent"), self.node_config().log / "supervisord.log"]
+        return "\n".join(f"==> {path} <==\n{files.tail(path, 8)}" for path in logs if path.exists())
+
+    def _supervise(self, name: str, arguments: tuple[str, ...]) -> None:
+        config = self.node_config()
+        config.make_folders()
+        program = Program(
+            name=name,
+            argv=(str(environment.own_program("slapos")), *arguments),
+            log=self.log(name),
+            directory=self.folder,
+            environment=environment.clean(Path.home(), {NODE_MARK: str(config.root)}),
+            umask="022",
+        )
+        files.write_if_changed(config.supervisor_folder / f"{name}.conf", group_text(name, [program]), 0o600)
+        supervisor = connect(config, News())
+        ensure_running(config, supervisor)
+        supervisor.update(name)
+
+    def _answers(self) -> bool:
+        try:
+            self.master().computers()
+        except SlapError:
+            return False
+        return True
+
+    def _port(self) -> int:
+        """The port that the master had before, or the first free one."""
+        if self.client_cfg.exists():
+            return int(read_configuration(self.client_cfg).master_url.rpartition(":")[2])
+        return next(port for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,108 @@
+"""What tests of a master need around it: users, computers, releases."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import uvicorn
+
+from slap.client.master import Master
+from slap.master.app import create_app
+from slap.master.server import create_user
+from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
+from slap.model.instance import Instance, InstanceRequest
+from slap.model.node import InstanceReport, NodeReport, SupplyReport
+from slap.model.software import SupplyRequest
+
+
+@contextmanager
+def serving(database: str) -> Iterator[str]:
+    """The address of a master on a database, while the block runs."""
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+        config = uvicorn.Config(create_app(database), log_level="error", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            until(lambda: server.started)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for something that is about to happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A computer, as its node speaks for it."""
+
+    guid: str
+    api: Master
+
+    def report(self, *instances: InstanceReport, supplies: tuple[SupplyReport, ...] = ()) -> None:
+        self.api.report(self.guid, NodeReport(instances=instances, supplies=supplies))
+
+    def token_of(self, instance: Instance) -> str:
+        state = self.api.desired_state(self.guid)
+        return next(each.token for each in state.instances if each.guid == instance.guid)
+
+
+class World:
+    """A running master. The user `admin` is there; more are made on demand."""
+
+    def __init__(self, address: str, database: str, folder: Path) -> None:
+        self.address = address
+        self.database = database
+        self.folder = folder
+        self.admin = self.user("admin")
+
+    def user(self, name: str) -> Master:
+        return self.speaking(create_user(self.database, name))
+
+    def speaking(self, token: str) -> Master:
+        return Master(self.address, token)
+
+    def computer(self, title: str = "one", partitions: int = 3, owner: Master | None = None, **more: Any) -> Node:
+        registered = (owner or self.admin).register_computer(ComputerRegistration(title=title))
+        node = Node(registered.guid, self.speaking(registered.token))
+        names = [Partition(name=f"slappart{number}", ipv4=(f"127.1.0.{number}",)) for number in range(partitions)]
+        node.api.configure_computer(node.guid, ComputerConfiguration(partitions=tuple(names), **more))
+        return node
+
+    def release(self, name: str = "release", schema: dict[str, Any] | None = None) -> str:
+        """A software release on disk; with a schema, it has the type `default`."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        (folder / "software.cfg").write_text("[buildout]\nparts =\n")
+        if schema is not None:
+            types = {"default": {"title": "Default", "request": "input.json"}}
+            (folder / "software.cfg.json").write_text(json.dumps({"name": name, "software-type": types}))
+            (folder / "input.json").write_text(json.dumps(schema))
+        return str(folder / "software.cfg")
+
+    def supplied(self, *nodes: Node, name: str = "release", schema: dict[str, Any] | None = None) -> str:
+        """A release that is supplied to computers."""
+        url = self.release(name, schema)
+        for node in nodes:
+            self.admin.supply(SupplyRequest(url=url, computer=node.guid))
+        return url
+
+    def partition(self, node: Node, instance: Instance) -> Master:
+        return self.speaking(node.token_of(instance))
+
+
+def order(url: str, reference: str = "service", **more: Any) -> InstanceRequest:
+    return InstanceRequest(reference=reference, software_release=url, **more)
