@@ -26,7 +26,7 @@ class Row:
 
     def ratios(self) -> list[float]:
         pairs = zip(self.samples[PEER], self.samples[OURS], strict=False)
-        return [_ratio(ours, peer) if self.higher else _ratio(peer, ours) for peer, ours in pairs]
+        return [ours / peer if self.higher else peer / ours for peer, ours in pairs if peer and ours]
 
 
 @dataclass
@@ -104,10 +104,6 @@ def _number(value: float) -> str:
     if value == 0 or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.3g}"
-
-
-def _ratio(more: float, less: float) -> float:
-    return more / less if less else float(bool(more)) or 1.0
 
 
 def _command() -> str:

@@ -10,8 +10,8 @@ from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.instance import Instance
 from slap.node.config import NodeConfig, default_root, read
+from slap.node.partition.supervision import Program, connect, ensure_running, group_text, is_running
 from slap.node.register import Registration, register
-from slap.node.supervision import Program, connect, ensure_running, group_text
 from slap.system import environment, files
 from slap.system.clock import Clock
 from slap.system.netlink import KernelNetwork
@@ -51,6 +51,11 @@ class Cloud:
 
     def services(self) -> list[Instance]:
         return self.master().instances()
+
+    def runs(self) -> bool:
+        """Whether all of it is up already."""
+        supervisor = connect(self.node_config(), News())
+        return is_running(supervisor) and {"slapos-master", "slapos-agent"} <= set(supervisor.groups())
 
     def start_master(self) -> None:
         """Have supervisord run the master, and wait until it answers."""

@@ -95,6 +95,8 @@ def configure(path: Path, url: str, token: str) -> None:
 
 def settings_of(args: argparse.Namespace, folder: Path) -> MasterSettings:
     """Settings from the configuration file, overridden by options."""
+    if args.database_url:
+        _refuse_password(args.database_url)
     given = {name: getattr(args, name, None) for name in ("database_url", "host", "port", "workers", "log_level")}
     from_file = _section(args.cfg, folder) if args.cfg else {}
     try:
@@ -128,21 +130,18 @@ def _known(path: Path) -> tuple[str, str]:
 
 def _with_database(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--cfg", metavar="FILE", help="configuration with a section [master]")
-    parser.add_argument(
-        "--database", dest="database_url", type=_public_url, metavar="URL", help="sqlite:///FILE or postgresql://..."
-    )
+    parser.add_argument("--database", dest="database_url", metavar="URL", help="sqlite:///FILE or postgresql://...")
     return parser
 
 
-def _public_url(text: str) -> str:
-    """A database URL that everybody may see, for the words of a command line are visible to all users."""
-    if database_url(text).password:
+def _refuse_password(url: str) -> None:
+    """The words of a command line are visible to all users of a machine."""
+    if database_url(url).password:
         raise UsageError(
             "A password does not belong on the command line.",
             "Other users of this machine could read it.",
             "put database_url into the section [master] of a file and name it with --cfg",
         )
-    return text
 
 
 def _port(text: str) -> int:

@@ -13,9 +13,9 @@ from slap.model.errors import SlapError
 from slap.node.agent import Agent
 from slap.node.config import NodeConfig
 from slap.node.node import Kind, Node
+from slap.node.partition.supervision import ensure_running
 from slap.node.passes import PassResult, report_all, run_pass, run_promises
 from slap.node.prune import find_leftovers, prune
-from slap.node.supervision import ensure_running
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 # Which file under log/ gets the lines of which module; all others go to that of the instances.

@@ -11,8 +11,8 @@ from slap.cli.local import NodeCommand, find_cfg
 from slap.cli.output import Style, duration, harmless, say
 from slap.model.errors import NotFound, UsageError
 from slap.node.config import NodeConfig, read
+from slap.node.partition.supervision import connect, is_running
 from slap.node.store import Store
-from slap.node.supervision import connect, is_running
 from slap.system import files
 from slap.system.supervisor import News, ProcessInfo, RpcSupervisor
 

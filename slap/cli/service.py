@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,7 @@ from slap.model.promise import PromiseResult
 from slap.model.software import SoftwareRelease
 
 POLL = 1.0  # seconds between two looks at the logs
-FOLLOWED_LINES = 500
+WINDOW = 200  # lines of a log by which two looks are compared
 
 
 class ServiceList(Lister):
@@ -52,24 +53,26 @@ class ServiceLogs(ClientCommand):
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = _with_name(super().get_parser(name))
-        parser.add_argument("-n", "--lines", type=int, default=100, help="how many (100)")
+        parser.add_argument("-n", "--lines", type=int, default=100, help="how many of each log (100)")
         parser.add_argument("--follow", action="store_true", help="go on with what is added, until Ctrl-C")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
         master = self.master(args)
         guid = find(master, args.reference).guid
-        text = master.logs(guid, args.lines)
-        self._write(text)
+        window = max(args.lines, WINDOW) if args.follow else args.lines
+        logs = split_logs(master.logs(guid, window))
+        self._write(logs, args.lines)
         while args.follow:
             self.clock.sleep(POLL)
-            before, text = text, master.logs(guid, max(args.lines, FOLLOWED_LINES))
-            self._write(added(before, text))
+            before, logs = logs, split_logs(master.logs(guid, window))
+            self._write({name: added(before.get(name, []), lines) for name, lines in logs.items()}, window)
 
-    def _write(self, text: str) -> None:
-        if text:
-            self.app.stdout.write(harmless(text).rstrip("\n") + "\n")
-            self.app.stdout.flush()
+    def _write(self, logs: dict[str, list[str]], most: int) -> None:
+        for name, lines in logs.items():
+            if lines:
+                self.app.stdout.write("\n".join([*([f"==> {name} <=="] if name else []), *lines[-most:]]) + "\n")
+        self.app.stdout.flush()
 
 
 class ServiceHistory(Lister):
@@ -125,16 +128,25 @@ def tree_lines(tree: InstanceTree) -> Iterator[str]:
         yield f"  {'  ' * line.depth}{SIGNS[line.mark]} {line.name}: {harmless(line.text)}"
 
 
-def added(before: str, now: str) -> str:
-    """The lines of `now` behind those that `before` had already; all of them when the two have nothing in common."""
-    old, new = before.splitlines(), now.splitlines()
-    for length in range(min(len(old), len(new)), 0, -1):
-        for start in range(len(new) - length, -1, -1):
-            if new[start : start + length] == old[-length:]:
-                return "\n".join(new[start + length :])
-    return now
+def split_logs(text: str) -> dict[str, list[str]]:
+    """The lines of each log, from a text in which each begins with `==> NAME <==`."""
+    logs: dict[str, list[str]] = {}
+    name = ""
+    for line in harmless(text).splitlines():
+        heading = _HEADING.fullmatch(line)
+        name = heading[1] if heading else name
+        if not heading and (line or name):
+            logs.setdefault(name, []).append(line)
+    return {name: lines[:-1] if name and lines[-1] == "" else lines for name, lines in logs.items()}
 
 
+def added(before: list[str], now: list[str]) -> list[str]:
+    """The lines that a log got between two looks at its end; all that is seen when the two looks have nothing in common."""
+    overlap = (length for length in range(min(len(before), len(now)), 0, -1) if before[-length:] == now[:length])
+    return now[next(overlap, 0) :]
+
+
+_HEADING = re.compile(r"==> (.+) <==")
 _MEMBER = {"guid", "reference", "status", "computer", "partition", "message"}
 
 

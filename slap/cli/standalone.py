@@ -9,7 +9,7 @@ from typing import Any
 from slap.cli.base import Command, Lister
 from slap.cli.cloud import Cloud
 from slap.cli.follow import Follower, display
-from slap.cli.output import Style, duration, paint, say
+from slap.cli.output import Style, duration, paint, say, short_release
 from slap.cli.request import place
 from slap.cli.supply import build_failed, is_over
 from slap.client.config import STANDALONE_FILE
@@ -17,7 +17,7 @@ from slap.model.errors import SlapError
 from slap.model.instance import Instance, InstanceRequest
 from slap.model.software import SupplyRequest
 from slap.model.state import ReportedSupplyState, Status
-from slap.node.supervision import shut_down
+from slap.node.partition.supervision import shut_down
 
 EXAMPLE = "software/helloworld/software.cfg"
 EXAMPLE_NAME = "hello"
@@ -53,6 +53,7 @@ class StandaloneUp(_Standalone):
     def take_action(self, args: argparse.Namespace) -> None:
         self._started = self.clock.monotonic()
         cloud = self.cloud(args)
+        ran = cloud.runs()
         with self._phase("Master", cloud):
             cloud.start_master()
         with self._phase("Node", cloud):
@@ -60,10 +61,10 @@ class StandaloneUp(_Standalone):
         example = self.folder / EXAMPLE
         if not args.no_example and example.exists():
             self._order_example(cloud, str(example))
-        self._show(cloud)
+        self._show(cloud, "was up already" if ran else "is up")
 
     def _order_example(self, cloud: Cloud, url: str) -> None:
-        with self._phase(f"Software {url}", cloud):
+        with self._phase(f"Software {short_release(url)}", cloud):
             self._supply(cloud, url)
         with self._phase(f"Service {EXAMPLE_NAME}", cloud), display(self.clock, is_quiet=True) as shown:
             order = place(cloud.master(), InstanceRequest(reference=EXAMPLE_NAME, software_release=url))
@@ -97,11 +98,9 @@ class StandaloneUp(_Standalone):
         mark = paint("✓", Style.GOOD, sys.stderr)
         say(f"  {mark} {name:<60.60} {duration(self.clock.monotonic() - started):>8}")
 
-    def _show(self, cloud: Cloud) -> None:
-        say(
-            f"\nThe cloud in {cloud.folder} is up after {duration(self.clock.monotonic() - self._started)}.\n",
-            Style.GOOD,
-        )
+    def _show(self, cloud: Cloud, how: str) -> None:
+        took = duration(self.clock.monotonic() - self._started)
+        say(f"\nThe cloud in {cloud.folder} {how}; that took {took}.\n", Style.GOOD)
         for line in table(cloud.services()):
             self.app.stdout.write(line + "\n")
         say("\nTry next:")
@@ -133,8 +132,8 @@ class StandaloneStatus(_Standalone, Lister):
 
 def connection_of(instance: Instance) -> str:
     """The one value of a service's connection that people want to see first."""
-    values = [str(value) for name, value in instance.connection.items() if "url" in name.lower()]
-    return values[0] if values else ""
+    values = {name: str(value) for name, value in instance.connection.items() if "url" in name.lower()}
+    return values.get("url", next(iter(values.values()), ""))
 
 
 def table(services: Sequence[Instance]) -> list[str]:

@@ -97,7 +97,7 @@ def create_app(words: str) -> FastAPI:
         try:
             yield
         finally:
-            store.close()
+            await store.close()
 
     app = FastAPI(
         title="Slap master",

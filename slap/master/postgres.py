@@ -46,8 +46,11 @@ class PostgresStore(Store):
         self.hub.wake(topics)
         return result
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._closed.set()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         self._threads.shutdown()
         self._listener.join()
         self._engine.dispose()

@@ -1,8 +1,9 @@
-"""SQLite: short reads on the event loop's own connection, and one thread that writes in groups.
+"""SQLite: all on the event loop but what waits for the disk.
 
-A read of a few rows costs less than handing it to a thread. All pending writes share one commit, and so one fsync: each
-in a savepoint of its own, so that one that fails takes no other with it. An order is answered after the commit
-(synchronous=FULL), so neither a killed process nor a power cut loses it.
+A read or a write of a few rows costs less than handing it to a thread and quarrelling with it over the interpreter.
+All writes that are pending share one commit, and so one fsync, which a thread waits for while the loop goes on; each is in
+a savepoint of its own, so that one that fails takes no other with it. A write is answered after the commit
+(synchronous=FULL): neither a killed process nor a power cut loses what was acknowledged.
 """
 
 import asyncio
@@ -10,7 +11,6 @@ import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from sqlite3 import Connection as Driver
 from typing import Any, cast
 
 from sqlalchemy import URL, Connection, QueuePool, create_engine, event
@@ -24,11 +24,13 @@ log = logging.getLogger(__name__)
 # More than this in one commit would make the first of them wait for long.
 _LARGEST_GROUP = 64
 _READERS = 4
+# Milliseconds that a write waits for another process: somebody adds a user, or looks into the file.
+_PATIENCE = 5000
 
 
 @dataclass
 class _Work:
-    """A job on its way through the writing thread, and what came of it."""
+    """A job that is to be written, and what came of it."""
 
     job: Writing[Any]
     answer: "asyncio.Future[Any]"
@@ -40,21 +42,17 @@ class _Work:
 class SqliteStore(Store):
     def __init__(self, url: URL) -> None:
         super().__init__(url)
-        self._engine = create_engine(
-            url,
-            isolation_level="AUTOCOMMIT",
-            poolclass=QueuePool,
-            connect_args={"check_same_thread": False},
-            pool_size=_READERS + 2,
-        )
+        self._engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=QueuePool, pool_size=_READERS + 2)
         event.listen(self._engine, "connect", _prepare)
         self._loop = asyncio.get_running_loop()
         self._reader = self._engine.connect()
-        self._writer = self._engine.connect()
         self._readers = ThreadPoolExecutor(_READERS, "reader")
-        self._committer = ThreadPoolExecutor(1, "committer")
+        self._writer = self._engine.connect()
+        self._driver = cast(sqlite3.Connection, self._writer.connection.dbapi_connection)
+        self._driver.execute("PRAGMA busy_timeout=0")
+        self._disk = ThreadPoolExecutor(1, "disk")
         self._pending: list[_Work] = []
-        self._is_busy = False
+        self._writing: asyncio.Task[None] | None = None
 
     async def read(self, job: Reading[Result]) -> Result:
         try:
@@ -68,36 +66,17 @@ class SqliteStore(Store):
     async def write(self, job: Writing[Result]) -> Result:
         answer: asyncio.Future[Result] = self._loop.create_future()
         self._pending.append(_Work(job, answer))
-        if not self._is_busy:
-            self._is_busy = True
-            self._loop.call_soon(self._start)
+        if self._writing is None:
+            self._writing = self._loop.create_task(self._write_pending())
         return await answer
 
-    def _start(self) -> None:
-        group, self._pending = self._pending[:_LARGEST_GROUP], self._pending[_LARGEST_GROUP:]
-        driver = cast(Driver, self._writer.connection.dbapi_connection)
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-            for work in group:
-                _attempt(self._writer, driver, work)
-        except (DBAPIError, sqlite3.Error) as error:
-            _abandon(driver, group, error)
-        self._loop.run_in_executor(self._committer, driver.execute, "COMMIT").add_done_callback(
-            lambda f: self._done(f, driver, group)
-        )
-
-    def _done(self, future, driver, group):
-        if future.exception():
-            _abandon(driver, group, future.exception())
-        self._deliver(group)
-        if self._pending:
-            self._loop.call_soon(self._start)
-        else:
-            self._is_busy = False
-
-    def close(self) -> None:
+    async def close(self) -> None:
+        if self._writing:
+            await self._writing
+        self._disk.shutdown()
         self._readers.shutdown()
         self._reader.close()
+        self._writer.close()
         self._engine.dispose()
 
     def _read_aside(self, job: Reading[Result]) -> Result:
@@ -106,6 +85,34 @@ class SqliteStore(Store):
                 return job(connection)
         except DBAPIError as error:
             raise unavailable(error) from error
+
+    async def _write_pending(self) -> None:
+        while self._pending:
+            group, self._pending = self._pending[:_LARGEST_GROUP], self._pending[_LARGEST_GROUP:]
+            try:
+                await self._write_group(group)
+            except (DBAPIError, sqlite3.Error) as error:
+                log.warning("A transaction of %d jobs failed: %s", len(group), error)
+                self._abandon(group, error)
+            self._deliver(group)
+        self._writing = None
+
+    async def _write_group(self, group: list[_Work]) -> None:
+        """Run a group of jobs in one transaction; raises what is the failure of all of them."""
+        try:
+            self._driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            await self._loop.run_in_executor(self._disk, _begin_patiently, self._driver)
+        for work in group:
+            _attempt(self._writer, self._driver, work)
+        await self._loop.run_in_executor(self._disk, self._driver.execute, "COMMIT")
+
+    def _abandon(self, group: list[_Work], error: Exception) -> None:
+        if self._driver.in_transaction:
+            self._driver.rollback()
+        for work in group:
+            work.error = work.error or unavailable(error)
+            work.topics = set()
 
     def _deliver(self, group: list[_Work]) -> None:
         for work in group:
@@ -118,44 +125,33 @@ class SqliteStore(Store):
                 work.answer.set_result(work.result)
 
 
-def _prepare(driver: Driver, record: object) -> None:
+def _prepare(driver: sqlite3.Connection, record: object) -> None:
+    # The log of writes is folded into the database seldom: what is written again and again is then folded in once.
     driver.executescript(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=5000;"
-        "PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-32768;"
+        f"PRAGMA busy_timeout={_PATIENCE}; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
     )
 
 
-def _commit(connection: Connection, group: list[_Work]) -> None:
-    """Run a group of jobs in one transaction. What breaks the transaction is the failure of all of them."""
-    driver = cast(Driver, connection.connection.dbapi_connection)
+def _begin_patiently(driver: sqlite3.Connection) -> None:
+    """Begin when another process has the database, while the event loop goes on."""
+    driver.execute(f"PRAGMA busy_timeout={_PATIENCE}")
     try:
         driver.execute("BEGIN IMMEDIATE")
-        for work in group:
-            _attempt(connection, driver, work)
-        driver.execute("COMMIT")
-    except (DBAPIError, sqlite3.Error) as error:
-        log.warning("A transaction of %d jobs failed: %s", len(group), error)
-        _abandon(driver, group, error)
+    finally:
+        driver.execute("PRAGMA busy_timeout=0")
 
 
-def _attempt(connection: Connection, driver: Driver, work: _Work) -> None:
+def _attempt(connection: Connection, driver: sqlite3.Connection, work: _Work) -> None:
     """Run one job in a savepoint; raises what concerns the whole transaction."""
     transaction = Transaction(connection)
     driver.execute("SAVEPOINT job")
     try:
         work.result = work.job(transaction)
+        work.topics = transaction.topics
     except OperationalError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the job was ordered
         work.error = error
         driver.execute("ROLLBACK TO job")
     driver.execute("RELEASE job")
-    work.topics = transaction.topics if work.error is None else set()
-
-
-def _abandon(driver: Driver, group: list[_Work], error: Exception) -> None:
-    if driver.in_transaction:
-        driver.rollback()
-    for work in group:
-        work.error = work.error or unavailable(error)
-        work.topics = set()

@@ -50,5 +50,5 @@ class Store(ABC):
         """Run a job as one transaction; answers once it is durable, and after its topics were woken."""
 
     @abstractmethod
-    def close(self) -> None:
+    async def close(self) -> None:
         """End all threads and connections."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from slap.model.errors import Conflict, SlapError, Unreachable
-from slap.node.cron import Cron
 from slap.node.node import Node
-from slap.node.supervision import ensure_running
+from slap.node.partition.cron import Cron
+from slap.node.partition.supervision import ensure_running
 from slap.system import environment, files
 from slap.system.processes import wait_for_end
 from slap.system.supervisor import listen

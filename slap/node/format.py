@@ -11,8 +11,8 @@ from pathlib import Path
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig, NodeConfig
-from slap.node.partition import FORMATTED, PartitionFolder
-from slap.node.users import partition_account, software_account
+from slap.node.partition.folder import FORMATTED, PartitionFolder
+from slap.node.partition.users import partition_account, software_account
 from slap.system import environment, files
 from slap.system.netlink import Network
 from slap.system.process import Command, Runner

@@ -11,20 +11,20 @@ from slap.client.master import Master
 from slap.model.errors import NotFound
 from slap.model.node import DesiredState, LogAnswer, LogRequest, NodeReport
 from slap.model.state import SupplyState
-from slap.node.builder import WarmBuilder
+from slap.node.build.builder import WarmBuilder
 from slap.node.config import NodeConfig
 from slap.node.instance import Reconciler
 from slap.node.logs import read_logs
-from slap.node.partition import Partitions
+from slap.node.partition.folder import Partitions
+from slap.node.partition.steps import Hands, Steps
+from slap.node.partition.supervision import connect
+from slap.node.partition.users import software_account
+from slap.node.partition.watch import Watch
 from slap.node.promise import PromiseRunner
 from slap.node.report import Reporter
 from slap.node.scheduler import Again, Scheduler
 from slap.node.software import SoftwareReconciler
-from slap.node.steps import Hands, Steps
 from slap.node.store import Store
-from slap.node.supervision import connect
-from slap.node.users import software_account
-from slap.node.watch import Watch
 from slap.system import files
 from slap.system.clock import SystemClock
 from slap.system.process import SystemRunner

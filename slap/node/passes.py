@@ -6,7 +6,7 @@ from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.agent import EVERYTHING
 from slap.node.node import Kind, Node
-from slap.node.supervision import ensure_running
+from slap.node.partition.supervision import ensure_running
 from slap.system import files
 from slap.system.supervisor import announce, listen
 

@@ -13,12 +13,12 @@ from slap.model.base import Frozen
 from slap.model.node import DesiredSupply, SupplyReport
 from slap.model.state import InstanceState, ReportedSupplyState, SupplyState
 from slap.node.backoff import delay
-from slap.node.builder import Builder
+from slap.node.build.builder import Builder
+from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.config import NodeConfig
-from slap.node.job import BuildJob, BuildResult, Outcome
+from slap.node.partition.users import Account
 from slap.node.scheduler import Again
 from slap.node.store import SoftwareRecord, Store
-from slap.node.users import Account
 from slap.system import environment, files
 from slap.system.clock import Clock
 from slap.system.processes import NODE_MARK

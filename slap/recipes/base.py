@@ -132,3 +132,4 @@ def _tell_packages_by_version() -> None:
 
 
 _tell_packages_by_version()
+pkg_resources.working_set.resolve([pkg_resources.Requirement.parse("slap")])  # slow the first time: not in each fork

@@ -11,7 +11,7 @@ import os.path
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ _UNFIT_FOR_PATH = re.compile(r"[\x00-\x1f\x7f]|\$\{|%\(")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,79}")
 
 _VERSION = f"slap {version('slap')}"
+_OURS = {point.name: point for point in entry_points(group="zc.buildout") if point.value.startswith("slap.")}
 
 
 class LiteralOptions(Options):
@@ -40,6 +41,14 @@ class LiteralOptions(Options):
         if option in self._cooked:
             return self._data.setdefault(option, self._cooked[option])
         return super().get(option, default, seen)
+
+    def initialize(self) -> None:
+        """As buildout does it, but without making sure for each part that all that our package needs is there."""
+        package, _, entry = self["recipe"].partition(":")
+        if package != "slap" or entry not in _OURS:
+            super().initialize()
+        else:
+            self.recipe = _OURS[entry].load()(self.buildout, self.name, self)
 
     def split(self, option: str, split: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
         """Split an option as the profile has it, before values are put in: no value makes words or lines of its own."""

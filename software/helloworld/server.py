@@ -138,11 +138,11 @@ class Connection:
             self._lingers = True
 
     def _answer_all(self) -> None:
-        while not self._ends and (end := self._received.find(b"\r\n\r\n")) >= 0:
+        while not self._ends and 0 <= (end := self._received.find(b"\r\n\r\n")) <= MOST_HEADER:
             head = bytes(self._received[:end]).decode("latin-1")
             del self._received[: end + 4]
             self._answer(head)
-        if len(self._received) > MOST_HEADER:
+        if not self._ends and len(self._received) > MOST_HEADER:
             self._reply("-", "-", plain(431), keep=False)
 
     def _answer(self, head: str) -> None:

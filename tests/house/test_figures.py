@@ -15,7 +15,7 @@ READS_ENVIRONMENT = "slap/system/environment.py"
 # Loops that must outlive whatever happens in one turn: one broad except each, which loses nothing of the error.
 DAEMON_LOOPS = {
     "slap/node/scheduler.py",  # a fault in the work for one partition must not end that for the others
-    "slap/node/buildout.py",  # runs recipes, which are anybody's code
+    "slap/node/build/buildout.py",  # runs recipes, which are anybody's code
     "slap/master/sqlite.py",  # the one writer runs everybody's transactions, and raises where they were ordered
 }
 

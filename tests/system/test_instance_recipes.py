@@ -254,7 +254,7 @@ def test_logs_are_rotated_by_the_real_logrotate(tmp_path: Path) -> None:
     partition = Partition(folder)
     partition.run(
         "[buildout]\nparts = rotation\n[rotation]\nrecipe = slap:logrotate\nlogs = var/log/*.log\nsize = 1\n"
-        f"logrotate = {release.part('logrotate')}/usr/sbin/logrotate\npost-rotate = touch {folder}/var/rotated\n"
+        f"logrotate = {release.part('logrotate')}/bin/logrotate\npost-rotate = touch {folder}/var/rotated\n"
     )
     log = partition.folder / "var/log/a.log"
     log.parent.mkdir(parents=True)

@@ -44,8 +44,8 @@ def release(tmp_path: Path) -> Release:
 
 def greeter(folder: Path, source: str = GREET) -> tuple[Path, str]:
     """A tiny project as it would be published, and its digest."""
-    path = folder / "greeter-1.0.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
+    path = folder / "greeter-1.0.tar.xz"
+    with tarfile.open(path, "w:xz") as tar:  # which, unlike gz, has no time in it
         for name, text, mode in (("configure", CONFIGURE, 0o755), ("greet.c", source, 0o644)):
             info = tarfile.TarInfo(f"greeter-1.0/{name}")
             info.size, info.mode = len(text), mode

@@ -67,7 +67,8 @@ class World:
         self.address = address
         self.database = database
         self.folder = folder
-        self.admin = self.user("admin")
+        self.token = f"Bearer {create_user(database, 'admin')}"
+        self.admin = self.speaking(self.token.removeprefix("Bearer "))
 
     def user(self, name: str) -> Master:
         return self.speaking(create_user(self.database, name))

@@ -81,7 +81,7 @@ class Shell:
 
 
 def _reply(answer: Any) -> Reply:
-    if isinstance(answer, Unreachable):
+    if isinstance(answer, Unreachable | KeyboardInterrupt):
         raise answer
     if isinstance(answer, SlapError):
         return Reply(answer.http_status, answer.document().model_dump_json().encode())

@@ -274,3 +274,19 @@ def test_every_command_loads_and_has_help(shell: Shell, entry: Any) -> None:
 )
 def test_close_commands(words: list[str], meant: list[str]) -> None:
     assert close_commands(words)[:3] == meant
+
+
+def test_logs_are_shown_by_file_and_followed_until_interrupted(shell: Shell) -> None:
+    looks = [{"text": f"==> web.log <==\n{lines}\n"} for lines in ("a\nb", "a\nb", "a\nb\nc")]
+    master = FakeTransport(
+        {"GET /instances": [[started()]], "GET /instances/INST-1/logs": [*looks, KeyboardInterrupt()]}
+    )
+    outcome = shell.run(master, "service", "logs", "hello", "-n", "1", "--follow")
+    assert outcome.status == 130
+    assert outcome.out == "==> web.log <==\nb\n==> web.log <==\nc\n"
+
+
+def test_an_interrupted_wait_says_that_the_order_goes_on(shell: Shell) -> None:
+    outcome = shell.run(ordering(a_tree(AT_WORK), KeyboardInterrupt()), *REQUEST)
+    assert outcome.status == 130
+    assert "the order goes on. See how: slapos service info hello" in outcome.err

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from slap.model.check import Check, CommandCheck
 from slap.model.errors import InvalidInput, NotReady, SlapError
 from slap.model.node import CONNECTION_FILE, CONTEXT_FILE
-from slap.node.job import BuildJob, BuildResult, Outcome
-from slap.node.names import check_file_name
+from slap.node.build.job import BuildJob, BuildResult, Outcome
+from slap.node.partition.names import check_file_name
 from slap.node.store import Installed
 from slap.system import environment, files
 

@@ -9,11 +9,11 @@ from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState
 from slap.node.backoff import delay
 from slap.node.config import NodeConfig
-from slap.node.partition import PartitionFolder
+from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.verdict import Patience, Verdict, judge
 from slap.node.promise import PromiseRunner, due_checks, next_due
 from slap.node.scheduler import Again
 from slap.node.store import InstanceRecord, Store
-from slap.node.verdict import Patience, Verdict, judge
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.supervisor import Supervisor

@@ -10,16 +10,16 @@ from slap.model.errors import SlapError, Unreachable
 from slap.model.node import CONTEXT_FILE, DesiredInstance, InstanceReport, PartitionContext
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.backoff import delay
-from slap.node.builder import Builder
+from slap.node.build.builder import Builder
+from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.config import NodeConfig
 from slap.node.instance import Seen, Step, digest_of, fresh_record, instance_profile
-from slap.node.job import BuildJob, BuildResult, Outcome
-from slap.node.names import check_file_name
-from slap.node.partition import PartitionFolder, Partitions
+from slap.node.partition.folder import PartitionFolder, Partitions
+from slap.node.partition.names import check_file_name
+from slap.node.partition.watch import Watch
 from slap.node.scheduler import Again
 from slap.node.software import read_marker
 from slap.node.store import InstanceRecord, Store
-from slap.node.watch import Watch
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.processes import NODE_MARK, PARTITION_MARK

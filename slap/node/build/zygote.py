@@ -1,7 +1,7 @@
 """The warm builder process: has buildout and all recipes imported, and forks for each job.
 
 A bare buildout command spends most of its time importing. A fork of this process starts where that ends. Run by the agent
-as `python -m slap.node.zygote DESCRIPTOR`; reads jobs from that socket and writes results to it, a JSON document a line;
+as `python -m slap.node.build.zygote DESCRIPTOR`; reads jobs from that socket and writes results to it, a JSON document a line;
 ends, with all that it started, when the other end is closed.
 """
 
@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
-from slap.node import buildout
-from slap.node.job import BuildJob, BuildResult, Outcome
+from slap.node.build import buildout
+from slap.node.build.job import BuildJob, BuildResult, Outcome
 
 
 @dataclass

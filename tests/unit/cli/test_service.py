@@ -1,0 +1,89 @@
+"""What is shown of services and computers."""
+
+from datetime import timedelta
+
+import pytest
+
+from slap.cli.computer import info_text as computer_text
+from slap.cli.computer import is_stale, supply_lines
+from slap.cli.service import added, info_text, split_logs
+from slap.model.computer import Computer, ComputerConfiguration, Partition, PartitionUse
+from slap.model.promise import PromiseResult
+from slap.model.software import SoftwareRelease, SoftwareType, Supply
+from tests.unit.cli.fakes import START, a_tree, an_instance, started
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "new"),
+    [
+        ("", "ab", "ab"),
+        ("ab", "ab", ""),
+        ("ab", "abc", "c"),
+        ("abc", "bcde", "de"),
+        ("xx", "xxx", "x"),
+        ("ab", "yz", "yz"),
+        ("ab", "", ""),
+    ],
+)
+def test_following_a_log_shows_only_what_was_added(before: str, now: str, new: str) -> None:
+    assert added(list(before), list(now)) == list(new)
+
+
+def test_logs_are_told_apart_by_their_headings() -> None:
+    text = "==> buildout.log <==\na\n\nb\n\n==> web.log <==\n\x1b[1mc\n"
+    assert split_logs(text) == {"buildout.log": ["a", "", "b"], "web.log": ["c"]}
+    assert split_logs("plain\n") == {"": ["plain"]}
+
+
+def test_the_information_on_a_service_has_all_its_parts() -> None:
+    promise = PromiseResult(name="url", passed=False, message="refused", at=START - timedelta(seconds=30))
+    root = started(parameters={"port": 80, "users": ["a"]}, promises=(promise,), addresses=("10.0.0.1",))
+    child = an_instance(guid="INST-2", root="INST-1", requester="INST-1", reference="db")
+    release = SoftwareRelease(url=root.software_release, types={"default": SoftwareType(title="One server")})
+    text = "\n\n".join(info_text(root, a_tree(root, child), release, START))
+    for part in (
+        "status     started (requested: started)",
+        "type       default (One server)",
+        "Connection\n  url  http://10.0.0.1/",
+        "  port   80\n",
+        "✗ url: refused (30 s ago)",
+        "Tree\n  ✓ hello: started on COMP-1/slappart0\n    · db: placed on COMP-1/slappart0, waiting for the node",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(("minutes", "stale"), [(None, True), (1, False), (4, True)])
+def test_a_computer_that_was_not_heard_of_is_stale(minutes: int | None, stale: bool) -> None:
+    seen_at = None if minutes is None else START - timedelta(minutes=minutes)
+    configuration = ComputerConfiguration(partitions=())
+    assert (
+        is_stale(Computer(guid="C", title="c", configuration=configuration, free_partitions=0, seen_at=seen_at), START)
+        is stale
+    )
+
+
+def test_the_information_on_a_computer_shows_partitions_and_why_a_build_failed() -> None:
+    partition = Partition(name="slappart0", ipv4=("10.0.0.1",))
+    computer = Computer(
+        guid="COMP-1",
+        title="one",
+        configuration=ComputerConfiguration(partitions=(partition,), labels={"zone": "paris"}),
+        free_partitions=0,
+        seen_at=START - timedelta(minutes=10),
+        partitions=(PartitionUse(partition=partition, instance="INST-1", reference="hello"),),
+    )
+    supply = Supply(
+        url="/r/software.cfg", computer="COMP-1", requested="available", reported="error", message="make failed",
+        log="gcc: not found", changed_at=START,
+    )  # fmt: skip
+    text = "\n\n".join(computer_text(computer, [supply], START))
+    for part in (
+        "10 min ago (stale)",
+        "1 used, 0 free",
+        "slappart0  hello",
+        "10.0.0.1",
+        "zone=paris",
+        supply_lines(supply),
+    ):
+        assert part in text
+    assert "error (requested: available)\n      make failed\n      gcc: not found" in text
