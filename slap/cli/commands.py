@@ -28,7 +28,7 @@ def _entries(room: str, rows: Iterable[tuple[str, str, str]]) -> tuple[Entry, ..
 
 GROUPS: dict[str, tuple[Entry, ...]] = {
     "Services": (
-        *_entries("request", [("request", "Request", "Order a service, or change one, and wait until it runs")]),
+        *_entries("order.request", [("request", "Request", "Order a service, or change one, and wait until it runs")]),
         *_entries(
             "service",
             [
@@ -38,9 +38,11 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
                 ("service history", "ServiceHistory", "List what was requested of a service, by whom and when"),
             ],
         ),
-        *_entries("plan", [("service plan", "ServicePlan", "Show what a request would change, without doing it")]),
         *_entries(
-            "order",
+            "order.plan", [("service plan", "ServicePlan", "Show what a request would change, without doing it")]
+        ),
+        *_entries(
+            "order.change",
             [
                 ("service rollback", "ServiceRollback", "Request again what was requested before"),
                 ("service start", "ServiceStart", "Start a stopped service"),

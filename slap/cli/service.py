@@ -10,8 +10,8 @@ from typing import Any
 
 from slap.cli.base import ClientCommand, Lister, Show
 from slap.cli.formats import Cell
+from slap.cli.order.wait import SIGNS, describe, summary
 from slap.cli.output import Style, age, columns, harmless, short_release, status_style
-from slap.cli.wait import SIGNS, describe, summary
 from slap.client.master import Master
 from slap.model.errors import NotFound
 from slap.model.instance import FieldChange, Instance, InstanceTree

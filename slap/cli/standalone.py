@@ -8,9 +8,9 @@ from typing import Any
 
 from slap.cli.base import Command, Lister
 from slap.cli.cloud import Cloud
-from slap.cli.follow import Follower, display
+from slap.cli.order.follow import Follower, display
+from slap.cli.order.request import place
 from slap.cli.output import Style, duration, paint, say, short_release
-from slap.cli.request import place
 from slap.cli.supply import build_failed, is_over
 from slap.client.config import STANDALONE_FILE
 from slap.model.errors import SlapError

@@ -4,10 +4,10 @@ import argparse
 from typing import ClassVar
 
 from slap.cli.base import ClientCommand
-from slap.cli.follow import display
+from slap.cli.order.follow import display
+from slap.cli.order.parameters import release_url
+from slap.cli.order.wait import Line, Mark
 from slap.cli.output import Style, duration, say
-from slap.cli.parameters import release_url
-from slap.cli.wait import Line, Mark
 from slap.client.master import Master
 from slap.model.errors import BuildFailed, SlapError
 from slap.model.software import Supply as SupplyDocument

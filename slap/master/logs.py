@@ -19,7 +19,7 @@ from slap.model.errors import Conflict, Unreachable
 _KEPT = timedelta(minutes=5)
 
 
-async def logs(store: Store, caller: Caller, guid: str, lines: int) -> str:
+async def logs(store: Store, caller: Caller, guid: str, lines: int, within: float = LOGS_WITHIN) -> str:
     """The last lines of an instance's logs; raises Unreachable when its node does not bring them in time."""
     row = await store.read(lambda connection: visible(connection, caller, guid))
     if row.reported == "destroyed":
@@ -31,7 +31,7 @@ async def logs(store: Store, caller: Caller, guid: str, lines: int) -> str:
         text = await store.read(lambda connection: _answer(connection, request))
         return text is not None, text
 
-    text = await store.hub.poll(log_topic(request), LOGS_WITHIN, read)
+    text = await store.hub.poll(log_topic(request), within, read)
     if text is None:
         raise await _no_answer(store, row.computer)
     await store.write(lambda transaction: _forget(transaction, request))

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 import psycopg
 from sqlalchemy import URL, create_engine, func, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from slap.master.database import unavailable
 from slap.master.store import Reading, Result, Store, Transaction, Writing
@@ -92,21 +92,15 @@ class PostgresStore(Store):
             self._loop.call_soon_threadsafe(call)
 
 
-def _persist(job: Callable[[], Result]) -> Result:
+def _persist(job: Callable[[], Result], attempts: int = _ATTEMPTS) -> Result:
     """Run a job again when it met another one, or when its connection was lost."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return job()
-        except IntegrityError:
-            raise
-        except DBAPIError as error:
-            if not _is_passing(error):
-                raise unavailable(error) from error
     try:
         return job()
-    except IntegrityError:
-        raise
+    except (DataError, IntegrityError):
+        raise  # the job itself is at fault, which its service knows best
     except DBAPIError as error:
+        if attempts > 1 and _is_passing(error):
+            return _persist(job, attempts - 1)
         raise unavailable(error) from error
 
 

@@ -151,7 +151,7 @@ def _read(name: str) -> str:
             return file.read(_LARGEST_FILE).decode()
     except FileNotFoundError as error:
         raise _unreadable(NotFound, name, "There is no such file.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not text, or not a name of a file
         raise _unreadable(BrokenRelease, name, str(error)) from error
 
 

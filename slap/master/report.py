@@ -55,10 +55,17 @@ class ReportService:
     async def report(self, caller: Caller, guid: str, report: NodeReport) -> None:
         """Store what is new in a report, and wake those who wait for it."""
         check_own(caller, guid)
+        report = _printable(report)
         await self._attendance.mark(guid)
         news = await self._store.read(lambda connection: _news(connection, guid, report))
         if news or report.logs:
             await self._store.write(lambda transaction: _apply(transaction, guid, report))
+
+
+def _printable(report: NodeReport) -> NodeReport:
+    """Without what programs print and PostgreSQL does not store."""
+    words = report.model_dump_json()
+    return NodeReport.model_validate_json(words.replace("\\u0000", "\ufffd")) if "\\u0000" in words else report
 
 
 def _apply(transaction: Transaction, guid: str, report: NodeReport) -> None:

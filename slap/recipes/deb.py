@@ -19,7 +19,11 @@ _PIN = re.compile(rf"({debian.NAME})=({debian.VERSION})")
 # Since Debian 12 these are links to their namesakes below usr, but older packages still ship files in them.
 _MERGED = re.compile(r"(bin|sbin|lib|lib32|lib64|libx32)(/|$)")
 # Where modules of interpreters are, by the variable that tells of them.
-_MODULES = {"PERL5LIB": "usr/share/perl5", "PYTHONPATH": "usr/lib/python3/dist-packages"}
+_MODULES = {
+    "PERL5LIB": "usr/share/perl5",
+    "PYTHONPATH": "usr/lib/python3/dist-packages",
+    "NODE_PATH": "usr/share/nodejs",
+}
 
 
 class Recipe(SoftwarePart):

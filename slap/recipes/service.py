@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from zlib import crc32
 
@@ -221,7 +222,7 @@ def walk_from(partition: str, part: str, ports: range) -> Iterable[int]:
     number = re.search(r"\d+$", partition)
     block = int(number[0]) if number else crc32(partition.encode())
     start = (block * _BLOCK + crc32(part.encode()) % _BLOCK) % len(ports)
-    return (*ports[start:], *ports[:start])
+    return chain(ports[start:], ports[:start])
 
 
 def is_free(endpoint: Endpoint) -> bool:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 import jinja2
+from jinja2.ext import ExprStmtExtension
 from jinja2.sandbox import SandboxedEnvironment
 
 from slap.recipes.base import OptionReader, RecipeError
@@ -51,7 +52,7 @@ def render(
     # Parameters may have got into the text itself, so what is run there is kept within its values.
     environment = SandboxedEnvironment(
         loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=put_in,
-        extensions=["jinja2.ext.do"],
+        extensions=[ExprStmtExtension],
     )  # fmt: skip
     environment.filters["tojson"] = _to_json
     try:

@@ -1,10 +1,14 @@
 """The desired state: whole, or what changed, as soon as it changes."""
 
+import asyncio
 import time
 from threading import Thread
 
 import pytest
 
+from slap.master.app import open_store
+from slap.master.auth import Caller, CallerKind
+from slap.master.logs import logs
 from slap.model.errors import InvalidInput, Unreachable
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, NodeReport, SupplyReport
 from slap.model.promise import PromiseResult
@@ -131,5 +135,20 @@ def test_logs_are_brought_by_the_node(world: World) -> None:
 
 def test_a_node_that_brings_no_logs_is_named(world: World) -> None:
     instance = world.admin.request(order(world.supplied(world.computer("paris"))))
+
+    async def ask() -> str:
+        store = open_store(world.database)
+        try:
+            return await logs(store, Caller(CallerKind.USER, "admin", "admin"), instance.guid, 10, within=0.1)
+        finally:
+            await store.close()
+
     with pytest.raises(Unreachable, match="The node of paris"):
-        world.admin.logs(instance.guid)
+        asyncio.run(ask())
+
+
+def test_whatever_a_program_prints_can_be_reported(world: World) -> None:
+    node = world.computer()
+    instance = world.admin.request(order(world.supplied(node)))
+    node.report(InstanceReport(guid=instance.guid, state=ReportedInstanceState.ERROR, message="a\x00b"))
+    assert world.admin.instance(instance.guid).message == "a\ufffdb"

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from slap.cli.follow import LiveDisplay, PlainDisplay
-from slap.cli.wait import Line, Mark
+from slap.cli.order.follow import LiveDisplay, PlainDisplay
+from slap.cli.order.wait import Line, Mark
 from slap.system.clock import FakeClock
 
 WORKING = Line("INST-1", 0, "hello", Mark.WORKING, "building its software: part \x1b[2J3")

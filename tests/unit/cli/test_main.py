@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slap.cli.commands import GROUPS, close_commands
-from slap.cli.follow import SILENCE
+from slap.cli.order.follow import SILENCE
 from slap.model.computer import Computer, ComputerConfiguration
 from slap.model.errors import CannotBePlaced, InvalidParameters, NotFound, Unreachable
 from slap.model.instance import FieldChange, HistoryEntry, InstanceRequest, Placement, Plan

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slap.cli.parameters import parse_parameters, parse_sla, parse_value
+from slap.cli.order.parameters import parse_parameters, parse_sla, parse_value
 from slap.model.errors import UsageError
 from slap.model.instance import Sla
 

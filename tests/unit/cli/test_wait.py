@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slap.cli.wait import Mark, Order, describe, failed, is_over, make_order, news, phase, summary, unbuildable
+from slap.cli.order.wait import Mark, Order, describe, failed, is_over, make_order, news, phase, summary, unbuildable
 from slap.model.instance import Instance
 from slap.model.promise import PromiseResult
 from tests.unit.cli.fakes import START, a_tree, an_instance, started

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from slap.cli.base import Show
-from slap.cli.follow import Follower, display
+from slap.cli.order.follow import Follower, display
+from slap.cli.order.parameters import add_request_options, request_of
+from slap.cli.order.plan import change_lines
+from slap.cli.order.wait import Order, is_over, make_order, phase
 from slap.cli.output import Style, duration, say
-from slap.cli.parameters import add_request_options, request_of
-from slap.cli.plan import change_lines
-from slap.cli.wait import Order, is_over, make_order, phase
 from slap.client.master import Master
 from slap.model.errors import NotFound, NotReady
 from slap.model.instance import Instance, InstanceRequest, InstanceTree

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from slap.cli.base import Show
+from slap.cli.order.parameters import add_request_options, request_of
 from slap.cli.output import Style, columns, harmless, paint
-from slap.cli.parameters import add_request_options, request_of
 from slap.model.errors import CannotBePlaced
 from slap.model.instance import FieldChange, Placement, Plan
 from slap.model.software import DEFAULT_TYPE

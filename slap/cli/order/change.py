@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from slap.cli.request import Ordering
+from slap.cli.order.request import Ordering
 from slap.cli.service import find
 from slap.client.master import Master
 from slap.model.errors import NotFound

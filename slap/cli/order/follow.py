@@ -12,8 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from slap.cli.output import age, duration, harmless, has_colours, say
-from slap.cli.wait import (
+from slap.cli.order.wait import (
     SIGNS,
     Line,
     Mark,
@@ -26,6 +25,7 @@ from slap.cli.wait import (
     news,
     unbuildable,
 )
+from slap.cli.output import age, duration, harmless, has_colours, say
 from slap.client.master import Master
 from slap.model.errors import NotFound, SlapError, Unreachable
 from slap.model.instance import Instance, InstanceTree
