@@ -21,7 +21,7 @@ from slap.cli.commands import CommandTable, overview, unknown_command
 from slap.system.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from slap.system.http import Transport
+    from slap.system.transport import Transport
 
 USAGE = 2
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)

@@ -11,7 +11,7 @@ from slap.model.errors import ErrorDocument, SlapError, Unreachable, from_docume
 from slap.model.instance import HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan
 from slap.model.node import DesiredState, NodeReport
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
-from slap.system.http import HttpTransport, Reply, Transport
+from slap.system.transport import HttpTransport, Reply, Transport
 
 Document = TypeVar("Document", bound=BaseModel)
 

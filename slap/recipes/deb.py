@@ -22,7 +22,6 @@ _MERGED = re.compile(r"(bin|sbin|lib|lib32|lib64|libx32)(/|$)")
 _MODULES = {
     "PERL5LIB": "usr/share/perl5",
     "PYTHONPATH": "usr/lib/python3/dist-packages",
-    "NODE_PATH": "usr/share/nodejs",
 }
 
 

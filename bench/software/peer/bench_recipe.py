@@ -69,7 +69,7 @@ class Request(Recipe):
     """With a depth beyond 1: request a child of one less, and publish what the child published, or this address."""
 
     def __init__(self, buildout, name, options):
-        import slapos.slap
+        import slapos.slap  # here, because it takes a quarter of a second, and only trees need it
 
         super().__init__(buildout, name, options)
         client = slapos.slap.slap()

