@@ -17,6 +17,7 @@ from slap.master.failure import install_handlers
 from slap.master.hub import LONGEST_WAIT
 from slap.master.postgres import PostgresStore
 from slap.master.report import ReportService
+from slap.master.shortcut import ShortCut
 from slap.master.sqlite import SqliteStore
 from slap.master.state import StateService
 from slap.master.store import Store
@@ -29,6 +30,8 @@ from slap.model.software import SoftwareRelease, Supply, SupplyRequest
 
 PREFIX = "/api/v1"
 
+# Bytes: the whole state of a large computer is reported in less.
+_LARGEST_BODY = 32 << 20
 # Every answer that is not a success has this body.
 _ERRORS = {status: {"model": ErrorDocument} for status in (400, 401, 403, 404, 409, 500, 503)}
 router = APIRouter(prefix=PREFIX, responses=_ERRORS)  # type: ignore[arg-type]
@@ -107,9 +110,11 @@ def create_app(words: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        max_body_size=_LARGEST_BODY,
     )
     app.include_router(router)
     app.add_api_route("/health", _health, response_model=Health)
+    app.add_middleware(ShortCut)
     install_handlers(app)
     return app
 

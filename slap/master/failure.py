@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 
 def install_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(SlapError, _told)
-    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(SlapError, told)
+    app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, _unrouted)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(Exception, _incident)
@@ -26,12 +26,12 @@ def _answer(error: SlapError) -> Response:
     return Response(error.document().model_dump_json(), error.http_status, media_type="application/json")
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def told(request: Request, error: Exception) -> Response:
     assert isinstance(error, SlapError)
     return _answer(error)
 
 
-async def _malformed(request: Request, error: Exception) -> Response:
+async def malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     lines = [f"{'.'.join(map(str, each['loc'][1:])) or each['loc'][0]}: {each['msg']}" for each in error.errors()]
     where = f"{request.method} {request.url.path}"

@@ -145,5 +145,5 @@ def _reported(record: InstanceRecord | None, state: ReportedInstanceState) -> bo
 
 
 def _section(name: str, options: Mapping[str, str]) -> str:
-    lines = [f"{key} = {value.replace('$', '$$')}" for key, value in options.items()]
+    lines = [f"{key} = {value.replace('${', '$${')}" for key, value in options.items()]
     return "\n".join([f"[{name}]", *lines, ""])

@@ -235,4 +235,4 @@ def _is_immutable(url: str) -> bool:
 
 def _escape(text: str) -> str:
     """Buildout substitutes ${section:option} in every value."""
-    return text.replace("$", "$$")
+    return text.replace("${", "$${")

@@ -5,9 +5,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from slap.recipes.base import OptionReader, RecipeError
-from slap.recipes.part import SoftwarePart, program_path
-from slap.recipes.source import apply_patch, read_source, single_folder
+from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.part import SoftwarePart, program_path
+from slap.recipes.common.source import apply_patch, read_source, single_folder
 from slap.system import files
 from slap.system.environment import clean
 from slap.system.fetch import digest_of

@@ -12,9 +12,9 @@ from slap.client.partition import master_of
 from slap.model.errors import NotReady, SlapError
 from slap.model.instance import Instance, InstanceRequest, Sla
 from slap.model.node import CONNECTION_FILE, PartitionContext
-from slap.recipes.base import RecipeError
-from slap.recipes.part import told_by
-from slap.recipes.partition import InstancePart, PartReader, is_option_name
+from slap.recipes.common.base import RecipeError
+from slap.recipes.common.part import told_by
+from slap.recipes.common.partition import InstancePart, PartReader, is_option_name
 from slap.recipes.template import render
 
 _HEADER = re.compile(r"\[[A-Za-z0-9_.-]+\]")

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from slap.recipes.base import OptionReader, RecipeError
-from slap.recipes.part import SoftwarePart
-from slap.recipes.source import apt_for
+from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.part import SoftwarePart
+from slap.recipes.common.source import apt_for
 from slap.system import archive, debian, files
 from slap.system.fetch import digest_of, keep
 

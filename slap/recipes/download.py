@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from slap.recipes.base import OptionReader, RecipeError
-from slap.recipes.part import SoftwarePart
+from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.part import SoftwarePart
 from slap.system import archive
 from slap.system.fetch import MOST_BYTES, Download, fetch, local_path
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from slap.recipes.partition import InstancePart, PartReader
+from slap.recipes.common.partition import InstancePart, PartReader
 from slap.system import files
 
 _NOT_FOLDERS = ("recipe",)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from slap.model.errors import CommandFailed
-from slap.recipes.base import OptionReader, RecipeError
-from slap.recipes.part import SoftwarePart, program_path
+from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.part import SoftwarePart, program_path
 from slap.system import files
 
 REVISION = r"[0-9a-f]{40}|[0-9a-f]{64}"

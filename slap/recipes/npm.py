@@ -7,8 +7,8 @@ import shlex
 import shutil
 from pathlib import Path
 
-from slap.recipes.base import OptionReader, RecipeError
-from slap.recipes.part import SoftwarePart, program_path
+from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.part import SoftwarePart, program_path
 from slap.system import files
 from slap.system.fetch import digest_of
 

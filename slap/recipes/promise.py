@@ -6,8 +6,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from slap.model.check import Check
+from slap.recipes.common.partition import InstancePart, PartReader
 from slap.recipes.connection import preferred
-from slap.recipes.partition import InstancePart, PartReader
 from slap.recipes.service import read_command, read_environment
 
 _CHECK: TypeAdapter[Check] = TypeAdapter(Check)

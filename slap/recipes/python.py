@@ -5,8 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from slap.recipes.base import OptionReader, RecipeError
-from slap.recipes.part import SoftwarePart
+from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.part import SoftwarePart
 from slap.system import files
 from slap.system.process import Command
 

@@ -5,7 +5,7 @@ import shlex
 
 from croniter import CroniterError, croniter
 
-from slap.recipes.partition import InstancePart, PartReader
+from slap.recipes.common.partition import InstancePart, PartReader
 from slap.recipes.service import Script, read_script
 
 _FREQUENCIES = ("hourly", "daily", "weekly", "monthly", "yearly")

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
+from slap.recipes.common.partition import InstancePart, PartReader
 from slap.recipes.connection import preferred
-from slap.recipes.partition import InstancePart, PartReader
 from slap.system import files
 
 _CHARACTERS = string.ascii_letters + string.digits

@@ -11,9 +11,9 @@ from itertools import chain
 from pathlib import Path
 from zlib import crc32
 
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
+from slap.recipes.common.partition import InstancePart, PartReader
 from slap.recipes.connection import preferred
-from slap.recipes.partition import InstancePart, PartReader
 from slap.system import files
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -10,9 +10,9 @@ import jinja2
 from jinja2.ext import ExprStmtExtension
 from jinja2.sandbox import SandboxedEnvironment
 
-from slap.recipes.base import OptionReader, RecipeError
-from slap.recipes.part import told_by
-from slap.recipes.partition import InstancePart, PartReader
+from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.part import told_by
+from slap.recipes.common.partition import InstancePart, PartReader
 from slap.system.http import fetch_text
 
 _INLINE = "inline"

@@ -58,7 +58,7 @@ class WarmBuilder:
     def _connected(self) -> socket.socket:
         if self._channel is None:
             self._channel, theirs = socket.socketpair()
-            argv = [sys.executable, "-m", "slap.node.build.zygote", str(theirs.fileno())]
+            argv = [sys.executable, "-P", "-m", "slap.node.build.zygote", str(theirs.fileno())]
             child = process.start_child(argv, environment.clean(Path("/")), [theirs.fileno()])
             theirs.close()
             threading.Thread(target=self._read, args=(self._channel, child), name="builder", daemon=True).start()

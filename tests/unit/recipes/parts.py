@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import pytest
 
-from slap.recipes.base import RecipeError
-from slap.recipes.part import SoftwarePart
+from slap.recipes.common.base import RecipeError
+from slap.recipes.common.part import SoftwarePart
 from slap.system.process import Command, Completed
 
 Part = TypeVar("Part", bound=SoftwarePart)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
 from slap.recipes.cmmi import Recipe
-from slap.recipes.source import DebianSource
+from slap.recipes.common.source import DebianSource
 from slap.system.debian import SourcePackage, parse_sources, version_key
 from tests.unit.recipes.parts import ScriptedRunner, failure, part_of, refusal
 

@@ -11,7 +11,7 @@ import pytest
 from slap.model.errors import CannotBePlaced, InvalidParameters, NotReady, SlapError
 from slap.model.instance import Instance, InstanceRequest, Sla
 from slap.model.state import ReportedInstanceState
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
 from slap.recipes.connection import Request, in_url
 from tests.unit.recipes.instance import Partition
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from slap.model.check import Check, CommandCheck, NetworkCheck
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
 from tests.unit.recipes.instance import Partition
 
 CHECK: TypeAdapter[Check] = TypeAdapter(Check)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
 from slap.system.process import Command, SystemRunner
 from tests.unit.recipes.instance import Partition
 

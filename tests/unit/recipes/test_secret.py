@@ -1,7 +1,9 @@
 """password and certificate."""
 
 import re
+import ssl
 import stat
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
 from slap.recipes.secret import Authority, Wish, is_good, issue
 from tests.unit.recipes.instance import Partition
 
@@ -85,6 +87,22 @@ def test_a_part_can_sign_for_another(partition: Partition) -> None:
     assert names.get_values_for_type(x509.DNSName) == ["shop.example"]
     assert names.get_values_for_type(x509.IPAddress) == [ip_address("10.1.1.1"), ip_address("127.0.0.1")]
     assert stat.S_IMODE((partition.folder / "etc/certificate/web.key").stat().st_mode) == 0o600
+
+
+def test_a_client_that_trusts_the_authority_trusts_the_server(partition: Partition) -> None:
+    partition.run(CERTIFICATES)
+    folder = partition.folder / "etc/certificate"
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "web.crt", folder / "web.key")
+    client = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asks = client.wrap_bio(back, there, server_hostname="127.0.0.1")
+    answers = server.wrap_bio(there, back, server_side=True)
+    for side in (asks, answers, asks, answers):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert dict(asks.getpeercert()["subject"][0]) == {"commonName": "127.0.0.1"}  # type: ignore[index, arg-type]
 
 
 def test_a_certificate_is_made_anew_only_when_it_must(partition: Partition) -> None:

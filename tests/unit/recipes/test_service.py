@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
 from slap.recipes.service import Endpoint, choose, is_free, walk_from
 from slap.system.process import Command, Completed, SystemRunner
 from tests.unit.recipes.instance import Partition

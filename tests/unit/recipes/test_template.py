@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from slap.recipes.base import RecipeError
+from slap.recipes.common.base import RecipeError
 from slap.recipes.template import render
 from tests.unit.recipes.instance import Partition
 

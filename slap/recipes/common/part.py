@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from slap.model.errors import SlapError
-from slap.recipes.base import OptionReader, RecipeError
+from slap.recipes.common.base import OptionReader, RecipeError
 from slap.system import environment, files
 from slap.system.process import Command, Runner, SystemRunner
 

@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from slap.recipes.base import OptionReader, RecipeError
+from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.part import SoftwarePart, program_path
 from slap.recipes.download import A_DIGEST, DIGEST, fetch_for, read_download
-from slap.recipes.part import SoftwarePart, program_path
 from slap.system import archive, debian, files
 from slap.system.fetch import Download, keep
 

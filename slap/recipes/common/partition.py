@@ -19,7 +19,7 @@ from zc.buildout.buildout import Options, _save_options
 
 from slap.client.partition import read_context
 from slap.model.node import PartitionContext
-from slap.recipes.base import OptionReader
+from slap.recipes.common.base import OptionReader
 from slap.system import files
 
 _UNFIT_FOR_FILE = re.compile(r"[^\n -#&-~]")  # all but printable ASCII without $ and %
