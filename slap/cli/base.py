@@ -20,6 +20,8 @@ from slap.system.clock import Clock
 
 Word = TypeVar("Word", bound=StrEnum)
 
+_CHECK = "Check the path, whose it is, and the free space of its disk."
+
 
 class Command(command.Command):
     """A command of ours: cliff's without plugins, and with our errors.
@@ -47,7 +49,7 @@ class Command(command.Command):
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            return self._failed(SlapError(f"{error.filename or 'The system'}: {error.strerror or error}."))
+            return self._failed(SlapError(f"{error.filename or 'The system'}: {error.strerror or error}.", "", _CHECK))
 
     @property
     def clock(self) -> Clock:

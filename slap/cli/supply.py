@@ -84,7 +84,7 @@ def describe(supply: SupplyDocument) -> Line:
         mark = Mark.DONE
     text = supply.message.strip().splitlines()
     words = supply.reported.value or "waiting for the node"
-    return Line(supply.url, 0, supply.url, mark, f"{words}: {text[-1]}" if text else words)
+    return Line(supply.url, 0, supply.url, mark, f"{words}: {text[0]}" if text else words)
 
 
 def build_failed(supply: SupplyDocument) -> BuildFailed:

@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from slap.master.store import Store, Transaction
-from slap.master.tables import computer, instance, is_living, setting, token
-from slap.master.text import now
+from slap.master.database.store import Store, Transaction
+from slap.master.database.tables import computer, instance, is_living, setting, token
+from slap.master.database.text import now
 from slap.model.errors import Forbidden, Unauthenticated
 
 # How long another process may go on accepting a token that was revoked.

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
-from slap.master import tables
 from slap.master.auth import Caller, CallerKind, issue_token, revoke_tokens
-from slap.master.hub import computer_topic
-from slap.master.store import Store, Transaction
-from slap.master.tables import AnyRow, computer, instance, is_living, partition
-from slap.master.text import did_you_mean, from_json, now, to_json
+from slap.master.database import tables
+from slap.master.database.hub import computer_topic
+from slap.master.database.store import Store, Transaction
+from slap.master.database.tables import AnyRow, computer, instance, is_living, partition
+from slap.master.database.text import did_you_mean, from_json, now, to_json
 from slap.model.computer import (
     Computer,
     ComputerConfiguration,
@@ -24,6 +24,8 @@ from slap.model.errors import Conflict, InvalidInput, NotFound
 
 # A node that asks often is marked as seen this often.
 _SEEN_EVERY = 10.0
+# So many computers are simply named to somebody who asks for another one.
+_FEW = 5
 
 
 async def register(store: Store, caller: Caller, registration: ComputerRegistration) -> RegisteredComputer:
@@ -115,9 +117,10 @@ def find(connection: Connection, caller: Caller, name: str) -> AnyRow:
 
 def no_computer(connection: Connection, owner: str, name: str) -> NotFound:
     known = connection.execute(select(computer.c.guid, computer.c.title).where(computer.c.owner == owner)).all()
+    few = f"There is: {', '.join(f'{row.title} ({row.guid})' for row in known)}." if 0 < len(known) <= _FEW else ""
     return NotFound(
         f"There is no computer {name}.",
-        did_you_mean(name, {word for row in known for word in row}),
+        did_you_mean(name, {word for row in known for word in row}) or few,
         "List the computers that there are: slapos computer list.",
     )
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
-from slap.master.tables import AnyRow, history
-from slap.master.text import from_json, now, to_json
+from slap.master.database.tables import AnyRow, history
+from slap.master.database.text import from_json, now, to_json
 from slap.model.instance import FieldChange, HistoryEntry, InstanceRequest
 
 

@@ -7,11 +7,11 @@ from sqlalchemy import Connection, delete, insert, select
 
 from slap.master.auth import Caller
 from slap.master.computer import bump
-from slap.master.hub import log_topic
+from slap.master.database.hub import log_topic
+from slap.master.database.store import Store, Transaction
+from slap.master.database.tables import AnyRow, computer, log_request
+from slap.master.database.text import now
 from slap.master.state import LOGS_WITHIN
-from slap.master.store import Store, Transaction
-from slap.master.tables import AnyRow, computer, log_request
-from slap.master.text import now
 from slap.master.tree import visible
 from slap.model.errors import Conflict, Unreachable
 

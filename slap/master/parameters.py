@@ -9,7 +9,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from slap.master.text import did_you_mean
+from slap.master.database.text import did_you_mean
 from slap.model.base import Parameters
 from slap.model.errors import BrokenRelease, InvalidParameters
 from slap.model.software import SoftwareRelease

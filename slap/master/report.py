@@ -7,11 +7,11 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from slap.master.auth import Caller
 from slap.master.computer import Attendance, bump
-from slap.master.hub import log_topic, tree_topic
+from slap.master.database.hub import log_topic, tree_topic
+from slap.master.database.store import Store, Transaction
+from slap.master.database.tables import AnyRow, instance, is_living, log_request, partition, supply
+from slap.master.database.text import from_json, now, to_json
 from slap.master.state import check_own
-from slap.master.store import Store, Transaction
-from slap.master.tables import AnyRow, instance, is_living, log_request, partition, supply
-from slap.master.text import from_json, now, to_json
 from slap.master.tree import touch
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.promise import PromiseResult

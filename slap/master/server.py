@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import uvicorn
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy import URL, create_engine
 from uvicorn.supervisors import Multiprocess
 
-from slap.master.app import create_app
 from slap.master.auth import CallerKind, issue_token
-from slap.master.database import database_url, is_sqlite, migrate, sqlite_file
-from slap.model.base import Frozen
+from slap.master.database.engine import database_url, is_sqlite, migrate, sqlite_file
+from slap.master.http.app import create_app
+from slap.model.base import Frozen, Name
 from slap.model.errors import Conflict, InvalidInput
 from slap.system.files import exclusive
 
@@ -58,6 +58,7 @@ def create_user(words: str, name: str) -> str:
 
     A user is known by having a token; a second one for the same name works beside the first.
     """
+    _check_name(name)
     url = database_url(words)
     migrate(url)
     engine = create_engine(url)
@@ -65,6 +66,15 @@ def create_user(words: str, name: str) -> str:
         secret = issue_token(connection, CallerKind.USER, name)
     engine.dispose()
     return secret
+
+
+def _check_name(name: str) -> None:
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"{name!r} is not the name of a user.", error.errors()[0]["msg"], "Use letters and digits."
+        ) from error
 
 
 def _run(settings: MasterSettings, listener: socket.socket) -> None:

@@ -8,10 +8,10 @@ from sqlalchemy import Connection, bindparam, select
 
 from slap.master.auth import Caller, CallerKind, Guard, token_of_partition
 from slap.master.computer import Attendance, no_computer
-from slap.master.hub import computer_topic
-from slap.master.store import Store
-from slap.master.tables import AnyRow, computer, instance, is_living, log_request, supply
-from slap.master.text import from_json
+from slap.master.database.hub import computer_topic
+from slap.master.database.store import Store
+from slap.master.database.tables import AnyRow, computer, instance, is_living, log_request, supply
+from slap.master.database.text import from_json
 from slap.model.errors import Forbidden
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, LogRequest
 from slap.model.state import InstanceState, SupplyState

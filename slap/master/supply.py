@@ -7,11 +7,11 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from slap.master.auth import Caller, CallerKind
 from slap.master.computer import bump, find
+from slap.master.database.store import Store, Transaction
+from slap.master.database.tables import AnyRow, computer, instance, is_living, release, supply
+from slap.master.database.text import did_you_mean, now, similar_urls, to_json
 from slap.master.parameters import KnownRelease, known_release
 from slap.master.release import read_release
-from slap.master.store import Store, Transaction
-from slap.master.tables import AnyRow, computer, instance, is_living, release, supply
-from slap.master.text import did_you_mean, now, to_json
 from slap.model.errors import Conflict, NotFound
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest, normalise_release_url
 from slap.model.state import SupplyState
@@ -55,10 +55,10 @@ def usable_release(connection: Connection, owner: str, url: str) -> KnownRelease
     document = connection.execute(_USABLE_ONE, {"owner": owner, "url": url}).scalar()
     if document:
         return known_release(document)
-    known = connection.execute(_USABLE, {"owner": owner}).all()
+    known = similar_urls(url, [row.url for row in connection.execute(_USABLE, {"owner": owner}).all()])
     raise NotFound(
         f"No computer is supplied with {url}.",
-        did_you_mean(url, [row.url for row in known]),
+        f"Did you mean {' or '.join(known)}?" if known else "",
         f"Supply it to a computer first: slapos supply {url} COMPUTER.",
     )
 
@@ -135,7 +135,7 @@ def _check_unused(connection: Connection, wanted: SupplyRequest) -> None:
         raise Conflict(
             f"{wanted.url} is in use on {wanted.computer}.",
             "\n".join(f"{row.reference} ({row.guid})" for row in users),
-            "Destroy these instances first.",
+            "Destroy these instances first, each by: slapos service destroy NAME.",
         )
 
 

@@ -7,11 +7,11 @@ from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from slap.master.auth import Caller, CallerKind
 from slap.master.computer import bump
+from slap.master.database.hub import tree_topic
+from slap.master.database.store import Store, Transaction
+from slap.master.database.tables import AnyRow, history, instance, is_living, partition, supply
+from slap.master.database.text import from_json, now
 from slap.master.history import entries
-from slap.master.hub import tree_topic
-from slap.master.store import Store, Transaction
-from slap.master.tables import AnyRow, history, instance, is_living, partition, supply
-from slap.master.text import from_json, now
 from slap.model.errors import NotFound
 from slap.model.instance import HistoryEntry, Instance, InstanceTree
 from slap.model.state import InstanceState

@@ -1,7 +1,19 @@
-"""The last lines of what runs in a partition, one program after the other."""
+"""The last lines of logs, for people who are elsewhere."""
+
+import re
+from pathlib import Path
 
 from slap.node.config import NodeConfig
 from slap.system import files
+
+# Where in Python's code something went wrong; the line after it says what did.
+_FRAMES = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t]+.*\n)*", re.MULTILINE)
+
+
+def build_words(path: Path, message: str, lines: int) -> str:
+    """The end of a build's log for who ordered it: without the message, which is told by itself, and without frames."""
+    text = _FRAMES.sub("", files.tail(path, 4 * lines) + "\n").strip().removesuffix(message).rstrip()
+    return "\n".join([*text.splitlines()[-lines:], f"The whole log: {path}"])
 
 
 def read_logs(config: NodeConfig, partition: str, lines: int) -> str:

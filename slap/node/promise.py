@@ -101,6 +101,7 @@ def next_due(checks: Mapping[str, Check], last: Mapping[str, float], now: float)
 def _words_of(completed: Completed, check: CommandCheck) -> str:
     said = (completed.stdout + completed.stderr).strip()
     if completed.status == 124:
+        said = said.removesuffix(f"killed after {check.timeout:g} s")
         return f"{Path(check.command[0]).name} did not end within {check.timeout:g} s and was killed. {said}".strip()
     return said or (
         "" if completed.status == 0 else f"{Path(check.command[0]).name} ended with status {completed.status}."

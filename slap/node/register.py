@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slap.client.master import Master
 from slap.model.base import Frozen
-from slap.model.computer import ComputerRegistration, RegisteredComputer
+from slap.model.computer import ComputerRegistration
 from slap.node.config import FormatConfig, NodeConfig, default_root, write
 from slap.system import files
 
@@ -24,19 +24,19 @@ class Registration(Frozen):
 
 def register(master_url: str, master: Master, cfg: Path, wish: Registration) -> NodeConfig:
     """Register at the master, then write slapos.cfg and the token, which nobody else may read."""
+    unnamed = make_config(master_url, wish)
+    unnamed.make_folders()  # first, for where that fails, the master shall not have a computer that nobody is
     answer = master.register_computer(ComputerRegistration(title=wish.title, replace=wish.replace))
-    config = make_config(master_url, answer, wish)
-    config.make_folders()
+    config = unnamed.model_copy(update={"computer_id": answer.guid})
     files.write(config.token_file, answer.token + "\n", 0o600)
     write(cfg, config)
     return config
 
 
-def make_config(master_url: str, answer: RegisteredComputer, wish: Registration) -> NodeConfig:
-    """The configuration of a new node."""
+def make_config(master_url: str, wish: Registration) -> NodeConfig:
+    """The configuration of a new node, but for the name that its master gives it."""
     return NodeConfig(
         master_url=master_url,
-        computer_id=answer.guid,
         **default_root(wish.root),
         labels=wish.labels,
         format=FormatConfig(

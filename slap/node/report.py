@@ -2,13 +2,13 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from slap.client.master import Master
-from slap.model.errors import SlapError
-from slap.model.node import NodeReport
+from slap.model.errors import SlapError, Unauthenticated, Unreachable
+from slap.model.node import InstanceReport, NodeReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.backoff import delay
 from slap.node.store import InstanceRecord, SoftwareRecord, Store
@@ -17,22 +17,32 @@ Recorded = TypeVar("Recorded", InstanceRecord, SoftwareRecord)
 
 log = logging.getLogger(__name__)
 
+# Reports in one request: what is larger than a master takes would never be heard.
+_MOST_AT_ONCE = 500
+
 
 @dataclass
 class _Dirty:
-    """What is to be told."""
+    """What is to be told. `last_words` are of instances whose record cannot be written."""
 
     partitions: set[str] = field(default_factory=set)
     urls: set[str] = field(default_factory=set)
+    last_words: dict[str, InstanceReport] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.partitions or self.urls)
+        return bool(self.partitions or self.urls or self.last_words)
+
+    def add(self, other: "_Dirty") -> None:
+        self.partitions |= other.partitions
+        self.urls |= other.urls
+        self.last_words = other.last_words | self.last_words
 
 
 class Reporter:
     """Collects what changed while a request is under way, so N changes at once cost far fewer than N requests.
 
-    `gone` is called with the partition of an instance that the master knows to be destroyed.
+    A report that the master refuses is left out, so that it holds back no other. `gone` is called with the partition of
+    an instance that the master knows to be destroyed.
     """
 
     def __init__(self, computer: str, master: Callable[[], Master], store: Store, gone: Callable[[str], None]) -> None:
@@ -42,12 +52,19 @@ class Reporter:
         self._gone = gone
         self._changed = threading.Condition()
         self._dirty = _Dirty()
+        self._failures = 0
         self._stopped = False
 
     def poke(self, partition: str) -> None:
         """There may be something new to tell of a partition."""
         with self._changed:
             self._dirty.partitions.add(partition)
+            self._changed.notify_all()
+
+    def say(self, report: InstanceReport) -> None:
+        """Tell once what cannot be remembered."""
+        with self._changed:
+            self._dirty.last_words[report.guid] = report
             self._changed.notify_all()
 
     def poke_software(self, url: str) -> None:
@@ -69,22 +86,21 @@ class Reporter:
         with self._changed:
             dirty, self._dirty = self._dirty, _Dirty()
         try:
-            return self._tell(dirty)
-        except SlapError:
+            told = self._tell(dirty)
+            dirty = _Dirty()
+            return told
+        finally:  # whatever went wrong, nothing is left untold
             with self._changed:
-                self._dirty.partitions |= dirty.partitions
-                self._dirty.urls |= dirty.urls
-            raise
+                self._dirty.add(dirty)
 
     def run(self) -> None:
         """Tell until `stop`; with the master gone, back off."""
-        failures = 0
-        while self._wait(failures):
+        while self._wait(self._failures):
             try:
+                self._failures += 1
                 self.flush()
-                failures = 0
+                self._failures = 0
             except SlapError as error:
-                failures += 1
                 log.warning("Reports wait: %s", error.brief)
 
     def stop(self) -> None:
@@ -102,24 +118,47 @@ class Reporter:
     def _tell(self, dirty: _Dirty) -> int:
         instances = _untold(self._store.instance_record(name) for name in sorted(dirty.partitions))
         software = _untold(self._store.software_record(url) for url in sorted(dirty.urls))
-        if not instances and not software:
-            return 0
-        report = NodeReport(
-            instances=tuple(each.report for each in instances), supplies=tuple(each.report for each in software)
-        )
-        self._master().report(self._computer, report)
-        for record in instances:
-            self._acknowledged(record)
-        for each in software:
-            self._software_acknowledged(each)
+        for some in _batches(instances):
+            self._send(some)
+        for each in _batches(software):
+            self._send_software(each)
+        for report in dirty.last_words.values():
+            self._heard(NodeReport(instances=(report,)))
         return len(instances) + len(software)
+
+    def _send(self, records: Sequence[InstanceRecord]) -> None:
+        if self._heard(NodeReport(instances=tuple(each.report for each in records))):
+            for record in records:
+                self._acknowledged(record)
+        elif len(records) > 1:
+            for record in records:
+                self._send([record])
+
+    def _send_software(self, records: Sequence[SoftwareRecord]) -> None:
+        if self._heard(NodeReport(supplies=tuple(each.report for each in records))):
+            for record in records:
+                self._software_acknowledged(record)
+        elif len(records) > 1:
+            for record in records:
+                self._send_software([record])
+
+    def _heard(self, report: NodeReport) -> bool:
+        """Whether the master took it; raises when it takes none at all now."""
+        try:
+            self._master().report(self._computer, report)
+        except (Unreachable, Unauthenticated):
+            raise
+        except SlapError as error:
+            log.error("The master refused a report: %s", error)
+            return False
+        return True
 
     def _acknowledged(self, record: InstanceRecord) -> None:
         if record.report.state is not ReportedInstanceState.DESTROYED:
             self._store.mark_told(record.partition, record.report)
             return
         self._store.forget_instance(record.guid)
-        self._store.delete_instance_record(record.partition)
+        self._store.delete_instance_record(record.partition, record.guid)
         self._gone(record.partition)
 
     def _software_acknowledged(self, record: SoftwareRecord) -> None:
@@ -127,6 +166,10 @@ class Reporter:
             self._store.forget_supply(record.url)
         else:
             self._store.mark_software_told(record.report)
+
+
+def _batches(records: Sequence[Recorded]) -> Iterable[Sequence[Recorded]]:
+    return (records[start : start + _MOST_AT_ONCE] for start in range(0, len(records), _MOST_AT_ONCE))
 
 
 def _untold(records: Iterable[Recorded | None]) -> list[Recorded]:

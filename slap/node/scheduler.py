@@ -3,8 +3,9 @@
 import heapq
 import logging
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -13,6 +14,8 @@ from slap.system.clock import Clock
 Key = TypeVar("Key", bound=Hashable)
 
 log = logging.getLogger(__name__)
+
+_SPARE = 64
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Scheduler(Generic[Key]):
         with self._changed:
             for key in keys:
                 self._restless.add(key)
-                self._plan(key, 0.0)
+                if self._due.get(key) != 0.0:
+                    self._plan(key, 0.0)
             self._changed.notify_all()
 
     def run(self) -> None:
@@ -62,7 +66,8 @@ class Scheduler(Generic[Key]):
         with self._changed:
             while self._restless and (left := deadline - self._clock.monotonic()) > 0:
                 self._start_due()
-                self._changed.wait(min(left, self._patience() or left))
+                patience = self._patience()
+                self._changed.wait(left if patience is None else min(left, patience))
             return set(self._restless)
 
     def stop(self) -> None:
@@ -75,6 +80,9 @@ class Scheduler(Generic[Key]):
         self._due[key] = due
         self._order += 1
         heapq.heappush(self._heap, (due, self._order, key))
+        if len(self._heap) > 2 * len(self._due) + _SPARE:  # most of it was overtaken by a touch
+            self._heap = [entry for entry in self._heap if not self._is_stale(entry)]
+            heapq.heapify(self._heap)
 
     def _start_due(self) -> None:
         now = self._clock.monotonic()
@@ -111,4 +119,36 @@ class Scheduler(Generic[Key]):
             return self._work(key)
         except Exception:  # the loop of a daemon: a fault in one key's work must not end that of the others
             log.exception("Work on %s failed; it is tried again in 10 s.", key)
-            return Again(10.0)
+            return Again(10.0, content=False)
+
+
+class Slots:
+    """So much work at a time. Work that takes long is not counted any more: it hangs, and must not hold back others."""
+
+    def __init__(self, number: int, patience: float, clock: Clock) -> None:
+        self._number = number
+        self._patience = patience
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._taken: dict[object, float] = {}
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a slot while the block runs; waits for one."""
+        mine = object()
+        with self._changed:
+            while (wait := self._wait()) > 0:
+                self._changed.wait(wait)
+            self._taken[mine] = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken.pop(mine, None)
+                self._changed.notify_all()
+
+    def _wait(self) -> float:
+        """Seconds until a slot is free, when none is given back before."""
+        now = self._clock.monotonic()
+        counted = sorted(since + self._patience - now for since in self._taken.values() if since + self._patience > now)
+        return counted[-self._number] if len(counted) >= self._number else 0.0

@@ -16,6 +16,7 @@ from slap.node.backoff import delay
 from slap.node.build.builder import Builder
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.config import NodeConfig
+from slap.node.logs import build_words
 from slap.node.partition.users import Account
 from slap.node.scheduler import Again
 from slap.node.store import SoftwareRecord, Store
@@ -187,8 +188,8 @@ class SoftwareReconciler:
 
     def _fail(self, supply: DesiredSupply, result: BuildResult) -> Again:
         failures = self._failures(supply) + 1
-        tail = files.tail(self._config.software_log(supply.url), _LOG_LINES)
-        report = SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=result.message, log=tail)
+        words = build_words(self._config.software_log(supply.url), result.message, _LOG_LINES)
+        report = SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=result.message, log=words)
         self._save(supply, report, failures)
         log.error("Building %s failed: %s", supply.url, result.message)
         return Again(delay(failures))

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from slap.model.base import Frozen, Parameters
 from slap.model.check import Check
+from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, SupplyReport
 from slap.model.promise import PromiseResult
 
@@ -46,6 +47,7 @@ class InstanceRecord(Frozen):
     failures: int = 0
     retry_at: float = 0.0
     installed: Installed = Installed()
+    supervised: str = ""  # digest of the configuration that supervisord took; a file that was written proves nothing
     unready_since: float = 0.0  # since when promises fail; 0 when they pass
     was_ready: bool = False  # since the last instantiation
     connection: Parameters | None = None
@@ -79,6 +81,7 @@ class Store:
     """The node's memory. One transaction a call; safe between threads, and between processes by SQLite's own locks."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._lock = threading.RLock()
         path.touch(0o600)  # it holds the tokens of partitions
         self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
@@ -133,14 +136,23 @@ class Store:
     def instance_records(self) -> list[InstanceRecord]:
         return self._all(InstanceRecord, "instance-record")
 
-    def save_instance(self, record: InstanceRecord) -> None:
+    def save_instance(self, record: InstanceRecord) -> bool:
+        """Remember; whether the master knows the report in it already. That is known here alone, whatever `told` says."""
         with self._transaction():
-            self._put("instance-record", record.partition, record.partition, record)
+            before = self.instance_record(record.partition)
+            told = before is not None and before.report == record.report and before.told
+            saved = record.model_copy(update={"told": told})
+            if saved != before:
+                self._put("instance-record", record.partition, record.partition, saved)
+        return told
 
-    def delete_instance_record(self, partition: str) -> None:
+    def delete_instance_record(self, partition: str, guid: str) -> None:
+        """Forget what was done for an instance; the next one may be in its partition already."""
         with self._transaction():
-            self._connection.execute("delete from item where kind = 'instance-record' and key = ?", (partition,))
-            self._connection.execute("delete from promise where partition = ?", (partition,))
+            record = self.instance_record(partition)
+            if record and record.guid == guid:
+                self._connection.execute("delete from item where kind = 'instance-record' and key = ?", (partition,))
+                self._connection.execute("delete from promise where partition = ?", (partition,))
 
     def software_record(self, url: str) -> SoftwareRecord | None:
         return self._get(SoftwareRecord, "software-record", url)
@@ -148,9 +160,15 @@ class Store:
     def software_records(self) -> list[SoftwareRecord]:
         return self._all(SoftwareRecord, "software-record")
 
-    def save_software(self, record: SoftwareRecord) -> None:
+    def save_software(self, record: SoftwareRecord) -> bool:
+        """The same for a release; a report on another supply is always to be told."""
         with self._transaction():
-            self._put("software-record", record.url, "", record)
+            before = self.software_record(record.url)
+            known = before is not None and (before.report, before.revision) == (record.report, record.revision)
+            saved = record.model_copy(update={"told": known and before is not None and before.told})
+            if saved != before:
+                self._put("software-record", record.url, "", saved)
+        return saved.told
 
     def mark_told(self, partition: str, report: InstanceReport) -> None:
         """The master acknowledged a report; a newer one that was saved meanwhile stays to be told."""
@@ -167,13 +185,15 @@ class Store:
 
     def untell(self) -> None:
         """Everything is to be reported again."""
-        for record in self.instance_records():
-            self.save_instance(record.model_copy(update={"told": False}))
-        for software in self.software_records():
-            self.save_software(software.model_copy(update={"told": False}))
+        with self._transaction():
+            for record in self.instance_records():
+                forgotten = record.model_copy(update={"told": False})
+                self._put("instance-record", record.partition, record.partition, forgotten)
+            for software in self.software_records():
+                self._put("software-record", software.url, "", software.model_copy(update={"told": False}))
 
     def add_results(self, partition: str, results: tuple[PromiseResult, ...]) -> None:
-        """Add to the history of promises; only changes of the outcome and the newest results are kept."""
+        """Add to the history of promises; of each, the newest results are kept."""
         with self._transaction():
             for result in results:
                 row = (partition, result.name, result.at.isoformat(), result.passed, result.message, result.seconds)
@@ -222,9 +242,15 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock, self._connection:
-            self._connection.execute("begin immediate")
-            yield
+        """Raises CommandFailed, and changes nothing, when the disk is full or the file cannot be written."""
+        try:
+            with self._lock, self._connection:
+                self._connection.execute("begin immediate")
+                yield
+        except sqlite3.Error as error:
+            raise CommandFailed(
+                "The node cannot write down what it does.", f"{self._path}: {error}.", "Make room on its disk."
+            ) from error
 
 
 def _told(record: Told) -> Told:

@@ -7,6 +7,8 @@ from urllib3.exceptions import HTTPError
 
 from slap.model.errors import NotFound, Unreachable
 
+_CHECK = "Check the URL, and that its server can be reached from here."
+
 
 def fetch_text(url: str, limit: int = 1 << 20, timeout: float = 20) -> str:
     """A small text document; raises NotFound, or Unreachable with the reason.
@@ -17,11 +19,11 @@ def fetch_text(url: str, limit: int = 1 << 20, timeout: float = 20) -> str:
         with requests.get(url, timeout=timeout, stream=True) as response:
             if response.status_code != 200:
                 raise NotFound(
-                    f"{url} cannot be read.", f"The server answered {response.status_code} {response.reason}."
+                    f"{url} cannot be read.", f"The server answered {response.status_code} {response.reason}.", _CHECK
                 )
             return _bounded(response, limit, timeout).decode(errors="replace")
     except (requests.RequestException, HTTPError) as error:
-        raise Unreachable(f"{url} cannot be read.", _reason(error)) from error
+        raise Unreachable(f"{url} cannot be read.", _reason(error), _CHECK) from error
 
 
 def _bounded(response: requests.Response, limit: int, timeout: float) -> bytes:
@@ -42,4 +44,5 @@ def _reason(error: BaseException) -> str:
     cause: BaseException = error
     while cause.__cause__ or cause.__context__:
         cause = cause.__cause__ or cause.__context__ or cause
-    return str(cause) or type(cause).__name__
+    words = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return f"{words or type(cause).__name__}."

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -10,14 +11,19 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from slap.model.errors import CommandFailed
+from slap.system.pipes import Listening
 
 # Seconds to read what is left in the pipes of a program that was killed.
 _LAST_WORDS = 2.0
+_FOR_EVER = 10 * 365 * 86400.0
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program to run. `env` is the whole environment; None means ours. `log` gets stdout and stderr when it is set."""
+    """A program to run. `env` is the whole environment; None means ours. `log` gets stdout and stderr when it is set.
+
+    Of each stream of a program that is not trusted, at most `longest` bytes are kept; such a one gets no stdin.
+    """
 
     argv: tuple[str, ...]
     cwd: Path | None = None
@@ -25,6 +31,7 @@ class Command:
     stdin: str = ""
     log: Path | None = None
     timeout: float | None = None  # seconds
+    longest: int | None = None
     user: int | None = None
     group: int | None = None
 
@@ -74,6 +81,8 @@ class SystemRunner:
             raise CommandFailed(
                 f"{command.argv[0]} could not be started: {error.strerror}.", f"Command: {' '.join(command.argv)}"
             ) from error
+        except ValueError as error:  # a zero byte, or a variable without a name
+            raise CommandFailed(f"{command.argv[0]!r} cannot be started: {error}.") from error
 
 
 @dataclass
@@ -123,6 +132,8 @@ def _start(command: Command, log: BinaryIO | None) -> "subprocess.Popen[str]":
 
 def _wait(command: Command, process: "subprocess.Popen[str]") -> Completed:
     try:
+        if command.longest is not None:
+            return _listen(command, process, command.longest)
         stdout, stderr = process.communicate(command.stdin or None, timeout=command.timeout)
         return Completed(command, process.returncode, stdout or "", stderr or "")
     except subprocess.TimeoutExpired:
@@ -133,6 +144,30 @@ def _wait(command: Command, process: "subprocess.Popen[str]") -> Completed:
         if process.returncode is None:  # we are interrupted ourselves
             kill_session(process.pid)
             process.wait()
+
+
+def _listen(command: Command, process: "subprocess.Popen[str]", longest: int) -> Completed:
+    """Wait for a program that is not trusted."""
+    listening = Listening([pipe for pipe in (process.stdout, process.stderr) if pipe], longest)
+    deadline = time.monotonic() + (command.timeout or _FOR_EVER)
+    in_time = listening.until(deadline) and _ended(process, deadline)
+    if not in_time:
+        kill_session(process.pid)
+        process.wait()
+        listening.until(time.monotonic() + 0.1)
+    stdout, stderr = [*listening.texts(), "", ""][:2]
+    listening.close()
+    if in_time:
+        return Completed(command, process.returncode, stdout, stderr)
+    return Completed(command, 124, stdout, f"{stderr}killed after {command.timeout:g} s")
+
+
+def _ended(process: "subprocess.Popen[str]", deadline: float) -> bool:
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _what_it_said(process: "subprocess.Popen[str]") -> tuple[str, str]:

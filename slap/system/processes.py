@@ -1,12 +1,22 @@
 """Processes as /proc shows them: found by a mark in their environment or by their user, and ended."""
 
+import errno
 import os
+import resource
 import select
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from slap.model.errors import CommandFailed
+
+# Some programs close all that they could have open, one by one, so not without a limit.
+_MANY_FILES = 1 << 16
+# Seconds for killed processes to be gone.
+_LAST_PATIENCE = 10.0
 
 # Every process that a node starts carries these, and so does all that it starts in turn, daemons included.
 NODE_MARK = "SLAPOS_NODE_ROOT"
@@ -30,13 +40,20 @@ def find_marked(mark: Mark, user: int | None = None) -> list[int]:
 
 
 def end_marked(mark: Mark, user: int | None = None, spare: Callable[[int], bool] | None = None) -> list[int]:
-    """Kill what carries a mark until nothing is left that does; returns what was killed."""
+    """Kill what carries a mark until nothing is left that does; returns what was killed.
+
+    Raises CommandFailed for what does not die: a process that hangs in the kernel cannot be waited for without end.
+    """
     killed: list[int] = []
+    deadline = time.monotonic() + _LAST_PATIENCE
     while found := [pid for pid in find_marked(mark, user) if not (spare and spare(pid))]:
+        if time.monotonic() > deadline:
+            raise CommandFailed(f"Processes do not end: {', '.join(map(str, found))}.", f"{mark.name}={mark.value}")
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            wait_for_end(pid, 5)
+        for pid in found:  # they die side by side
+            wait_for_end(pid, max(0.0, deadline - time.monotonic()))
         killed += found
     return killed
 
@@ -45,12 +62,24 @@ def wait_for_end(pid: int, seconds: float) -> bool:
     """Wait until a process is gone, ours or not; whether it is."""
     try:
         descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):  # EINVAL: the process id is only that of a thread by now
+            return True
+        raise
     try:
-        return bool(select.select([descriptor], [], [], seconds)[0])
+        waiting = select.poll()  # unlike select(), for any number of open files
+        waiting.register(descriptor, select.POLLIN)
+        return bool(waiting.poll(seconds * 1000))
     finally:
         os.close(descriptor)
+
+
+def allow_many_files(pid: int) -> None:
+    """As many open files as the system lets a process have, within reason."""
+    now, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if most == resource.RLIM_INFINITY else min(most, _MANY_FILES)
+    if now < wanted:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def is_alive(pid: int) -> bool:
@@ -76,20 +105,28 @@ def _pids() -> Iterator[int]:
 
 
 def _belongs(pid: int, mark: Mark, user: int | None) -> bool:
-    try:
-        marked = mark.is_in(Path(f"/proc/{pid}/environ").read_bytes())
-        owned = user is not None and os.stat(f"/proc/{pid}").st_uid == user
-    except (PermissionError, FileNotFoundError, ProcessLookupError):
+    return (_is_of(pid, user) or mark.is_in(_read(pid, "environ"))) and is_alive(pid)
+
+
+def _is_of(pid: int, user: int | None) -> bool:
+    """By all four of its user ids. The owner of /proc/PID tells nothing: a process that forbids its dumping is root's."""
+    if user is None:
         return False
-    return (marked or owned) and is_alive(pid)
+    ids = next((line.split()[1:] for line in _read(pid, "status").splitlines() if line.startswith(b"Uid:")), [])
+    return str(user).encode() in ids
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of /proc/PID; empty for a process that is gone or that we may not look into."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except (PermissionError, FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat after the name, which may itself hold spaces and parentheses (proc(5))."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    return _read(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
 
 
 def _state(pid: int) -> str:

@@ -4,6 +4,7 @@ import http.client
 import os
 import socket
 import threading
+import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
+from xml.parsers.expat import ExpatError
 
 from slap.model.errors import CommandFailed, Unreachable
 
@@ -58,21 +60,25 @@ class News:
     """Who waits for what happens in supervisord. Counting spares everybody from missing what came too early."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._counts: dict[str, int] = {}
+        self._changed: dict[str, threading.Condition] = {}  # one a group: what happens in one wakes nobody else
 
     def tell(self, group: str) -> None:
-        with self._changed:
-            self._counts[group] = self._counts.get(group, 0) + 1
-            self._changed.notify_all()
+        with self._lock:
+            self._counts[group] = self.count(group) + 1
+            self._changed_in(group).notify_all()
 
     def count(self, group: str) -> int:
         return self._counts.get(group, 0)
 
     def wait(self, group: str, seen: int, seconds: float) -> None:
         """Return as soon as more than `seen` things happened in a group, or when the time is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.count(group) > seen, seconds)
+        with self._lock:
+            self._changed_in(group).wait_for(lambda: self.count(group) > seen, seconds)
+
+    def _changed_in(self, group: str) -> threading.Condition:
+        return self._changed.setdefault(group, threading.Condition(self._lock))
 
 
 class RpcSupervisor:
@@ -111,24 +117,31 @@ class RpcSupervisor:
 
     def _until_done(self, verb: str, group: str) -> None:
         """Ask again whenever something ended in the group. One second is for news that got lost, not for the rule."""
-        for _ in range(int(self._patience)):
-            seen = self._news.count(group)
-            running = self._call(f"slap.{verb}", group)
-            if not running:
-                return
+        deadline = time.monotonic() + self._patience
+        seen = self._news.count(group)
+        while running := self._call(f"slap.{verb}", group):
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"Processes of {group} do not end: {', '.join(running)}.")
             self._news.wait(group, seen, 1.0)
-        raise CommandFailed(f"Processes of {group} do not end: {', '.join(running)}.")
+            seen = self._news.count(group)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return self._attempt(method, *arguments)
         except (http.client.HTTPException, ConnectionError):
             self._local.proxy = None  # supervisord closed an idle connection, or was restarted
+        except OSError as error:
+            raise self._unreachable(error) from error
         try:
             return self._attempt(method, *arguments)
         except (http.client.HTTPException, OSError) as error:
-            self._local.proxy = None
-            raise Unreachable("supervisord does not answer.", f"{self._address}: {error}", _BOOT) from error
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        self._local.proxy = None
+        if isinstance(error, FileNotFoundError):
+            return Unreachable("supervisord does not run.", str(self._address), _BOOT)
+        return Unreachable("supervisord does not answer.", f"{self._address}: {error}", _BOOT)
 
     def _attempt(self, method: str, *arguments: Any) -> Any:
         try:
@@ -138,8 +151,9 @@ class RpcSupervisor:
             return call(*arguments)
         except xmlrpc.client.Fault as fault:
             raise CommandFailed(f"supervisord refused {method}.", fault.faultString) from fault
-        except FileNotFoundError as error:
-            raise Unreachable("supervisord does not run.", str(self._address), _BOOT) from error
+        except (xmlrpc.client.Error, ExpatError) as error:
+            self._local.proxy = None
+            raise CommandFailed(f"supervisord answered {method} with nonsense.", str(error)) from error
 
     def _proxy(self) -> xmlrpc.client.ServerProxy:
         if getattr(self._local, "proxy", None) is None:

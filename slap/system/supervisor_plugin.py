@@ -5,7 +5,9 @@ N². Here one group is read from its own file. State changes are sent as datagra
 Loaded by `[rpcinterface:slap]` (https://supervisord.org/xmlrpc.html, "Extending the XML-RPC API").
 """
 
+import configparser
 import socket
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,14 @@ from supervisor.xmlrpc import Faults, RPCError
 class GroupInterface:
     """Methods are called by XML-RPC as slap.METHOD; none of them blocks."""
 
-    def __init__(self, supervisord: Any, folder: Path) -> None:
+    def __init__(self, supervisord: Any, folder: Path, announcer: "Announcer") -> None:
         self._supervisord = supervisord
         self._folder = folder
+        self._announcer = announcer
 
     def update(self, name: str) -> list[str]:
         """Make a group what its file says; returns the processes that must end first (call again when they have)."""
+        self._announcer.catch_up()
         wanted = self._read(name)
         group = self._supervisord.process_groups.get(name)
         if group is None:
@@ -34,6 +38,7 @@ class GroupInterface:
 
     def remove(self, name: str) -> list[str]:
         """Stop a group and forget it; returns the processes that still run (call again when they have ended)."""
+        self._announcer.catch_up()
         group = self._supervisord.process_groups.get(name)
         if group is None:
             return []
@@ -68,39 +73,60 @@ class GroupInterface:
         try:
             parser.read(str(path))
             return self._supervisord.options.process_groups_from_parser(parser)[0]
-        except (ValueError, IndexError, OSError) as error:
+        except (ValueError, IndexError, OSError, configparser.Error) as error:
             raise RPCError(Faults.FAILED, f"{path}: {error}") from error
 
 
 def make_interface(supervisord: Any, folder: str, events_folder: str) -> GroupInterface:
     """The factory that supervisord's configuration names."""
-    announcer = _Announcer(Path(events_folder))
+    announcer = Announcer(Path(events_folder))
     events.subscribe(events.ProcessStateEvent, announcer.announce)
-    return GroupInterface(supervisord, Path(folder))
+    events.subscribe(events.Tick5Event, lambda event: announcer.catch_up())
+    return GroupInterface(supervisord, Path(folder), announcer)
 
 
-class _Announcer:
-    """Tells each socket in a folder what happened: `GROUP PROCESS EVENT`."""
+# What is kept for a listener that does not listen; one that is further behind asks for the state anyway.
+_MOST_KEPT = 10_000
+
+
+class Announcer:
+    """Tells each socket in a folder what happened: `GROUP PROCESS EVENT`.
+
+    Linux queues as few as ten datagrams for a listener, and a hundred services that end at once are more than that. What
+    does not fit waits here, and is sent with the next event, call or tick.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
+        self._kept: dict[Path, deque[bytes]] = {}
 
     def announce(self, event: Any) -> None:
         group = event.process.group.config.name if event.process.group else ""
         text = f"{group} {event.process.config.name} {type(event).__name__}"
         for listener in self._folder.glob("*.sock"):
-            self._send(text.encode(), listener)
+            self._kept.setdefault(listener, deque(maxlen=_MOST_KEPT)).append(text.encode())
+        self.catch_up()
 
-    def _send(self, message: bytes, listener: Path) -> None:
+    def catch_up(self) -> None:
+        """Send what waits for listeners that were full."""
+        self._kept = {listener: kept for listener, kept in self._kept.items() if self._send(kept, listener)}
+
+    def _send(self, messages: deque[bytes], listener: Path) -> bool:
+        """Whether something has to wait."""
         try:
-            self._socket.sendto(message, str(listener))
+            while messages:
+                self._socket.sendto(messages[0], str(listener))
+                messages.popleft()
+        except BlockingIOError:
+            return True
         except ConnectionRefusedError:
             with suppress(OSError):
                 listener.unlink()
         except OSError:
-            return  # a listener that is full or just gone asks for the state anyway
+            return False  # it is just gone
+        return False
 
 
 def _converge(group: Any, wanted: Any) -> list[str]:

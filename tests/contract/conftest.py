@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from slap.master.database import database_url, migrate
+from slap.master.database.engine import database_url, migrate
 from tests.contract.master.world import World, serving
 from tests.system.postgresql import PostgreSql, running_postgresql
 

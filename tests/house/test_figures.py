@@ -16,7 +16,7 @@ READS_ENVIRONMENT = "slap/system/environment.py"
 DAEMON_LOOPS = {
     "slap/node/scheduler.py",  # a fault in the work for one partition must not end that for the others
     "slap/node/build/buildout.py",  # runs recipes, which are anybody's code
-    "slap/master/sqlite.py",  # the one writer runs everybody's transactions, and raises where they were ordered
+    "slap/master/database/sqlite.py",  # the one writer runs everybody's transactions, and raises where they were ordered
 }
 
 

@@ -130,7 +130,7 @@ FILES = {
     "syntax/software.cfg": "[buildout]\nparts = a\n[a\nrecipe = slap:template\n",
     "section/software.cfg": "[buildout]\nparts = a\n[a]\nrecipe = slap:template\noutput = ${nowhere:path}\n",
     "recipe/software.cfg": "[buildout]\nparts = a\n[a]\nrecipe = slap:templat\n",
-    "package/software.cfg": "[buildout]\nparts = a\n[a]\nrecipe = no.such.recipe\n",
+    "package/software.cfg": "[buildout]\nindex = http://127.0.0.1:9/\nparts = a\n[a]\nrecipe = no.such.recipe\n",
     "extends/software.cfg": "[buildout]\nextends = missing.cfg\n",
     "option/software.cfg": "[buildout]\nparts = a\n[a]\nrecipe = slap:template\ninline = a\n",
     "empty/software.cfg": "[buildout]\nparts =\n",

@@ -193,6 +193,8 @@ def test_what_is_in_the_way_of_a_master_is_named(tmp_path: Path) -> None:
             serve(prepare_proxy(tmp_path / "other", settings.port))
     with pytest.raises(InvalidInput, match="Several workers need PostgreSQL"):
         serve(settings.model_copy(update={"workers": 2}))
+    with pytest.raises(InvalidInput, match="not the name of a user"):
+        create_user(settings.database_url, "../root")
     for url in ("mysql://x/y", "nonsense", "sqlite://"):
         with pytest.raises(InvalidInput, match="URL is not usable"):
             serve(settings.model_copy(update={"database_url": url}))

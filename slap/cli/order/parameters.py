@@ -99,7 +99,8 @@ def parse_document(text: str, source: str) -> dict[str, Any]:
     try:
         value = _strict_json(text)
     except ValueError as error:
-        raise UsageError(f"{source} is not JSON.", str(error)) from error
+        hint = "Correct it; a shell takes quotes away unless the whole is within '...'."
+        raise UsageError(f"{source} is not JSON.", str(error), hint) from error
     if not isinstance(value, dict):
         raise UsageError(f"{source} is not a JSON object.", 'It should look like {"key": "value"}.')
     return value

@@ -10,9 +10,12 @@ import sys
 import traceback
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import zc.buildout
 import zc.buildout.buildout
+import zc.buildout.configparser
+import zc.buildout.easy_install
 from pydantic import TypeAdapter, ValidationError
 
 from slap.model.check import Check, CommandCheck
@@ -22,6 +25,15 @@ from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.partition.names import check_file_name
 from slap.node.store import Installed
 from slap.system import environment, files
+
+class _Index(zc.buildout.easy_install.AllowHostsPackageIndex):  # type: ignore[misc]
+    """Packages by their names. Buildout's own answers a misspelt one with a search in the list of all that there are."""
+
+    def not_found_in_index(self, requirement: Any) -> None:
+        self.warn("There is no package %r in %s", requirement.unsafe_name, self.index_url)
+
+
+zc.buildout.easy_install.AllowHostsPackageIndex = _Index
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _CHECK: TypeAdapter[Check] = TypeAdapter(Check)
@@ -36,11 +48,11 @@ def run(job: BuildJob) -> BuildResult:
         return BuildResult(id=job.id, outcome=Outcome.WAITING, message=error.brief)
     except SlapError as error:
         return _failed(job, str(error))
-    except zc.buildout.UserError as error:
-        return _failed(job, str(error))
+    except (zc.buildout.UserError, zc.buildout.configparser.Error, OSError, ImportError) as error:
+        return _failed(job, _with_place(error, _reason(error)))
     except Exception as error:  # noqa: BLE001 (whatever a recipe raises is a failed build, never the end of the builder)
         traceback.print_exc()
-        return _failed(job, f"{type(error).__name__}: {error}")
+        return _failed(job, _with_place(error, f"{type(error).__name__}: {error}"))
     finally:
         logging.shutdown()
 
@@ -48,6 +60,23 @@ def run(job: BuildJob) -> BuildResult:
 def _failed(job: BuildJob, message: str) -> BuildResult:
     print(message, flush=True)
     return BuildResult(id=job.id, outcome=Outcome.FAILED, message=message.strip())
+
+
+def _reason(error: Exception) -> str:
+    """What a profile, or the machine, has done to buildout, in words that name it."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, ImportError):
+        return f"A recipe cannot be loaded: {error}."
+    return str(error).strip()
+
+
+def _with_place(error: Exception, words: str) -> str:
+    """With what buildout was doing; it leaves notes on that in its frames."""
+    frames = (frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__))
+    notes = [frame["__doing__"] for frame in frames if "__doing__" in frame]
+    doing = [note if isinstance(note, str) else note[0] % note[1:] for note in notes]
+    return "\n".join([words, *(f"While: {each}" for each in doing[-2:])])
 
 
 def _become(job: BuildJob) -> None:

@@ -11,7 +11,16 @@ from slap.model.errors import CommandFailed, Unreachable
 from slap.node.config import NodeConfig
 from slap.node.store import Installed
 from slap.system import environment, files, process
-from slap.system.processes import NODE_MARK, PARTITION_MARK, Mark, ancestors_of, end_marked, is_descendant, wait_for_end
+from slap.system.processes import (
+    NODE_MARK,
+    PARTITION_MARK,
+    Mark,
+    allow_many_files,
+    ancestors_of,
+    end_marked,
+    is_descendant,
+    wait_for_end,
+)
 from slap.system.supervisor import News, RpcSupervisor
 
 log = logging.getLogger(__name__)
@@ -196,7 +205,8 @@ def _start(config: NodeConfig) -> None:
     (config.supervisor_socket).unlink(missing_ok=True)
     argv = [str(environment.own_program("supervisord")), "-c", str(main)]
     marked = environment.clean(config.root, {NODE_MARK: str(config.root)})
-    process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
+    pid = process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
+    allow_many_files(pid)  # three for each service
     log.info("supervisord was started")
 
 

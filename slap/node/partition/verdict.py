@@ -8,6 +8,9 @@ from slap.model.state import ReportedInstanceState
 from slap.node.store import Installed
 from slap.system.supervisor import ProcessInfo, ProcessState
 
+# Supervisor's words for a program that did not stay up; it does not keep the status of such a one.
+_TOO_QUICKLY = "Exited too quickly"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -67,6 +70,8 @@ def _run_failed(process: ProcessInfo) -> bool:
 
 def _ended(kind: str, process: ProcessInfo, last_words: Callable[[str], str]) -> str:
     how = process.error or (f"ended with status {process.status}" if process.status >= 0 else "does not run")
+    if how.startswith(_TOO_QUICKLY):
+        how = "ends as soon as it is started"
     words = last_words(process.name)
     return f"{kind} {process.name} {how}" + (f": {words}" if words else ".")
 

@@ -124,4 +124,6 @@ def _unchanged_or_new(before: tuple[PromiseResult, ...], now: tuple[PromiseResul
 
 
 def _last_words(folder: PartitionFolder, program: str) -> str:
-    return files.tail(folder.logs / f"{program}.log", 3).strip()
+    """Without what it repeats each time that it is started again."""
+    lines = files.tail(folder.logs / f"{program}.log", 3).strip().splitlines()
+    return "\n".join(dict.fromkeys(lines))

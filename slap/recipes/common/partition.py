@@ -184,8 +184,9 @@ class InstancePart:
 
     def path(self, options: PartReader, name: str, default: str) -> Path:
         """An option that is the path of a file below the partition's folder."""
-        path = Path(os.path.normpath(self.folder / options.text(name, default)))
-        if self.folder not in path.parents or _UNFIT_FOR_PATH.search(str(path)):
+        text = options.text(name, default or None, f"the path of a file below {self.folder}")
+        path = Path(os.path.normpath(self.folder / text))
+        if (text and self.folder not in path.parents) or _UNFIT_FOR_PATH.search(str(path)):
             options.problem(name, f"is {str(path)!r}: write the path of a file below {self.folder}")
         return path
 

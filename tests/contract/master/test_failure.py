@@ -16,7 +16,7 @@ CASES: list[tuple[str, str, object, int, str]] = [
     ("POST", "/instances", {**GOOD, "state": "runing", "colour": 1}, 400, "colour: Extra inputs"),
     ("POST", "/instances", {"reference": "../x"}, 400, "software_release: Field required"),
     ("POST", "/instances", "{", 400, "JSON"),
-    ("POST", "/instances", [], 400, "valid dictionary"),
+    ("POST", "/instances", [], 400, "should be an object"),
     ("GET", "/instances/x/tree?since=abc", None, 400, "since: Input should be a valid integer"),
     ("GET", "/computers/%2e%2e%2f/state", None, 404, ""),
 ]

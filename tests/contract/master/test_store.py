@@ -11,11 +11,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select
 
-from slap.master.app import open_store
-from slap.master.database import database_url, migrate
-from slap.master.sqlite import SqliteStore
-from slap.master.store import Store, Transaction
-from slap.master.tables import metadata, setting
+from slap.master.database.engine import database_url, migrate
+from slap.master.database.sqlite import SqliteStore
+from slap.master.database.store import Store, Transaction
+from slap.master.database.tables import metadata, setting
+from slap.master.http.app import open_store
 from slap.model.errors import Conflict, Unreachable
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from slap.client.master import Master
-from slap.master.app import create_app
+from slap.master.http.app import create_app
 from slap.master.server import create_user
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.instance import Instance, InstanceRequest

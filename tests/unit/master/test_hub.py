@@ -2,7 +2,7 @@
 
 import asyncio
 
-from slap.master.hub import Hub
+from slap.master.database.hub import Hub
 
 
 async def _poll(hub: Hub, wait: float, answers: list[tuple[bool, int]]) -> int:

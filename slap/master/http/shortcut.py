@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from slap.master.failure import malformed, told
+from slap.master.http.failure import malformed, told
 from slap.master.instance import request as request_instance
 from slap.model.errors import SlapError
 from slap.model.instance import InstanceRequest

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import URL, Connection
 
-from slap.master.hub import Hub
+from slap.master.database.hub import Hub
 
 Result = TypeVar("Result")
 

@@ -16,8 +16,8 @@ from typing import Any, cast
 from sqlalchemy import URL, Connection, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from slap.master.database import unavailable
-from slap.master.store import Reading, Result, Store, Transaction, Writing
+from slap.master.database.engine import unavailable
+from slap.master.database.store import Reading, Result, Store, Transaction, Writing
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Documents and times as the database has them: as text."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,17 @@ def from_json(words: str) -> Any:
     return orjson.loads(words)
 
 
+def similar_urls(url: str, known: Iterable[str]) -> list[str]:
+    """The known URLs that differ in a slip or two. Segments are compared one by one: much of any two URLs is the same."""
+    return [each for each in known if _is_slip(url.split("/"), each.split("/"))][:3]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The known words that look like this one, as a sentence; empty when none does."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def _is_slip(wanted: Sequence[str], known: Sequence[str]) -> bool:
+    pairs = zip(wanted, known, strict=False)
+    return len(wanted) == len(known) and all(difflib.get_close_matches(a, [b], cutoff=0.7) or a == b for a, b in pairs)

@@ -12,15 +12,15 @@ from pydantic.warnings import UnsupportedFieldAttributeWarning
 
 from slap.master import computer, instance, logs, supply, tree
 from slap.master.auth import Caller, Guard
-from slap.master.database import database_url, is_sqlite
-from slap.master.failure import install_handlers
-from slap.master.hub import LONGEST_WAIT
-from slap.master.postgres import PostgresStore
+from slap.master.database.engine import database_url, is_sqlite
+from slap.master.database.hub import LONGEST_WAIT
+from slap.master.database.postgres import PostgresStore
+from slap.master.database.sqlite import SqliteStore
+from slap.master.database.store import Store
+from slap.master.http.failure import install_handlers
+from slap.master.http.shortcut import ShortCut
 from slap.master.report import ReportService
-from slap.master.shortcut import ShortCut
-from slap.master.sqlite import SqliteStore
 from slap.master.state import StateService
-from slap.master.store import Store
 from slap.model.base import Frozen
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.errors import ErrorDocument

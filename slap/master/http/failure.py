@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, DBAPIError
 from starlette.exceptions import HTTPException
 
-from slap.master.database import unavailable
+from slap.master.database.engine import unavailable
 from slap.model.errors import InvalidInput, NotFound, SlapError
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import psycopg
 from sqlalchemy import URL, create_engine, func, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from slap.master.database import unavailable
-from slap.master.store import Reading, Result, Store, Transaction, Writing
+from slap.master.database.engine import unavailable
+from slap.master.database.store import Reading, Result, Store, Transaction, Writing
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The HTTP interface: routes, and failures as documents."""
