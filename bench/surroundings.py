@@ -44,7 +44,13 @@ def folder(name: str) -> Iterator[Path]:
     path = RUN / f"{os.getpid()}-{name}"
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
-    yield path
+    try:
+        yield path
+    except (CommandFailed, OSError, EOFError):
+        raise
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -57,9 +63,9 @@ def _measure(results: Results, options: Options, measure: Callable[[Options, Res
         print(f"\n{error}\n\nIts files are left in {RUN}.", file=sys.stderr)
         results.notes.append("stopped by a failure: not all rounds were made")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
         results.notes.append("interrupted: not all rounds were made")
-        return 130
+        return 130 if isinstance(end, KeyboardInterrupt) else 143
     finally:
         if results.rows:
             results.keep(RUN)

@@ -169,6 +169,7 @@ class NodePrune(_Working):
 
 def log_to_files(config: NodeConfig) -> None:
     """One file for each kind of work, rotated, as SlapOS has them: slapos-node-software.log and so on."""
+    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to fill another one
     root = logging.getLogger("slap.node")
     root.setLevel(logging.INFO)
     root.addHandler(_handler(config.log / "slapos-node-instance.log"))

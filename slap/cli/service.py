@@ -124,7 +124,7 @@ def promise_line(promise: PromiseResult, now: datetime) -> str:
 
 
 def tree_lines(tree: InstanceTree) -> Iterator[str]:
-    for line in describe(None, tree):
+    for line in describe(tree):
         yield f"  {'  ' * line.depth}{SIGNS[line.mark]} {line.name}: {harmless(line.text)}"
 
 

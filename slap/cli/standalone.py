@@ -73,9 +73,9 @@ class StandaloneUp(_Standalone):
     def _supply(self, cloud: Cloud, url: str) -> None:
         """Supplied anew each time: in a folder that is worked on, the release may have changed."""
         master = cloud.master()
-        accepted = master.supply(SupplyRequest(url=url, computer=cloud.computer()))
+        master.supply(SupplyRequest(url=url, computer=cloud.computer()))
         started = self.clock.monotonic()
-        while not is_over(accepted, now := master.supplies(cloud.computer(), url)[0], self.clock.monotonic() - started):
+        while not is_over(now := master.supplies(cloud.computer(), url)[0]):
             if self.clock.monotonic() - started > _BUILD_PATIENCE:
                 raise SlapError(f"{url} is not built after {duration(_BUILD_PATIENCE)}.", now.message)
             self.clock.sleep(0.05)

@@ -15,7 +15,6 @@ from slap.model.software import SupplyRequest, normalise_release_url
 from slap.model.state import ReportedSupplyState, SupplyState
 
 POLL = 0.5  # seconds between two looks at a build
-MOMENT = 2.0  # seconds in which a node takes an order up
 
 
 class Supply(ClientCommand):
@@ -49,7 +48,7 @@ class Supply(ClientCommand):
     def _wait(self, master: Master, supply: SupplyDocument, timeout: float) -> None:
         started = self.clock.monotonic()
         with display(self.clock, is_quiet=self.app.options.verbose_level == 0) as shown:
-            while not is_over(supply, now := _look(master, supply), self.clock.monotonic() - started):
+            while not is_over(now := _look(master, supply)):
                 shown.show([describe(now)])
                 if self.clock.monotonic() - started >= timeout:
                     raise out_of_time(now, timeout)
@@ -70,12 +69,10 @@ class Remove(Supply):
         return normalise_release_url(text, str(self.folder))
 
 
-def is_over(accepted: SupplyDocument, now: SupplyDocument, elapsed: float) -> bool:
-    """As requested, or failed. What was available before may be built again: its node has a moment to say so."""
-    if now.reported is ReportedSupplyState.ERROR:
-        return True
-    is_answer = now.changed_at != accepted.changed_at or elapsed >= MOMENT
-    return now.reported.value == now.requested.value and is_answer
+def is_over(now: SupplyDocument) -> bool:
+    """As requested, or failed; what was reported before the last request says nothing of it."""
+    is_answer = now.reported.value == now.requested.value or now.reported is ReportedSupplyState.ERROR
+    return now.is_current and is_answer
 
 
 def describe(supply: SupplyDocument) -> Line:

@@ -147,7 +147,7 @@ def _create(transaction: Transaction, caller: Caller, order: InstanceRequest) ->
 
 
 # What nothing is known of yet.
-_NEW = {"reported": "", "message": "", "promises": "[]", "connection": "{}"}
+_NEW = {"reported": "", "reported_revision": 0, "message": "", "promises": "[]", "connection": "{}"}
 _INSERT = insert(instance)
 
 

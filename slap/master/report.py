@@ -23,6 +23,7 @@ _INSTANCES = select(
     instance.c.parent,
     instance.c.requested,
     instance.c.reported,
+    instance.c.reported_revision,
     instance.c.message,
     instance.c.promises,
     instance.c.connection,
@@ -110,8 +111,10 @@ def _is_news(row: AnyRow, report: InstanceReport) -> bool:
     if report.state is ReportedInstanceState.DESTROYED:
         # Nobody asked for it: a node that lost an instance is told again that it shall have it.
         return bool(row.requested == InstanceState.DESTROYED)
+    if report.revision < row.reported_revision:  # it was overtaken on its way
+        return False
     return (
-        (row.reported, row.message) != (report.state, report.message)
+        (row.reported, row.message, row.reported_revision) != (report.state, report.message, report.revision)
         or _verdicts(from_json(row.promises)) != _verdicts([each.model_dump() for each in report.promises])
         or (report.connection is not None and to_json(report.connection) != row.connection)
     )
@@ -127,13 +130,18 @@ def _supply_news(connection: Connection, guid: str, report: NodeReport) -> tuple
     rows = connection.execute(_SUPPLIES, {"computer": guid, "urls": list(reports)}).all() if reports else ()
     pairs = [(row, reports[row.url]) for row in rows]
     return tuple(
-        each for row, each in pairs if (row.reported, row.message, row.log) != (each.state, each.message, each.log)
+        each
+        for row, each in pairs
+        if each.revision >= row.reported_revision
+        and (row.reported, row.message, row.log, row.reported_revision)
+        != (each.state, each.message, each.log, each.revision)
     )
 
 
 def _store_instance(transaction: Transaction, guid: str, row: AnyRow, report: InstanceReport) -> None:
     changes = {
         "reported": report.state,
+        "reported_revision": report.revision,
         "message": report.message,
         "promises": _promises(report.promises),
         "changed_at": now(),
@@ -161,7 +169,13 @@ def _tell_parent(transaction: Transaction, parent: str) -> None:
 
 
 def _store_supply(transaction: Transaction, guid: str, report: SupplyReport) -> None:
-    changes = {"reported": report.state, "message": report.message, "log": report.log, "changed_at": now()}
+    changes = {
+        "reported": report.state,
+        "reported_revision": report.revision,
+        "message": report.message,
+        "log": report.log,
+        "changed_at": now(),
+    }
     transaction.connection.execute(
         update(supply).where(supply.c.computer == guid, supply.c.url == report.url).values(**changes)
     )

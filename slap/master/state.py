@@ -34,6 +34,7 @@ _INSTANCES = (
         instance.c.requested,
         instance.c.bang,
         instance.c.children,
+        instance.c.revision,
     )
     .join_from(instance, _root, _root.c.guid == instance.c.root)
     .where(
@@ -137,6 +138,7 @@ def _instance(row: AnyRow, secret: bytes) -> DesiredInstance:
         state=InstanceState(row.requested),
         bang=row.bang,
         children=row.children,
+        revision=row.revision,
         token=token_of_partition(secret, row.guid),
     )
 

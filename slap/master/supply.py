@@ -162,6 +162,7 @@ def _render(row: AnyRow) -> Supply:
         computer=row.computer,
         requested=row.requested,
         reported=row.reported,
+        is_current=row.reported_revision >= row.revision,
         message=row.message,
         log=row.log,
         changed_at=row.changed_at,

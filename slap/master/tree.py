@@ -155,6 +155,7 @@ def render(row: RowMapping | dict[str, Any]) -> Instance:
         sla=from_json(row["sla"]),
         requested=row["requested"],
         reported=row["reported"],
+        is_current=row["reported_revision"] >= row["revision"],
         message=row["message"],
         promises=from_json(row["promises"]),
         connection=from_json(row["connection"]),

@@ -50,6 +50,7 @@ class Instance(Frozen):
     sla: Sla
     requested: InstanceState
     reported: ReportedInstanceState
+    is_current: bool = True  # whether what was reported is about what is requested now, or about something before it
     message: str = ""  # why it is not as requested, in the words of what failed
     promises: tuple[PromiseResult, ...] = ()
     connection: Parameters = Field(default_factory=dict)
@@ -65,7 +66,7 @@ class Instance(Frozen):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def status(self) -> Status:
-        return derive_status(self.requested, self.reported)
+        return derive_status(self.requested, self.reported, self.is_current)
 
 
 class InstanceTree(Frozen):

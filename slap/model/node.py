@@ -33,6 +33,7 @@ class DesiredInstance(Frozen):
     state: InstanceState
     bang: int = 0
     children: int = 0
+    revision: int = 0  # of the computer, when this instance last changed for its node
     token: str = Field(repr=False)  # by which the partition speaks to the master
 
 
@@ -60,18 +61,26 @@ class DesiredState(Frozen):
 
 
 class SupplyReport(Frozen):
-    """What a node sees of a software release; `log` is the tail of the build log when it failed."""
+    """What a node sees of a software release; `log` is the tail of the build log when it failed.
+
+    `revision` is that of the supply that the node acted upon.
+    """
 
     url: str
+    revision: int = 0
     state: ReportedSupplyState
     message: str = ""
     log: str = ""
 
 
 class InstanceReport(Frozen):
-    """What a node sees of an instance; `connection` is None when the instance did not publish (anew)."""
+    """What a node sees of an instance; `connection` is None when the instance did not publish (anew).
+
+    `revision` is that of the desired instance that the node acted upon: it tells news from leftovers.
+    """
 
     guid: str
+    revision: int = 0
     state: ReportedInstanceState
     message: str = ""
     promises: tuple[PromiseResult, ...] = ()

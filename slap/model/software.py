@@ -48,6 +48,7 @@ class Supply(Frozen):
     computer: str
     requested: SupplyState
     reported: ReportedSupplyState = ReportedSupplyState.NONE
+    is_current: bool = True  # whether what was reported is an answer to the last request
     message: str = ""
     log: str = ""
     changed_at: datetime

@@ -72,13 +72,16 @@ _ON_THE_WAY = {
 }
 
 
-def derive_status(requested: InstanceState, reported: ReportedInstanceState) -> Status:
-    """The one word for a pair of states: only what was seen by the node is ever called started, stopped or destroyed."""
+def derive_status(requested: InstanceState, reported: ReportedInstanceState, is_current: bool = True) -> Status:
+    """The one word for a pair of states: only what was seen by the node is ever called started, stopped or destroyed.
+
+    A report that is not current, about what was requested before, says nothing of what is requested now.
+    """
     if reported is ReportedInstanceState.DESTROYED:
         return Status.DESTROYED
-    if reported is ReportedInstanceState.ERROR:
+    if is_current and reported is ReportedInstanceState.ERROR:
         return Status.ERROR
-    if reported.value == requested.value:
+    if is_current and reported.value == requested.value:
         return Status(reported.value)
     if reported is ReportedInstanceState.NONE and requested is InstanceState.STARTED:
         return Status.WAITING

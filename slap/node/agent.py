@@ -3,7 +3,7 @@
 import logging
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from slap.model.errors import Conflict, SlapError, Unreachable
@@ -32,7 +32,7 @@ class Agent:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._stopped = threading.Event()
-        self._cron = Cron(node.store, node.partitions, node.runner, node.clock, node.executor)
+        self._cron = Cron(node.store, node.partitions, node.runner, node.clock)
 
     def run(self) -> None:
         """Work until `stop`; raises Conflict when another agent of this node runs."""
@@ -48,12 +48,21 @@ class Agent:
                 self._guard_supervisord,
                 self._follow_master,
             ):
-                threading.Thread(target=work, daemon=True).start()
+                threading.Thread(target=self._keep_up, args=(work,), daemon=True).start()
             self._stopped.wait()
 
     def stop(self) -> None:
         self._stopped.set()
         self._cron.stop()
+
+    def _keep_up(self, work: Callable[[], None]) -> None:
+        """A loop that ends by what nobody thought of begins anew: an agent that lost one of its threads looks alive."""
+        while not self._stopped.is_set():
+            try:
+                work()
+            except Exception:
+                log.exception("The agent stumbled; it goes on in a second.")
+                self._stopped.wait(1)
 
     def _follow_master(self) -> None:
         failures = 0

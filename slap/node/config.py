@@ -103,11 +103,16 @@ def read(path: Path) -> NodeConfig:
     """The configuration in a file; every mistake in it is named at once."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        if not parser.read(path):
-            raise NotFound(f"There is no configuration at {path}.", resolution="Type `slapos node register` first.")
+        parser.read_string(path.read_text(), str(path))
         return _checked(path, parser)
-    except configparser.Error as error:
-        raise InvalidInput(f"{path} is not a configuration file.", str(error)) from error
+    except FileNotFoundError:
+        raise NotFound(
+            f"There is no configuration at {path}.", resolution="Type `slapos node register` first."
+        ) from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read.", f"{error.strerror}.", "Check the path and its rights.") from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not a configuration file.", str(error), "Mend or replace it.") from error
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
         raise InvalidInput(f"{path} is wrong.", "\n".join(lines), "Mend these options.") from error

@@ -62,7 +62,7 @@ def decide(desired: DesiredInstance, seen: Seen) -> Step:
 
 def digest_of(desired: DesiredInstance, fingerprint: str, addresses: tuple[str, ...]) -> str:
     """Of all that an instantiation depends on; its state is not among them, so stop and start run no buildout."""
-    text = desired.model_dump_json(exclude={"state", "token"})
+    text = desired.model_dump_json(exclude={"state", "revision", "token"})
     return sha256("\0".join((text, fingerprint, *addresses)).encode()).hexdigest()
 
 

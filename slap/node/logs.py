@@ -8,11 +8,14 @@ from slap.system import files
 
 # Where in Python's code something went wrong; the line after it says what did.
 _FRAMES = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t]+.*\n)*", re.MULTILINE)
+# What buildout says of folders, and we of the release: who ordered it knows.
+_NOISE = re.compile(r"^(?:Building .* in .*|Creating directory '.*')\.?\n", re.MULTILINE)
 
 
 def build_words(path: Path, message: str, lines: int) -> str:
     """The end of a build's log for who ordered it: without the message, which is told by itself, and without frames."""
-    text = _FRAMES.sub("", files.tail(path, 4 * lines) + "\n").strip().removesuffix(message).rstrip()
+    text = _NOISE.sub("", _FRAMES.sub("", files.tail(path, 4 * lines) + "\n"))
+    text = text.strip().removesuffix(message).rstrip()
     return "\n".join([*text.splitlines()[-lines:], f"The whole log: {path}"])
 
 

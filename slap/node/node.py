@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slap.client.master import Master
-from slap.model.errors import NotFound
+from slap.model.errors import NotFound, SlapError
 from slap.model.node import DesiredState, LogAnswer, LogRequest, NodeReport
 from slap.model.state import SupplyState
 from slap.node.build.builder import WarmBuilder
@@ -54,25 +54,26 @@ class Node:
         self.config = config
         self.clock = SystemClock()
         self.runner = SystemRunner()
-        self.executor = ThreadPoolExecutor(64, "check")
+        self.executor = ThreadPoolExecutor(8, "logs")
         self.news = News()
         self.supervisor = connect(config, self.news)
         self.store = Store(config.store_file)
         self.partitions = Partitions(config)
         self.builder = WarmBuilder(config.log)
         self.reporter = Reporter(config.computer_id, self.master, self.store, self._partition_is_free)
-        self.promises = PromiseRunner(self.runner, self.clock, self.executor)
+        self.promises = PromiseRunner(self.runner, self.clock)
         self.scheduler: Scheduler[Key] = Scheduler(self._work, self.clock)
         self._masters = threading.local()
         self._software = SoftwareReconciler(
-            config, self.store, self.builder, self.clock, software_account(config), self.reporter.poke_software
+            config, self.store, self.builder, self.clock, software_account(config), self.reporter
         )
         self._instances = self._reconciler()
 
     def master(self) -> Master:
-        """The master, over a connection of this thread's own."""
-        if not hasattr(self._masters, "master"):
-            self._masters.master = computer_master(self.config)
+        """The master, over a connection of this thread's own, with the token that is in force now."""
+        token = read_token(self.config)
+        if getattr(self._masters, "token", None) != token:
+            self._masters.master, self._masters.token = Master(self.config.master_url, token), token
         return self._masters.master  # type: ignore[no-any-return]
 
     def synchronize(self, wait: float = 0) -> set[Key]:
@@ -106,7 +107,7 @@ class Node:
     def _reconciler(self) -> Reconciler:
         hands = Hands(self.config, self.store, self.builder, self.supervisor, self.clock, self.partitions)
         watch = Watch(self.config, self.store, self.supervisor, self.promises, self.clock)
-        steps = Steps(hands, watch, self.reporter.poke)
+        steps = Steps(hands, watch, self.reporter)
         return Reconciler(self.store.instance_in, steps.look, steps.table(), steps.fail)
 
     def _work(self, key: Key) -> Again:
@@ -127,8 +128,11 @@ class Node:
         self.scheduler.touch([Key(Kind.INSTANCE, partition), *(Key(Kind.SOFTWARE, url) for url in going)])
 
     def _answer_logs(self, request: LogRequest) -> None:
-        text = read_logs(self.config, request.partition, request.lines)
-        self.master().report(self.config.computer_id, NodeReport(logs=(LogAnswer(id=request.id, text=text),)))
+        try:
+            text = read_logs(self.config, request.partition, request.lines)
+            self.master().report(self.config.computer_id, NodeReport(logs=(LogAnswer(id=request.id, text=text),)))
+        except (SlapError, OSError) as error:
+            log.warning("Logs of %s could not be told: %s", request.partition, error)
 
 
 def keys_of(desired: DesiredState) -> set[Key]:

@@ -3,10 +3,13 @@
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BufferedReader, RawIOBase
 from pathlib import Path
+from typing import Any
 
 from slap.model.check import Check, CommandCheck, NetworkCheck
 from slap.model.errors import SlapError
@@ -16,6 +19,8 @@ from slap.system.process import Command, Completed, Runner
 
 # Of what a promise says, this much is kept.
 LONGEST_MESSAGE = 2000
+# So many promises of one partition run at a time.
+_SIDE_BY_SIDE = 16
 # Of a page that is searched for `expect`, this much is read.
 _LONGEST_PAGE = 1 << 20
 
@@ -32,19 +37,19 @@ class PartitionPlace:
 
 
 class PromiseRunner:
-    """Runs the promises of a partition side by side."""
+    """Runs the promises of a partition side by side, in threads of its own: those of another may all hang."""
 
-    def __init__(self, runner: Runner, clock: Clock, executor: Executor) -> None:
+    def __init__(self, runner: Runner, clock: Clock) -> None:
         self._runner = runner
         self._clock = clock
-        self._executor = executor
 
     def run(self, place: PartitionPlace, checks: Mapping[str, Check]) -> tuple[PromiseResult, ...]:
         """One result for each check, in the order of their names."""
         names = sorted(checks)
         if len(names) == 1:  # nothing to run beside it, so no thread either
             return (self._run_one(place, names[0], checks[names[0]]),)
-        return tuple(self._executor.map(lambda name: self._run_one(place, name, checks[name]), names))
+        with ThreadPoolExecutor(min(len(names), _SIDE_BY_SIDE), "promise") as threads:
+            return tuple(threads.map(lambda name: self._run_one(place, name, checks[name]), names))
 
     def _run_one(self, place: PartitionPlace, name: str, check: Check) -> PromiseResult:
         started = self._clock.monotonic()
@@ -70,6 +75,7 @@ class PromiseRunner:
             cwd=place.folder,
             env={**place.environment, **check.environment},
             timeout=check.timeout,
+            longest=LONGEST_MESSAGE,
             user=place.user,
             group=place.group,
         )
@@ -87,15 +93,18 @@ def due_checks(
     return {
         name: check
         for name, check in checks.items()
-        if all_of_them or name not in last or last[name] + check.frequency <= now
+        if all_of_them or name not in last or not 0 <= now - last[name] < check.frequency
     }
 
 
 def next_due(checks: Mapping[str, Check], last: Mapping[str, float], now: float) -> float:
     """Seconds until the next check is due; an hour when there is none."""
-    return max(
-        0.0, min((last.get(name, 0.0) + check.frequency - now for name, check in checks.items()), default=3600.0)
-    )
+    return min((_left(check, now - last.get(name, 0.0)) for name, check in checks.items()), default=3600.0)
+
+
+def _left(check: Check, age: float) -> float:
+    """A result from the future is none: somebody has set the clock."""
+    return check.frequency - age if 0 <= age < check.frequency else 0.0
 
 
 def _words_of(completed: Completed, check: CommandCheck) -> str:
@@ -117,7 +126,7 @@ def _sense_network(check: NetworkCheck) -> tuple[bool, str]:
         return False, f"{where} did not answer within {check.timeout:g} s."
     except ConnectionRefusedError:
         return False, f"Nothing listens on {where}."
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return False, f"{where}: {error or type(error).__name__}"
 
 
@@ -128,6 +137,7 @@ def _sense_port(check: NetworkCheck) -> tuple[bool, str]:
 
 def _sense_url(check: NetworkCheck) -> tuple[bool, str]:
     connection = _connection(check)
+    connection.response_class = _in_time(time.monotonic() + check.timeout)  # type: ignore[assignment]
     try:
         connection.request("GET", check.path, headers={"Connection": "close"})
         answer = connection.getresponse()
@@ -139,6 +149,34 @@ def _sense_url(check: NetworkCheck) -> tuple[bool, str]:
     if check.expect and check.expect.encode() not in page:
         return False, f"{check.path} answered without {check.expect!r}."
     return True, ""
+
+
+class _Patient(RawIOBase):
+    """Reads from a socket up to a moment; a socket's own time-out begins again with each byte that drips in."""
+
+    def __init__(self, source: socket.socket, deadline: float) -> None:
+        self._source = source
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._source.settimeout(left)
+        return self._source.recv_into(buffer)
+
+    def makefile(self, mode: str) -> BufferedReader:
+        return BufferedReader(self)
+
+
+def _in_time(deadline: float) -> Callable[..., http.client.HTTPResponse]:
+    def read(source: socket.socket, **options: Any) -> http.client.HTTPResponse:
+        return http.client.HTTPResponse(_Patient(source, deadline), **options)  # type: ignore[arg-type]
+
+    return read
 
 
 def _connection(check: NetworkCheck) -> http.client.HTTPConnection:

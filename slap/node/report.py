@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from slap.client.master import Master
-from slap.model.errors import SlapError, Unauthenticated, Unreachable
-from slap.model.node import InstanceReport, NodeReport
+from slap.model.errors import InvalidInput, SlapError
+from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.backoff import delay
 from slap.node.store import InstanceRecord, SoftwareRecord, Store
@@ -23,11 +23,11 @@ _MOST_AT_ONCE = 500
 
 @dataclass
 class _Dirty:
-    """What is to be told. `last_words` are of instances whose record cannot be written."""
+    """What is to be told. `last_words` are of what has no record, because none can be written."""
 
     partitions: set[str] = field(default_factory=set)
     urls: set[str] = field(default_factory=set)
-    last_words: dict[str, InstanceReport] = field(default_factory=dict)
+    last_words: dict[str, NodeReport] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.partitions or self.urls or self.last_words)
@@ -61,10 +61,13 @@ class Reporter:
             self._dirty.partitions.add(partition)
             self._changed.notify_all()
 
-    def say(self, report: InstanceReport) -> None:
+    def say(self, report: InstanceReport | SupplyReport) -> None:
         """Tell once what cannot be remembered."""
         with self._changed:
-            self._dirty.last_words[report.guid] = report
+            if isinstance(report, InstanceReport):
+                self._dirty.last_words[report.guid] = NodeReport(instances=(report,))
+            else:
+                self._dirty.last_words[report.url] = NodeReport(supplies=(report,))
             self._changed.notify_all()
 
     def poke_software(self, url: str) -> None:
@@ -123,7 +126,7 @@ class Reporter:
         for each in _batches(software):
             self._send_software(each)
         for report in dirty.last_words.values():
-            self._heard(NodeReport(instances=(report,)))
+            self._heard(report)
         return len(instances) + len(software)
 
     def _send(self, records: Sequence[InstanceRecord]) -> None:
@@ -143,12 +146,10 @@ class Reporter:
                 self._send_software([record])
 
     def _heard(self, report: NodeReport) -> bool:
-        """Whether the master took it; raises when it takes none at all now."""
+        """Whether the master took it, or found fault with it; raises when it takes nothing now."""
         try:
             self._master().report(self._computer, report)
-        except (Unreachable, Unauthenticated):
-            raise
-        except SlapError as error:
+        except InvalidInput as error:
             log.error("The master refused a report: %s", error)
             return False
         return True

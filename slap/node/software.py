@@ -1,8 +1,6 @@
 """Software releases on this computer: what to do about one, and doing it."""
 
 import logging
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from slap.model.base import Frozen
+from slap.model.errors import SlapError
 from slap.model.node import DesiredSupply, SupplyReport
 from slap.model.state import InstanceState, ReportedSupplyState, SupplyState
 from slap.node.backoff import delay
@@ -18,17 +17,20 @@ from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.config import NodeConfig
 from slap.node.logs import build_words
 from slap.node.partition.users import Account
-from slap.node.scheduler import Again
+from slap.node.report import Reporter
+from slap.node.scheduler import Again, Slots
 from slap.node.store import SoftwareRecord, Store
 from slap.system import environment, files
 from slap.system.clock import Clock
-from slap.system.processes import NODE_MARK
+from slap.system.processes import NODE_MARK, PARTITION_MARK, Mark, end_marked
 
 log = logging.getLogger(__name__)
 
 MARKER = ".completed"
 _LOG_LINES = 30
 _IDLE = Again(86400.0)
+# A build that takes longer than this is not counted any more among those that may run side by side.
+_SLOW = 900.0
 
 
 class Marker(Frozen):
@@ -109,22 +111,30 @@ class SoftwareReconciler:
         builder: Builder,
         clock: Clock,
         account: Account,
-        poke: Callable[[str], None],
+        reporter: Reporter,
     ) -> None:
         self._config = config
         self._store = store
         self._builder = builder
         self._clock = clock
         self._account = account
-        self._poke = poke
-        self._slots = threading.Semaphore(config.parallel_builds)
+        self._reporter = reporter
+        self._slots = Slots(config.parallel_builds, _SLOW, clock)
+        self._said: set[str] = set()  # releases of which something was told that could not be remembered
 
     def once(self, url: str) -> Again:
         """Do what is to be done about a release now; returns when to look again."""
         supply = self._store.supply(url)
         if supply is None:
             return _IDLE
-        step = decide(supply, self._look(url))
+        try:
+            return self._take_step(supply)
+        except (SlapError, OSError) as error:
+            return self._fail(supply, BuildResult(id=0, outcome=Outcome.FAILED, message=str(error)))
+
+    def _take_step(self, supply: DesiredSupply) -> Again:
+        url = supply.url
+        step = decide(supply, self._look(supply))
         if step is Step.BUILD:
             return self._build(supply)
         if step is Step.WAIT:
@@ -134,17 +144,23 @@ class SoftwareReconciler:
         self._save(supply, SupplyReport(url=url, state=ReportedSupplyState.AVAILABLE))
         return _IDLE
 
-    def _look(self, url: str) -> Seen:
-        users = tuple(
+    def _look(self, supply: DesiredSupply) -> Seen:
+        url = supply.url
+        users = self._users(url) if supply.state is SupplyState.DESTROYED else ()
+        complete = read_marker(self._config.software(url)) is not None
+        return Seen(self._store.software_record(url), complete, users, self._clock.now().timestamp())
+
+    def _users(self, url: str) -> tuple[str, ...]:
+        """Partitions that shall run it, and those that still do while their next release is being built."""
+        shall = (
             each.partition
             for each in self._store.instances()
             if each.software_release == url and each.state is not InstanceState.DESTROYED
         )
-        complete = read_marker(self._config.software(url)) is not None
-        return Seen(self._store.software_record(url), complete, users, self._clock.now().timestamp())
+        return (*shall, *(each.partition for each in self._store.instance_records() if each.release == url))
 
     def _build(self, supply: DesiredSupply) -> Again:
-        with self._slots:
+        with self._slots.one():
             log.info("Building %s", supply.url)
             self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.BUILDING), self._failures(supply))
             result = self._run(supply.url)
@@ -155,30 +171,30 @@ class SoftwareReconciler:
 
     def _run(self, url: str) -> BuildResult:
         folder, build_log = self._config.software(url), self._config.software_log(url)
-        try:
-            for each in (self._config.download_cache, folder):
-                files.make_folder(each)
-                self._account.own(each)
-            (folder / MARKER).unlink(missing_ok=True)
-            files.write(build_log, f"Building {url} in {folder}\n")
-        except OSError as error:
-            return BuildResult(id=0, outcome=Outcome.FAILED, message=f"{error.filename}: {error.strerror}")
-        return self._builder.build(
-            BuildJob(
-                id=0,
-                folder=str(folder),
-                profile=build_profile(self._config, url),
-                log=str(build_log),
-                environment=self._environment(),
-                user=self._account.user,
-                group=self._account.group,
-                timeout=self._config.build_timeout,
-            )
+        for each in (self._config.download_cache, folder):
+            files.make_folder(each)
+            self._account.own(each)
+        (folder / MARKER).unlink(missing_ok=True)
+        files.write(build_log, f"Building {url} in {folder}\n")
+        job = BuildJob(
+            id=0,
+            folder=str(folder),
+            profile=build_profile(self._config, url),
+            log=str(build_log),
+            environment=self._environment(folder),
+            user=self._account.user,
+            group=self._account.group,
+            timeout=self._config.build_timeout,
         )
+        end_marked(Mark(PARTITION_MARK, str(folder)))  # compilers of a build whose agent was killed work on
+        try:
+            return self._builder.build(job)
+        finally:
+            end_marked(Mark(PARTITION_MARK, str(folder)))
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, folder: Path) -> dict[str, str]:
         own = environment.registry_clients() if self._account.user is None else {}
-        return {**own, NODE_MARK: str(self._config.root)}
+        return {**own, NODE_MARK: str(self._config.root), PARTITION_MARK: str(folder)}
 
     def _complete(self, supply: DesiredSupply, result: BuildResult) -> None:
         marker = Marker(url=supply.url, fingerprint=result.fingerprint)
@@ -187,11 +203,15 @@ class SoftwareReconciler:
         log.info("Built %s", supply.url)
 
     def _fail(self, supply: DesiredSupply, result: BuildResult) -> Again:
+        log.error("Building %s failed: %s", supply.url, result.message)
         failures = self._failures(supply) + 1
         words = build_words(self._config.software_log(supply.url), result.message, _LOG_LINES)
         report = SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=result.message, log=words)
-        self._save(supply, report, failures)
-        log.error("Building %s failed: %s", supply.url, result.message)
+        try:
+            self._save(supply, report, failures)
+        except SlapError:  # not even that can be written down
+            self._said.add(supply.url)
+            self._reporter.say(report.model_copy(update={"revision": supply.revision}))
         return Again(delay(failures))
 
     def _failures(self, supply: DesiredSupply) -> int:
@@ -202,27 +222,27 @@ class SoftwareReconciler:
         """Until the retry after a failure, or until partitions have left a release that is to be removed."""
         record = self._store.software_record(url)
         left = record.retry_at - self._clock.now().timestamp() if record else 0.0
-        return Again(left if left > 0 else 5.0)
+        return Again(left if left > 0 else 30.0)
 
     def _remove(self, supply: DesiredSupply) -> Again:
         folder = self._config.software(supply.url)
+        (folder / MARKER).unlink(missing_ok=True)  # first: half of a release is none
         files.remove_tree(folder)
         self._config.software_log(supply.url).unlink(missing_ok=True)
         self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.DESTROYED))
         log.info("Removed %s", supply.url)
         return _IDLE
 
-    def _save(self, supply: DesiredSupply, report: SupplyReport, failures: int = 0) -> None:
-        record = self._store.software_record(supply.url)
-        told = record is not None and record.told and record.report == report and record.revision == supply.revision
+    def _save(self, supply: DesiredSupply, seen: SupplyReport, failures: int = 0) -> None:
+        report = seen.model_copy(update={"revision": supply.revision})
         retry_at = self._clock.now().timestamp() + delay(failures) if failures else 0.0
-        self._store.save_software(
-            SoftwareRecord(
-                url=supply.url, revision=supply.revision, failures=failures, retry_at=retry_at, report=report, told=told
-            )
+        record = SoftwareRecord(
+            url=supply.url, revision=supply.revision, failures=failures, retry_at=retry_at, report=report
         )
+        told = self._store.save_software(record, anew=supply.url in self._said)
+        self._said.discard(supply.url)
         if not told:
-            self._poke(supply.url)
+            self._reporter.poke_software(supply.url)
 
 
 def _decide_removal(seen: Seen) -> Step:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -47,6 +47,7 @@ class InstanceRecord(Frozen):
     failures: int = 0
     retry_at: float = 0.0
     installed: Installed = Installed()
+    release: str = ""  # that it was instantiated from
     supervised: str = ""  # digest of the configuration that supervisord took; a file that was written proves nothing
     unready_since: float = 0.0  # since when promises fail; 0 when they pass
     was_ready: bool = False  # since the last instantiation
@@ -94,9 +95,8 @@ class Store:
 
     def revision(self) -> int:
         """Up to where the master's wishes are known; 0 at first."""
-        with self._lock:
-            row = self._connection.execute("select value from meta where key = 'revision'").fetchone()
-            return int(row[0]) if row else 0
+        rows = self._rows("select value from meta where key = 'revision'")
+        return int(rows[0][0]) if rows else 0
 
     def absorb(self, desired: DesiredState) -> None:
         """Remember what the master wants; a whole state replaces what was known, a part adds to it."""
@@ -136,11 +136,14 @@ class Store:
     def instance_records(self) -> list[InstanceRecord]:
         return self._all(InstanceRecord, "instance-record")
 
-    def save_instance(self, record: InstanceRecord) -> bool:
-        """Remember; whether the master knows the report in it already. That is known here alone, whatever `told` says."""
+    def save_instance(self, record: InstanceRecord, *, anew: bool = False) -> bool:
+        """Remember; whether the master knows the report in it already, unless that is to be told `anew`.
+
+        That is known here alone, whatever `told` says: the master may have acknowledged it a moment ago.
+        """
         with self._transaction():
             before = self.instance_record(record.partition)
-            told = before is not None and before.report == record.report and before.told
+            told = before is not None and before.report == record.report and before.told and not anew
             saved = record.model_copy(update={"told": told})
             if saved != before:
                 self._put("instance-record", record.partition, record.partition, saved)
@@ -160,15 +163,16 @@ class Store:
     def software_records(self) -> list[SoftwareRecord]:
         return self._all(SoftwareRecord, "software-record")
 
-    def save_software(self, record: SoftwareRecord) -> bool:
+    def save_software(self, record: SoftwareRecord, *, anew: bool = False) -> bool:
         """The same for a release; a report on another supply is always to be told."""
         with self._transaction():
             before = self.software_record(record.url)
             known = before is not None and (before.report, before.revision) == (record.report, record.revision)
-            saved = record.model_copy(update={"told": known and before is not None and before.told})
+            told = known and before is not None and before.told and not anew
+            saved = record.model_copy(update={"told": told})
             if saved != before:
                 self._put("software-record", record.url, "", saved)
-        return saved.told
+        return told
 
     def mark_told(self, partition: str, report: InstanceReport) -> None:
         """The master acknowledged a report; a newer one that was saved meanwhile stays to be told."""
@@ -202,13 +206,8 @@ class Store:
 
     def results(self, partition: str, name: str = "") -> list[PromiseResult]:
         """The history of the promises of a partition, the newest first."""
-        with self._lock:
-            rows = self._connection.execute(
-                "select name, passed, message, at, seconds from promise"
-                " where partition = ? and (name = ? or ? = '') order by at desc",
-                (partition, name, name),
-            ).fetchall()
-        return [_result(row) for row in rows]
+        query = "select name, passed, message, at, seconds from promise where partition = ? and (name = ? or ? = '')"
+        return [_result(row) for row in self._rows(f"{query} order by at desc", partition, name, name)]
 
     def _forget_what_is_not_in(self, desired: DesiredState) -> None:
         self._connection.execute("delete from item where kind in ('supply', 'instance')")
@@ -218,23 +217,15 @@ class Store:
         self._connection.execute("insert or replace into item values (?, ?, ?, ?)", row)
 
     def _get(self, model: type[Record], kind: str, key: str) -> Record | None:
-        with self._lock:
-            row = self._connection.execute(
-                "select document from item where kind = ? and key = ?", (kind, key)
-            ).fetchone()
-        return model.model_validate_json(row[0]) if row else None
+        rows = self._rows("select document from item where kind = ? and key = ?", kind, key)
+        return model.model_validate_json(rows[0][0]) if rows else None
 
     def _all(self, model: type[Record], kind: str) -> list[Record]:
-        with self._lock:
-            rows = self._connection.execute("select document from item where kind = ? order by key", (kind,)).fetchall()
+        rows = self._rows("select document from item where kind = ? order by key", kind)
         return [model.model_validate_json(row[0]) for row in rows]
 
     def _documents(self, kind: str, partition: str) -> list[str]:
-        with self._lock:
-            rows = self._connection.execute(
-                "select document from item where kind = ? and partition = ?", (kind, partition)
-            ).fetchall()
-        return [row[0] for row in rows]
+        return [row[0] for row in self._rows(_IN_PARTITION, kind, partition)]
 
     def _delete(self, kind: str, key: str) -> None:
         with self._transaction():
@@ -248,14 +239,24 @@ class Store:
                 self._connection.execute("begin immediate")
                 yield
         except sqlite3.Error as error:
-            raise CommandFailed(
-                "The node cannot write down what it does.", f"{self._path}: {error}.", "Make room on its disk."
-            ) from error
+            raise self._failure(error) from error
+
+    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> CommandFailed:
+        return CommandFailed("The node cannot use its memory.", f"{self._path}: {error}.", "Make room on its disk.")
 
 
 def _told(record: Told) -> Told:
     return record.model_copy(update={"told": True})
 
+
+_IN_PARTITION = "select document from item where kind = ? and partition = ?"
 
 _TRIM = """delete from promise where partition = ? and name = ? and at <
     (select at from promise where partition = ? and name = ? order by at desc limit 1 offset ?)"""

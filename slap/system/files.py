@@ -26,6 +26,9 @@ def write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:  # a write that failed does not know by itself what was being written
+        error.filename = str(path)
+        raise
     finally:
         with suppress(FileNotFoundError):  # after a success it has its real name
             aside.unlink()

@@ -1,6 +1,7 @@
 """Supervisord, spoken to by XML-RPC over its Unix socket; its news arrive as datagrams."""
 
 import http.client
+import logging
 import os
 import socket
 import threading
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from xml.parsers.expat import ExpatError
 
-from slap.model.errors import CommandFailed, Unreachable
+from slap.model.errors import CommandFailed, SlapError, Unreachable
+
+log = logging.getLogger(__name__)
 
 
 class ProcessState(StrEnum):
@@ -215,8 +218,11 @@ def announce(folder: Path, group: str, process: str, event: str) -> None:
 def _receive(receiver: socket.socket, tell: Callable[[str, str, str], None]) -> None:
     while message := receiver.recv(4096):
         words = message.decode(errors="replace").split(" ")
-        if len(words) == 3:
-            tell(*words)
+        try:
+            if len(words) == 3:
+                tell(*words)
+        except SlapError:
+            log.exception("News of %s were lost.", words[0])
 
 
 def _wake_to_end(path: Path) -> None:

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 from slap.client.config import read_configuration
 from slap.client.master import Master
+from slap.node.config import read
+from slap.node.partition.supervision import connect
+from slap.system.supervisor import News, ProcessInfo
 
 PROJECT = Path(__file__).parents[2]
 SLAPOS = Path(sys.executable).parent / "slapos"
@@ -73,6 +76,14 @@ class Cloud:
         result = Result(done.returncode, done.stdout, done.stderr)
         assert not check or result.status == 0, f"slapos {' '.join(words)}: {result}"
         return result
+
+    @property
+    def master_url(self) -> str:
+        return read_configuration(self.folder / "client.cfg").master_url
+
+    def processes(self, partition: str) -> list[ProcessInfo]:
+        """What supervisord runs in a partition."""
+        return connect(read(self.cfg), News()).processes(partition)
 
     def master(self) -> Master:
         found = read_configuration(self.folder / "client.cfg")

@@ -21,7 +21,6 @@ from slap.cli.order.wait import (
     describe,
     failed,
     failed_instance,
-    is_over,
     news,
     unbuildable,
 )
@@ -152,11 +151,10 @@ class Follower:
         tree: InstanceTree | None = None
         while True:
             tree = self._next(order, tree)
-            order = order.after(tree)
-            self.display.show(describe(order, tree))
-            if is_over(order, tree):
+            self.display.show(describe(tree))
+            if tree.is_settled:
                 return tree
-            self._raise_failures(order, tree)
+            self._raise_failures(tree)
 
     def _next(self, order: Order, tree: InstanceTree | None) -> InstanceTree:
         """The tree when there is news of it; while the master is away, it is asked again and again."""
@@ -207,7 +205,7 @@ class Follower:
         return age(seen_at, now) if seen_at and (now - seen_at).total_seconds() > SILENCE else ""
 
     def _out_of_time(self, order: Order, tree: InstanceTree) -> SlapError:
-        open_ones = [line for line in describe(order, tree) if line.mark is not Mark.DONE]
+        open_ones = [line for line in describe(tree) if line.mark is not Mark.DONE]
         name, root = order.accepted.reference, tree.root
         return SlapError(
             f"{name} is not {root.requested} after {duration(self.timeout)}. The order goes on.",
@@ -215,11 +213,11 @@ class Follower:
             f"slapos service info {name}; slapos computer info {root.computer}",
         )
 
-    def _raise_failures(self, order: Order, tree: InstanceTree) -> None:
+    def _raise_failures(self, tree: InstanceTree) -> None:
         broken = unbuildable(tree)
         if broken:
             raise broken_release(broken, self._build_log(broken))
-        instance = failed(order, tree)
+        instance = failed(tree)
         if instance:
             raise failed_instance(instance, tree.root)
 

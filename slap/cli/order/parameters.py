@@ -51,7 +51,7 @@ def request_of(args: argparse.Namespace, folder: Path) -> InstanceRequest:
         )
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise UsageError(f"{args.reference!r} cannot be ordered.", wrong) from error
+        raise UsageError(f"{args.reference!r} cannot be ordered.", wrong, "slapos help request") from error
 
 
 def release_url(text: str, folder: Path) -> str:

@@ -9,12 +9,12 @@ from slap.cli.base import Show
 from slap.cli.order.follow import Follower, display
 from slap.cli.order.parameters import add_request_options, request_of
 from slap.cli.order.plan import change_lines
-from slap.cli.order.wait import Order, is_over, make_order, phase
+from slap.cli.order.wait import Order, make_order, phase
 from slap.cli.output import Style, duration, say
 from slap.client.master import Master
 from slap.model.errors import NotFound, NotReady
 from slap.model.instance import Instance, InstanceRequest, InstanceTree
-from slap.model.state import InstanceState
+from slap.model.state import InstanceState, Status
 
 
 class Ordering(Show):
@@ -35,8 +35,8 @@ class Ordering(Show):
 
     def _now(self, master: Master, order: Order) -> Instance:
         tree = look(master, order)
-        if not is_over(order, tree):
-            self.unfinished = not_ready(order, tree.root)
+        if not tree.is_settled:
+            self.unfinished = not_ready(tree.root)
         return tree.root
 
     def _wait(self, master: Master, order: Order, timeout: float) -> Instance:
@@ -69,10 +69,12 @@ class Request(Ordering):
 
 
 def place(master: Master, request: InstanceRequest) -> Order:
-    """Send a request, remembering what was known of the tree before, so that old news is not taken for an answer."""
+    """Send a request. The same one again, of a service that failed, has it tried again at once."""
     before = next(iter(master.instances(request.reference)), None)
-    tree = master.tree(before.guid) if before else None
-    return make_order(before, master.request(request), tree)
+    order = make_order(before, master.request(request))
+    if not order.changed and order.accepted.status is Status.ERROR:
+        master.bang_instance(order.accepted.guid, "requested again")
+    return order
 
 
 def look(master: Master, order: Order) -> InstanceTree:
@@ -96,8 +98,8 @@ def announce(master: Master, order: Order) -> None:
             say(line)
 
 
-def not_ready(order: Order, root: Instance) -> NotReady:
-    _, text = phase(root, order.is_fresh(root))
+def not_ready(root: Instance) -> NotReady:
+    _, text = phase(root)
     return NotReady(
         f"{root.reference} is ordered, but not yet {root.requested}.", text, f"slapos service info {root.reference}"
     )

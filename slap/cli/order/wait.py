@@ -1,8 +1,7 @@
 """Decisions about waiting, without any waiting: what a tree looks like, what is news in it, and whether it is over."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from slap.model.errors import BuildFailed, SlapError
@@ -34,61 +33,19 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """What was known of an instance at some moment.
-
-    `changed_at` tells a second report from a first one that said the same. It is kept of the root alone: that of a
-    child also moves when its parent asks for something else, which is no answer of the child's node.
-    """
-
-    reported: ReportedInstanceState
-    message: str
-    changed_at: datetime | None = None
-
-
-@dataclass(frozen=True)
 class Order:
-    """A request that the master accepted.
-
-    `changed` is false for a request that asked for what had been asked before: then whatever is known holds. `known`
-    is what had been reported before the order, of instances that nothing new was heard of since.
-    """
+    """A request that the master accepted; `changed` is false for one that asked for what had been asked before."""
 
     accepted: Instance
     changed: bool
     is_new: bool = False
-    known: Mapping[str, Sighting] = field(default_factory=dict)
-
-    def is_fresh(self, instance: Instance) -> bool:
-        """Whether the report on an instance may be an answer to the order, rather than a leftover from before it."""
-        return not self.changed or self.known.get(instance.guid) != sighting(instance)
-
-    def after(self, tree: InstanceTree) -> "Order":
-        """The same order once this tree was seen: what was fresh once does not become a leftover again."""
-        leftovers = {one.guid for one in tree.instances if not self.is_fresh(one)}
-        return replace(self, known={guid: seen for guid, seen in self.known.items() if guid in leftovers})
 
 
-def make_order(before: Instance | None, accepted: Instance, tree: InstanceTree | None) -> Order:
-    """The order that turned `before` into `accepted`; `tree` is how the tree looked just before it."""
-    known = {instance.guid: sighting(instance) for instance in (tree.instances if tree else ())}
+def make_order(before: Instance | None, accepted: Instance) -> Order:
+    """The order that turned `before` into `accepted`."""
     is_new = before is None or before.guid != accepted.guid
     changed = is_new or before is None or _asked(before) != _asked(accepted)
-    return Order(accepted, changed, is_new, known | {accepted.guid: sighting(accepted)})
-
-
-def sighting(instance: Instance) -> Sighting:
-    is_root = instance.guid == instance.root
-    return Sighting(instance.reported, instance.message, instance.changed_at if is_root else None)
-
-
-def is_over(order: Order, tree: InstanceTree) -> bool:
-    """Everything in the tree is as requested, and the root was seen so after the order.
-
-    A stopped or destroyed instance is what it is whatever its parameters were, so there an older report will do.
-    """
-    must_be_fresh = tree.root.requested is InstanceState.STARTED
-    return tree.is_settled and (order.is_fresh(tree.root) or not must_be_fresh)
+    return Order(accepted, changed, is_new)
 
 
 def unbuildable(tree: InstanceTree) -> Instance | None:
@@ -96,9 +53,9 @@ def unbuildable(tree: InstanceTree) -> Instance | None:
     return next((one for one in tree.instances if _cannot_be_built(one)), None)
 
 
-def failed(order: Order, tree: InstanceTree) -> Instance | None:
-    """An instance that failed after the order; an error from before it is what the order may well mend."""
-    return next((one for one in tree.instances if one.status is Status.ERROR and order.is_fresh(one)), None)
+def failed(tree: InstanceTree) -> Instance | None:
+    """An instance that failed; an error from before the last order is none: the order may well mend it."""
+    return next((one for one in tree.instances if one.status is Status.ERROR), None)
 
 
 def broken_release(instance: Instance, log: str = "") -> BuildFailed:
@@ -119,13 +76,13 @@ def failed_instance(instance: Instance, root: Instance) -> SlapError:
     )
 
 
-def describe(order: Order | None, tree: InstanceTree) -> tuple[Line, ...]:
+def describe(tree: InstanceTree) -> tuple[Line, ...]:
     """One line for each instance of a tree, parents before children."""
     depths: dict[str, int] = {}
     lines = []
     for instance in tree.instances:
         depths[instance.guid] = depths.get(instance.requester, -1) + 1
-        mark, text = phase(instance, order is None or order.is_fresh(instance))
+        mark, text = phase(instance)
         lines.append(Line(instance.guid, depths[instance.guid], instance.reference, mark, text))
     return tuple(lines)
 
@@ -136,14 +93,14 @@ def news(before: Sequence[Line], now: Sequence[Line]) -> Iterator[Line]:
     return (line for line in now if said.get(line.guid) != (line.mark, line.text))
 
 
-def phase(instance: Instance, is_fresh: bool = True) -> tuple[Mark, str]:
+def phase(instance: Instance) -> tuple[Mark, str]:
     """Where an instance is on its way, in words."""
     place = f"{instance.computer}/{instance.partition}"
     if _cannot_be_built(instance):
         return Mark.FAILED, f"its software could not be built: {_first_line(instance.software_message)}"
     if _is_being_built(instance):
         return Mark.WORKING, _with("building its software", instance.software_message)
-    if not is_fresh and instance.status is not Status.WAITING:
+    if not instance.is_current and instance.status is not Status.WAITING:
         return Mark.WAITING, f"waiting for {place} to take the change up"
     return _reported_phase(instance, place)
 

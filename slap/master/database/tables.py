@@ -102,6 +102,7 @@ supply = Table(
     Column("message", Text, nullable=False, server_default=""),
     Column("log", Text, nullable=False, server_default=""),
     Column("revision", Integer, nullable=False),
+    Column("reported_revision", Integer, nullable=False, server_default="0"),
     Column("changed_at", Text, nullable=False),
     PrimaryKeyConstraint("computer", "url"),
     Index(None, "url"),
@@ -133,6 +134,7 @@ instance = Table(
     Column("bang", Integer, nullable=False, server_default="0"),
     Column("children", Integer, nullable=False, server_default="0"),
     Column("revision", Integer, nullable=False),  # of the computer, when this row last changed for its node
+    Column("reported_revision", Integer, nullable=False, server_default="0"),  # which of these the node reports of
     Column("tree_revision", Integer, nullable=False, server_default="1"),  # meant only on the root of a tree
     Column("created_at", Text, nullable=False),
     Column("changed_at", Text, nullable=False),

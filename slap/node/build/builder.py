@@ -26,15 +26,14 @@ class WarmBuilder:
         self._log = log
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, Future[BuildResult]] = {}
+        self._waiting: dict[int, tuple[socket.socket, Future[BuildResult]]] = {}
         self._channel: socket.socket | None = None
 
     def build(self, job: BuildJob) -> BuildResult:
         numbered = job.model_copy(update={"id": next(self._numbers)})
         future: Future[BuildResult] = Future()
         with self._lock:
-            self._waiting[numbered.id] = future
-            self._send(numbered)
+            self._send(numbered, future)
         return future.result()
 
     def warm_up(self) -> None:
@@ -47,13 +46,22 @@ class WarmBuilder:
             if self._channel:
                 self._channel.shutdown(socket.SHUT_RDWR)
 
-    def _send(self, job: BuildJob) -> None:
+    def _send(self, job: BuildJob, future: Future[BuildResult]) -> None:
         line = job.model_dump_json().encode() + b"\n"
         try:
-            self._connected().sendall(line)
-        except (BrokenPipeError, ConnectionResetError):
+            self._send_to(self._connected(), line, job.id, future)
+        except ConnectionError:
             self._channel = None
-            self._connected().sendall(line)
+            self._send_to(self._connected(), line, job.id, future)
+
+    def _send_to(self, channel: socket.socket, line: bytes, number: int, future: Future[BuildResult]) -> None:
+        """Known as waiting before it is sent, for the answer may be quick."""
+        self._waiting[number] = channel, future
+        try:
+            channel.sendall(line)
+        except OSError:
+            del self._waiting[number]
+            raise
 
     def _connected(self) -> socket.socket:
         if self._channel is None:
@@ -65,18 +73,27 @@ class WarmBuilder:
         return self._channel
 
     def _read(self, channel: socket.socket, child: process.Child) -> None:
-        with channel.makefile("rb") as lines:
-            for line in lines:
-                result = BuildResult.model_validate_json(line)
-                self._waiting.pop(result.id).set_result(result)
-        child.wait()
-        self._give_up(channel)
+        try:
+            with channel.makefile("rb") as lines:
+                for line in lines:
+                    self._answer(BuildResult.model_validate_json(line))
+        except OSError:
+            pass  # it ended with a job of ours unread
+        finally:
+            self._give_up(channel)
+            child.wait()
+
+    def _answer(self, result: BuildResult) -> None:
+        """Without the lock: whoever holds it may be waiting for the builder to read."""
+        _, future = self._waiting.pop(result.id)
+        future.set_result(result)
 
     def _give_up(self, channel: socket.socket) -> None:
         """The builder died. Its jobs failed; the next job starts a new one."""
         with self._lock:
-            lost, self._waiting = self._waiting, {}
+            lost = [number for number, (theirs, _) in list(self._waiting.items()) if theirs is channel]
+            futures = {number: self._waiting.pop(number)[1] for number in lost}
             self._channel = None if self._channel is channel else self._channel
             channel.close()
-        for number, future in lost.items():
+        for number, future in futures.items():
             future.set_result(BuildResult(id=number, outcome=Outcome.FAILED, message="The builder process was killed."))

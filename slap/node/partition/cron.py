@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _FIELDS = 5
 _LONGEST_RUN = 12 * 3600.0  # seconds
+_SIDE_BY_SIDE = 16  # jobs of one partition
 
 
 @dataclass(frozen=True)
@@ -55,35 +55,46 @@ def jobs_of(store: Store) -> Iterable[CronJob]:
 class Cron:
     """Wakes at each minute; a job that still runs is not started a second time."""
 
-    def __init__(self, store: Store, partitions: Partitions, runner: Runner, clock: Clock, executor: Executor) -> None:
+    def __init__(self, store: Store, partitions: Partitions, runner: Runner, clock: Clock) -> None:
         self._store = store
         self._partitions = partitions
         self._runner = runner
         self._clock = clock
-        self._executor = executor
-        self._running: set[tuple[str, str]] = set()
+        self._running: set[CronJob] = set()
         self._stopped = threading.Event()
 
     def run(self) -> None:
+        last = self._minute()
         while not self._stopped.wait(60 - self._clock.now().timestamp() % 60):
-            self.run_due(self._clock.now().astimezone())
+            if (minute := self._minute()) != last:  # it may be woken a little before the minute is over
+                self.run_due(last := minute)
 
     def stop(self) -> None:
         self._stopped.set()
 
     def run_due(self, minute: datetime) -> None:
         for job in jobs_of(self._store):
-            if job.is_due(minute) and (job.partition, job.name) not in self._running:
-                self._running.add((job.partition, job.name))
-                self._executor.submit(self._run_job, job)
+            if job.is_due(minute) and self._may_run(job):
+                self._running.add(job)
+                threading.Thread(target=self._run_job, args=(job,), name="cron", daemon=True).start()
+
+    def _minute(self) -> datetime:
+        return self._clock.now().astimezone().replace(second=0, microsecond=0)
+
+    def _may_run(self, job: CronJob) -> bool:
+        beside = [each.name for each in list(self._running) if each.partition == job.partition]
+        return job.name not in beside and len(beside) < _SIDE_BY_SIDE
 
     def _run_job(self, job: CronJob) -> None:
+        """The partition may have been stopped since the minute began."""
         try:
-            self._runner.run(_command(job, self._partitions.get(job.partition)))
+            record = self._store.instance_record(job.partition)
+            if record and record.was_ready:
+                self._runner.run(_command(job, self._partitions.get(job.partition)))
         except (SlapError, OSError) as error:
             log.error("%s: cron job %s: %s", job.partition, job.name, error)
         finally:
-            self._running.discard((job.partition, job.name))
+            self._running.discard(job)
 
 
 def _command(job: CronJob, folder: PartitionFolder) -> Command:

@@ -1,9 +1,9 @@
 """The steps that can be taken in a partition, each of which may be cut off at any line and simply taken again."""
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from slap.model.errors import SlapError, Unreachable
@@ -17,7 +17,8 @@ from slap.node.instance import Seen, Step, digest_of, fresh_record, instance_pro
 from slap.node.partition.folder import PartitionFolder, Partitions
 from slap.node.partition.names import check_file_name
 from slap.node.partition.watch import Watch
-from slap.node.scheduler import Again
+from slap.node.report import Reporter
+from slap.node.scheduler import Again, Slots
 from slap.node.software import read_marker
 from slap.node.store import InstanceRecord, Store
 from slap.system import files
@@ -30,7 +31,9 @@ log = logging.getLogger(__name__)
 _REST = Again(86400.0)
 # An instance that waits for another one is processed when that one publishes; this is for news that got lost.
 _WAIT_FOR_CHILDREN = 300.0
-_LOG_LINES = 20
+_UNWRITTEN = 10.0  # until what could not even be written down is tried again
+# A run that takes longer than this is not counted any more among those that may run side by side.
+_SLOW = 20.0
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,12 @@ class Hands:
 class Steps:
     """Each method takes one step and returns when to look again, or None to decide anew at once."""
 
-    def __init__(self, hands: Hands, watch: Watch, poke: Callable[[str], None]) -> None:
+    def __init__(self, hands: Hands, watch: Watch, reporter: Reporter) -> None:
         self._hands = hands
         self._watch = watch
-        self._poke = poke
-        self._slots = threading.Semaphore(hands.config.parallel_instances)
+        self._reporter = reporter
+        self._slots = Slots(hands.config.parallel_instances, _SLOW, hands.clock)
+        self._said: set[str] = set()  # partitions of which something was told that could not be remembered
 
     def table(self) -> Mapping[Step, Callable[[DesiredInstance], Again | None]]:
         return {
@@ -65,29 +69,42 @@ class Steps:
             Step.START: self._start,
             Step.REVIVE: self._revive,
             Step.CHECK: self._check,
-            Step.REST: lambda desired: _REST,
+            Step.REST: self._rest,
         }
 
     def fail(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
         """A step could not be taken: the requester is told why, and it is taken again later."""
         if isinstance(error, Unreachable):  # supervisord is about to be started again
             return Again(0.2, content=False)
-        record = self._record(desired)
-        failures = record.failures + 1
-        self._report(record.model_copy(update={"failures": failures}), ReportedInstanceState.ERROR, str(error))
         log.error("%s: %s", desired.partition, error)
+        try:
+            return self._remember_failure(desired, error)
+        except SlapError:  # even that cannot be written down
+            return self._say(desired, error)
+
+    def _remember_failure(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
+        record = self._record(desired)
+        if record.guid != desired.guid:  # what is left of another one has to be kept in mind
+            return self._say(desired, error)
+        failures = record.failures + 1
+        self._report(desired, record.model_copy(update={"failures": failures}), ReportedInstanceState.ERROR, str(error))
         return Again(delay(failures))
+
+    def _say(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
+        self._said.add(desired.partition)
+        report = InstanceReport(guid=desired.guid, state=ReportedInstanceState.ERROR, message=str(error))
+        self._reporter.say(report.model_copy(update={"revision": desired.revision}))
+        return Again(_UNWRITTEN)
 
     def look(self, desired: DesiredInstance) -> Seen:
         """What decides the next step."""
         record = self._hands.store.instance_record(desired.partition)
         folder = self._hands.partitions.get(desired.partition)
         processes = tuple(self._hands.supervisor.processes(desired.partition))
-        wanted = folder.group(record.installed) if record else ""
         return Seen(
             record=record,
             digest=self._digest(desired, folder),
-            configured=_is_configured(folder, wanted, bool(processes)),
+            configured=record is not None and _is_configured(folder, record, bool(processes)),
             supervised=bool(processes),
             processes=processes,
             now=self._now(),
@@ -96,27 +113,35 @@ class Steps:
     def _clear(self, desired: DesiredInstance) -> None:
         """Another instance had this partition before; its master knows that it is gone."""
         self._empty(self._hands.partitions.get(desired.partition))
-        self._hands.store.delete_instance_record(desired.partition)
+        record = self._hands.store.instance_record(desired.partition)
+        if record:
+            self._hands.store.delete_instance_record(desired.partition, record.guid)
 
     def _destroy(self, desired: DesiredInstance) -> Again:
         self._empty(self._hands.partitions.get(desired.partition))
         self._hands.partitions.get(desired.partition).make()
-        self._report(fresh_record(desired), ReportedInstanceState.DESTROYED)
+        self._report(desired, fresh_record(desired), ReportedInstanceState.DESTROYED)
         log.info("%s: destroyed %s", desired.partition, desired.reference)
         return _REST
 
     def _empty(self, folder: PartitionFolder) -> None:
-        self._hands.supervisor.remove(folder.name)
+        self._end(folder)
         folder.clear()
-        self._watch.forget(folder.name)
 
-    def _stop(self, desired: DesiredInstance) -> Again:
-        folder = self._hands.partitions.get(desired.partition)
+    def _end(self, folder: PartitionFolder) -> None:
+        """End all that runs. What starts something by itself is told first: cron, and a supervisord that begins anew."""
+        record = self._hands.store.instance_record(folder.name)
+        if record and record.was_ready:
+            self._hands.store.save_instance(record.model_copy(update={"was_ready": False}))
         folder.group_file.unlink(missing_ok=True)
         self._hands.supervisor.remove(folder.name)
         folder.end_processes()
         self._watch.forget(folder.name)
-        self._report(self._record(desired).model_copy(update={"was_ready": False}), ReportedInstanceState.STOPPED)
+
+    def _stop(self, desired: DesiredInstance) -> Again:
+        folder = self._hands.partitions.get(desired.partition)
+        self._end(folder)
+        self._report(desired, self._record(desired), ReportedInstanceState.STOPPED)
         log.info("%s: stopped %s", desired.partition, desired.reference)
         return _REST
 
@@ -124,18 +149,21 @@ class Steps:
         software = self._hands.store.software_record(desired.software_release)
         if software and software.report.state is ReportedSupplyState.ERROR:
             message = f"The software release cannot be built: {software.report.message}"
-            self._report(self._record(desired), ReportedInstanceState.ERROR, message)
+            self._report(desired, self._record(desired), ReportedInstanceState.ERROR, message)
         else:
             self._report(
-                self._record(desired), ReportedInstanceState.INSTANTIATING, "The software release is being built."
+                desired,
+                self._record(desired),
+                ReportedInstanceState.INSTANTIATING,
+                "The software release is being built.",
             )
         return _REST  # the end of a build touches the partitions that wait for it
 
     def _instantiate(self, desired: DesiredInstance) -> Again | None:
         folder = self._hands.partitions.get(desired.partition)
         digest = self._digest(desired, folder)
-        with self._slots:
-            self._report(self._record(desired), ReportedInstanceState.INSTANTIATING)
+        with self._slots.one():
+            self._report(desired, self._record(desired), ReportedInstanceState.INSTANTIATING)
             result = self._run(desired, folder)
         if result.outcome is Outcome.DONE:
             self._instantiated(desired, digest, result)
@@ -189,13 +217,14 @@ class Steps:
                 "failed": "",
                 "failures": 0,
                 "installed": result.installed,
+                "release": desired.software_release,
                 "unready_since": self._now(),
                 "was_ready": False,
                 "connection": result.connection,
             }
         )
         self._watch.forget(desired.partition)
-        self._report(record, ReportedInstanceState.INSTANTIATING)
+        self._report(desired, record, ReportedInstanceState.INSTANTIATING)
 
     def _not_instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> Again:
         record = self._record(desired)
@@ -206,12 +235,17 @@ class Steps:
             update={"failed": digest, "failures": failures, "retry_at": self._now() + pause, "was_ready": False}
         )
         state = ReportedInstanceState.INSTANTIATING if waits else ReportedInstanceState.ERROR
-        self._report(changed, state, result.message)
+        self._report(desired, changed, state, result.message)
         log.log(logging.INFO if waits else logging.ERROR, "%s: %s", desired.partition, result.message)
         return Again(pause)
 
+    def _rest(self, desired: DesiredInstance) -> Again:
+        self._save(desired, self._record(desired))
+        return _REST
+
     def _wait_to_retry(self, desired: DesiredInstance) -> Again:
         record = self._record(desired)
+        self._save(desired, record)
         return Again(max(0.1, record.retry_at - self._now()))
 
     def _start(self, desired: DesiredInstance) -> None:
@@ -223,11 +257,12 @@ class Steps:
             folder.group_file.unlink(missing_ok=True)
             self._hands.supervisor.remove(folder.name)
             return
-        starting = {"unready_since": self._now(), "was_ready": False}
-        self._hands.store.save_instance(record.model_copy(update=starting))
+        starting = record.model_copy(update={"unready_since": self._now(), "was_ready": False})
+        self._hands.store.save_instance(starting)
         files.make_folder(folder.logs, 0o750)
         files.write_if_changed(folder.group_file, text, 0o600)
         self._hands.supervisor.update(folder.name)
+        self._hands.store.save_instance(starting.model_copy(update={"supervised": _mark(text)}))
 
     def _revive(self, desired: DesiredInstance) -> Again:
         record = self._record(desired)
@@ -239,26 +274,27 @@ class Steps:
 
     def _check(self, desired: DesiredInstance) -> Again:
         record, again = self._watch.check(self._hands.partitions.get(desired.partition), self._record(desired))
-        self._save(record)
+        self._save(desired, record)
         return again
 
     def _record(self, desired: DesiredInstance) -> InstanceRecord:
         return self._hands.store.instance_record(desired.partition) or fresh_record(desired)
 
-    def _report(self, record: InstanceRecord, state: ReportedInstanceState, message: str = "") -> None:
+    def _report(
+        self, desired: DesiredInstance, record: InstanceRecord, state: ReportedInstanceState, message: str = ""
+    ) -> None:
         connection = record.connection if state is not ReportedInstanceState.DESTROYED else None
         report = InstanceReport(guid=record.guid, state=state, message=message, connection=connection)
-        self._save(record.model_copy(update={"report": report}))
+        self._save(desired, record.model_copy(update={"report": report}))
 
-    def _save(self, record: InstanceRecord) -> None:
-        """Remember, and have the master told what is new to it."""
-        before = self._hands.store.instance_record(record.partition)
-        same = before is not None and before.guid == record.guid and before.report == record.report
-        told = before is not None and same and before.told
-        if before != record:
-            self._hands.store.save_instance(record.model_copy(update={"told": told}))
+    def _save(self, desired: DesiredInstance, acted: InstanceRecord) -> None:
+        """Remember, and have the master told what is new to it: also that all is well with what it wants now."""
+        report = acted.report.model_copy(update={"revision": desired.revision})
+        record = acted.model_copy(update={"report": report})
+        told = self._hands.store.save_instance(record, anew=record.partition in self._said)
+        self._said.discard(record.partition)
         if not told:
-            self._poke(record.partition)
+            self._reporter.poke(record.partition)
 
     def _digest(self, desired: DesiredInstance, folder: PartitionFolder) -> str:
         marker = read_marker(self._hands.config.software(desired.software_release))
@@ -268,8 +304,16 @@ class Steps:
         return self._hands.clock.now().timestamp()
 
 
-def _is_configured(folder: PartitionFolder, wanted: str, supervised: bool) -> bool:
-    return files.read_or(folder.group_file, "") == wanted and supervised == bool(wanted)
+def _is_configured(folder: PartitionFolder, record: InstanceRecord, supervised: bool) -> bool:
+    """Written down, for a supervisord that begins anew, and taken by the one that runs."""
+    wanted = folder.group(record.installed)
+    if files.read_or(folder.group_file, "") != wanted or supervised != bool(wanted):
+        return False
+    return not wanted or record.supervised == _mark(wanted)
+
+
+def _mark(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _options(context: PartitionContext, folder: PartitionFolder) -> dict[str, str]:

@@ -112,7 +112,9 @@ def test_stopping_and_starting_are_requests_like_any_other(world: World) -> None
     node.report(InstanceReport(guid=instance.guid, state=ReportedInstanceState.STARTED))
     assert world.admin.request(order(url, state=InstanceState.STOPPED)).status is Status.STOPPING
     assert node.api.desired_state(node.guid).instances[0].state is InstanceState.STOPPED
-    assert world.admin.request(order(url)).status is Status.STARTED
+    assert world.admin.request(order(url)).status is Status.STARTING
+    node.report(InstanceReport(guid=instance.guid, state=ReportedInstanceState.STARTED))
+    assert world.admin.instance(instance.guid).status is Status.STARTED
 
 
 def test_a_destroyed_instance_frees_its_partition_and_its_name_once_its_node_removed_it(world: World) -> None:

@@ -12,7 +12,7 @@ from slap.master.logs import logs
 from slap.model.errors import InvalidInput, Unreachable
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, NodeReport, SupplyReport
 from slap.model.promise import PromiseResult
-from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState
+from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, Status
 from slap.system.clock import SystemClock
 from tests.contract.master.world import World, order
 
@@ -152,3 +152,18 @@ def test_whatever_a_program_prints_can_be_reported(world: World) -> None:
     instance = world.admin.request(order(world.supplied(node)))
     node.report(InstanceReport(guid=instance.guid, state=ReportedInstanceState.ERROR, message="a\x00b"))
     assert world.admin.instance(instance.guid).message == "a\ufffdb"
+
+
+def test_a_report_about_former_wishes_is_no_answer_to_the_latest(world: World) -> None:
+    node = world.computer()
+    url = world.supplied(node)
+    instance = world.admin.request(order(url))
+    former = node.api.desired_state(node.guid).instances[0].revision
+    started = InstanceReport(guid=instance.guid, state=ReportedInstanceState.STARTED)
+    node.report(started)
+    world.admin.request(order(url, parameters={"greeting": "Salut"}))
+    assert world.admin.instance(instance.guid).status is Status.STARTING
+    node.report(started.model_copy(update={"revision": former}))
+    assert world.admin.instance(instance.guid).status is Status.STARTING
+    node.report(started)
+    assert world.admin.instance(instance.guid).status is Status.STARTED

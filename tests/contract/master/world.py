@@ -53,7 +53,16 @@ class Node:
     api: Master
 
     def report(self, *instances: InstanceReport, supplies: tuple[SupplyReport, ...] = ()) -> None:
-        self.api.report(self.guid, NodeReport(instances=instances, supplies=supplies))
+        """Report as a node does that acted upon the latest wishes, unless a report says otherwise."""
+        revision = self.api.desired_state(self.guid).revision
+        latest = {"revision": revision}
+        self.api.report(
+            self.guid,
+            NodeReport(
+                instances=tuple(each if each.revision else each.model_copy(update=latest) for each in instances),
+                supplies=tuple(each if each.revision else each.model_copy(update=latest) for each in supplies),
+            ),
+        )
 
     def token_of(self, instance: Instance) -> str:
         state = self.api.desired_state(self.guid)

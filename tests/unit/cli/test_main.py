@@ -224,7 +224,7 @@ def test_stopping_keeps_all_but_the_state(shell: Shell) -> None:
             "GET /instances": [[running]],
             "GET /instances/INST-1/history": [history()],
             "POST /instances": [stopped],
-            TREE: [a_tree(running), a_tree(stopped)],
+            TREE: [a_tree(stopped)],
         }
     )
     outcome = shell.run(master, "service", "stop", "hello")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from slap.recipes.common.base import RecipeError
 from slap.recipes.cmmi import Recipe
+from slap.recipes.common.base import RecipeError
 from slap.recipes.common.source import DebianSource
 from slap.system.debian import SourcePackage, parse_sources, version_key
 from tests.unit.recipes.parts import ScriptedRunner, failure, part_of, refusal
