@@ -1,6 +1,8 @@
 """The parts of a standalone cloud: a master and an agent under the node's own supervisord, all in one folder."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +61,14 @@ class Cloud:
 
     def start_master(self) -> None:
         """Have supervisord run the master, and wait until it answers."""
-        argv = ("proxy", "start", "--port", str(self._port()), "--folder", str(self.folder / "master"))
-        self._supervise("slapos-master", (*argv, "--cfg", str(self.client_cfg)))
-        started = self.clock.monotonic()
-        while not self._answers():
-            if self.clock.monotonic() - started > _PATIENCE:
-                raise SlapError("The master does not answer.", resolution=f"Look into {self.log('slapos-master')}.")
-            self.clock.sleep(0.02)
+        with self._port() as port:
+            argv = ("proxy", "start", "--port", str(port), "--folder", str(self.folder / "master"))
+            self._supervise("slapos-master", (*argv, "--cfg", str(self.client_cfg)))
+            started = self.clock.monotonic()
+            while not self._answers():
+                if self.clock.monotonic() - started > _PATIENCE:
+                    raise SlapError("The master does not answer.", resolution=f"Look into {self.log('slapos-master')}.")
+                self.clock.sleep(0.02)
 
     def start_node(self, partitions: int) -> None:
         """Register and format the node unless it is, then have supervisord run its agent."""
@@ -106,18 +109,21 @@ class Cloud:
             return False
         return True
 
-    def _port(self) -> int:
-        """The port that the master had before, or the first free one."""
+    @contextmanager
+    def _port(self) -> Iterator[int]:
+        """The port that the master had before, or the first free one, which no other new cloud gets meanwhile."""
         if self.client_cfg.exists():
-            return int(read_configuration(self.client_cfg).master_url.rpartition(":")[2])
-        return next(port for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS) if _is_free(port))
+            yield int(read_configuration(self.client_cfg).master_url.rpartition(":")[2])
+            return
+        with socket.socket() as holder:
+            yield next(port for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS) if _hold(holder, port))
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+def _hold(holder: socket.socket, port: int) -> bool:
+    """Take a port in such a way that a server may still listen on it, but nobody else can take it like this."""
+    try:
+        holder.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # from now on, not for the bind
+    return True

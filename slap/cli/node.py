@@ -14,7 +14,7 @@ from slap.node.agent import Agent
 from slap.node.config import NodeConfig
 from slap.node.node import Kind, Node
 from slap.node.partition.supervision import ensure_running
-from slap.node.passes import PassResult, report_all, run_pass, run_promises
+from slap.node.passes import PassResult, plan_pass, report_all, run_pass, run_promises
 from slap.node.prune import find_leftovers, prune
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -43,17 +43,26 @@ class _Pass(_Working):
         parser.add_argument(
             "--timeout", type=float, default=self.patience, metavar="S", help=f"longest wait ({self.patience:g} s)"
         )
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be done first, name by name")
         parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only these")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
         node = self.node(args)
+        if args.dry_run:
+            self._plan(node, frozenset(args.only))
+            return
         started = self.clock.monotonic()
         try:
             result = run_pass(node, self.kind, args.timeout, frozenset(args.only))
         finally:
             node.close()
         self._show(result, self.clock.monotonic() - started)
+
+    def _plan(self, node: Node, only: frozenset[str]) -> None:
+        for name, step in plan_pass(node, self.kind, only).items():
+            self.app.stdout.write(f"{name}  {step}\n")
+        node.close()
 
     def _show(self, result: PassResult, seconds: float) -> None:
         if result.by_agent:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from slap.model.errors import Conflict, SlapError, Unreachable
+from slap.model.errors import Conflict, SlapError
 from slap.node.node import Node
 from slap.node.partition.cron import Cron
 from slap.node.partition.supervision import ensure_running
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 # How long the master may hold a question of ours before it answers that nothing changed.
 _LONG_POLL = 50.0
 _LONGEST_BACKOFF = 5.0
+_GLANCE = 2.0
 # Sent by a pass that was asked for by hand, while an agent runs: everything is looked at again.
 EVERYTHING = "*"
 
@@ -41,28 +42,25 @@ class Agent:
             self._node.builder.warm_up()
             self._node.reporter.recall()
             self._node.scheduler.touch(self._node.all_keys())
-            for work in (
+            self._keep_up(
                 self._node.scheduler.run,
                 self._node.reporter.run,
                 self._cron.run,
                 self._guard_supervisord,
                 self._follow_master,
-            ):
-                threading.Thread(target=self._keep_up, args=(work,), daemon=True).start()
-            self._stopped.wait()
+            )
 
     def stop(self) -> None:
         self._stopped.set()
         self._cron.stop()
 
-    def _keep_up(self, work: Callable[[], None]) -> None:
+    def _keep_up(self, *loops: Callable[[], None]) -> None:
         """A loop that ends by what nobody thought of begins anew: an agent that lost one of its threads looks alive."""
-        while not self._stopped.is_set():
-            try:
-                work()
-            except Exception:
-                log.exception("The agent stumbled; it goes on in a second.")
-                self._stopped.wait(1)
+        threads = {loop: _begin(loop) for loop in loops}
+        while not self._stopped.wait(_GLANCE):
+            for loop in [loop for loop, thread in threads.items() if not thread.is_alive()]:
+                log.error("%s broke off, as stderr explains; it begins anew.", threads[loop].name)
+                threads[loop] = _begin(loop)
 
     def _follow_master(self) -> None:
         failures = 0
@@ -88,7 +86,7 @@ class Agent:
             try:
                 if wait_for_end(self._node.supervisor.pid(), 3600):
                     log.error("supervisord died")
-            except Unreachable as error:
+            except SlapError as error:
                 log.error("%s", error)
             if not self._stopped.is_set():
                 self._start_supervisord_again()
@@ -103,6 +101,12 @@ class Agent:
         if restarted and _is_supervised():
             self.stop()
         self._node.scheduler.touch(self._node.all_keys())
+
+
+def _begin(loop: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=loop, name=getattr(loop, "__qualname__", "loop"), daemon=True)
+    thread.start()
+    return thread
 
 
 @contextmanager

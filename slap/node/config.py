@@ -101,7 +101,7 @@ class NodeConfig(Frozen):
 
 def read(path: Path) -> NodeConfig:
     """The configuration in a file; every mistake in it is named at once."""
-    parser = configparser.ConfigParser(interpolation=None)
+    parser = _parser()
     try:
         parser.read_string(path.read_text(), str(path))
         return _checked(path, parser)
@@ -119,8 +119,8 @@ def read(path: Path) -> NodeConfig:
 
 
 def write(path: Path, config: NodeConfig) -> None:
-    """Write a configuration that `read` understands."""
-    parser = configparser.ConfigParser(interpolation=None)
+    """Write a configuration that `read` understands; raises InvalidInput for what such a file cannot say."""
+    parser = _parser()
     own = config.model_dump(exclude={"format", "labels"}, mode="json")
     parser["slapos"] = {name: str(value) for name, value in own.items()}
     parser["slapformat"] = {name: str(value).lower() for name, value in config.format.model_dump().items()}
@@ -128,8 +128,13 @@ def write(path: Path, config: NodeConfig) -> None:
     lines = ["# Configuration of this node, read by every `slapos node` command."]
     for section in parser.sections():
         lines += ["", f"[{section}]", *(f"{name} = {value}" for name, value in parser[section].items())]
+    text = "\n".join(lines) + "\n"
+    if not _says(path, text, config):
+        raise InvalidInput(
+            "This configuration cannot be written.", text, "Leave line ends, = and : out of names and labels."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, "\n".join(lines) + "\n")
+    files.write(path, text)
 
 
 def default_root(root: Path) -> dict[str, Path]:
@@ -141,6 +146,21 @@ def default_root(root: Path) -> dict[str, Path]:
             "instance_root": Path("/srv/slapgrid"),
         }
     return {"root": root, "software_root": root / "opt", "instance_root": root / "srv"}
+
+
+def _parser() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # labels keep their capitals
+    return parser
+
+
+def _says(path: Path, text: str, config: NodeConfig) -> bool:
+    parser = _parser()
+    try:
+        parser.read_string(text)
+        return _checked(path, parser) == config
+    except (configparser.Error, ValidationError):
+        return False
 
 
 def _checked(path: Path, parser: configparser.ConfigParser) -> NodeConfig:

@@ -166,8 +166,12 @@ def _address(network: str, number: int) -> str:
         ) from error
 
 
+# There are fewer than a thousand numbers for system users otherwise.
+_MANY = ("--key", "SYS_UID_MAX=59999", "--key", "SYS_GID_MAX=59999")
+
+
 def _make_user(action: MakeUser, runner: Runner) -> None:
-    argv = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin")
+    argv = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", *_MANY)
     runner.run(
         Command((*argv, "--home-dir", str(action.home), action.name), env={"PATH": environment.CLEAN_PATH})
     ).check()

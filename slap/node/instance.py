@@ -9,9 +9,10 @@ from hashlib import sha256
 from slap.model.errors import SlapError
 from slap.model.node import DesiredInstance, InstanceReport
 from slap.model.state import InstanceState, ReportedInstanceState
+from slap.node.partition.verdict import is_given_up
 from slap.node.scheduler import Again
 from slap.node.store import InstanceRecord
-from slap.system.supervisor import ProcessInfo, ProcessState
+from slap.system.supervisor import ProcessInfo
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,11 @@ class Reconciler:
             if again is not None:
                 return again
 
+    def next_step(self, partition: str) -> Step | None:
+        """What `once` would do first; None when nothing shall be in the partition."""
+        desired = self._desired_in(partition)
+        return decide(desired, self._look(desired)) if desired else None
+
     def _take_step(self, desired: DesiredInstance) -> Again | None:
         try:
             return self._steps[decide(desired, self._look(desired))](desired)
@@ -136,7 +142,7 @@ def _decide_start(record: InstanceRecord | None, seen: Seen) -> Step:
         return Step.WAIT_TO_RETRY if waits else Step.INSTANTIATE
     if not seen.configured:
         return Step.START
-    given_up = any(process.state is ProcessState.FATAL for process in seen.processes)
+    given_up = any(is_given_up(record.installed, process) for process in seen.processes)
     return Step.REVIVE if given_up and 0 < record.retry_at <= seen.now else Step.CHECK
 
 

@@ -59,7 +59,7 @@ class Node:
         self.supervisor = connect(config, self.news)
         self.store = Store(config.store_file)
         self.partitions = Partitions(config)
-        self.builder = WarmBuilder(config.log)
+        self.builder = WarmBuilder(config.root)
         self.reporter = Reporter(config.computer_id, self.master, self.store, self._partition_is_free)
         self.promises = PromiseRunner(self.runner, self.clock)
         self.scheduler: Scheduler[Key] = Scheduler(self._work, self.clock)
@@ -94,6 +94,11 @@ class Node:
         """Everything that this node knows of."""
         supplies = {Key(Kind.SOFTWARE, supply.url) for supply in self.store.supplies()}
         return supplies | {Key(Kind.INSTANCE, each.partition) for each in self.store.instances()}
+
+    def next_step(self, key: Key) -> str:
+        """In a word, what working on a key would do first."""
+        step = self._instances.next_step(key.name) if key.kind is Kind.INSTANCE else self._software.next_step(key.name)
+        return step.value if step else "nothing"
 
     def touch_partition(self, partition: str) -> None:
         self.scheduler.touch([Key(Kind.INSTANCE, partition)])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.agent import EVERYTHING
-from slap.node.node import Kind, Node
+from slap.node.node import Key, Kind, Node
 from slap.node.partition.supervision import ensure_running
 from slap.system import files
 from slap.system.supervisor import announce, listen
@@ -27,6 +27,12 @@ def run_pass(node: Node, kind: Kind, patience: float, only: frozenset[str] = fro
             announce(node.config.events, EVERYTHING, "pass", "asked")
             return PassResult(by_agent=True)
         return _run_own_pass(node, kind, patience, only)
+
+
+def plan_pass(node: Node, kind: Kind, only: frozenset[str] = frozenset()) -> dict[str, str]:
+    """What a pass would do first with each release or partition; nothing is done but asking the master."""
+    node.synchronize()
+    return {key.name: node.next_step(key) for key in _keys(node, kind, only)}
 
 
 def report_all(node: Node) -> int:
@@ -53,11 +59,15 @@ def _run_own_pass(node: Node, kind: Kind, patience: float, only: frozenset[str])
             ensure_running(node.config, node.supervisor)
         node.synchronize()
         node.reporter.recall()
-        keys = {key for key in node.all_keys() if key.kind is kind and (not only or key.name in only)}
-        node.scheduler.touch(keys)
+        node.scheduler.touch(_keys(node, kind, only))
         unfinished = node.scheduler.drain(patience)
         node.reporter.flush()
     return PassResult(_failures(node, kind), tuple(sorted(key.name for key in unfinished)))
+
+
+def _keys(node: Node, kind: Kind, only: frozenset[str]) -> list[Key]:
+    wanted = (key for key in node.all_keys() if key.kind is kind and (not only or key.name in only))
+    return sorted(wanted, key=lambda key: key.name)
 
 
 def _failures(node: Node, kind: Kind) -> tuple[str, ...]:

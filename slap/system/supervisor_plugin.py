@@ -62,7 +62,7 @@ class GroupInterface:
         if group is None:
             raise RPCError(Faults.BAD_NAME, name)
         for process in group.processes.values():
-            if process.get_state() in (ProcessStates.FATAL, ProcessStates.BACKOFF) or _ended_service(process):
+            if process.get_state() in (ProcessStates.FATAL, ProcessStates.BACKOFF) or _ended_early(process):
                 process.backoff = 0
                 process.spawn()
         return True
@@ -157,9 +157,10 @@ def _replace(group: Any, changed: list[Any], new: dict[str, Any]) -> None:
         group.processes[name] = new[name].make_process(group)
 
 
-def _ended_service(process: Any) -> bool:
-    """A service that was stopped by hand; a program that runs once and succeeded is left alone."""
-    return bool(process.get_state() == ProcessStates.STOPPED and process.config.autorestart)
+def _ended_early(process: Any) -> bool:
+    """What was stopped by hand, or failed; a program that runs once and succeeded is left alone."""
+    state = process.get_state()
+    return bool(state == ProcessStates.STOPPED or (state == ProcessStates.EXITED and process.exitstatus != 0))
 
 
 def _info(process: Any) -> dict[str, Any]:

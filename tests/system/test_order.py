@@ -78,3 +78,11 @@ def _answers(url: str) -> bool:
         return bool(_page(url))
     except OSError:
         return False
+
+
+def test_a_dry_run_says_what_a_pass_would_do_first(cloud: Cloud) -> None:
+    cloud.supply()
+    cloud.slapos("request", "dry", str(HELLOWORLD))
+    partition = cloud.master().instances("dry")[0].partition
+    assert f"{partition}  check" in cloud.slapos("node", "instance", "--dry-run").stdout
+    assert f"{HELLOWORLD}  keep" in cloud.slapos("node", "software", "--dry-run").stdout

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.system import environment, process
+from slap.system.processes import NODE_MARK
 
 
 class Builder(Protocol):
@@ -22,8 +23,8 @@ class Builder(Protocol):
 class WarmBuilder:
     """Starts the warm process at the first job. Safe to use from several threads."""
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self, root: Path) -> None:
+        self._environment = environment.clean(Path("/"), {NODE_MARK: str(root)})
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[socket.socket, Future[BuildResult]]] = {}
@@ -67,7 +68,7 @@ class WarmBuilder:
         if self._channel is None:
             self._channel, theirs = socket.socketpair()
             argv = [sys.executable, "-P", "-m", "slap.node.build.zygote", str(theirs.fileno())]
-            child = process.start_child(argv, environment.clean(Path("/")), [theirs.fileno()])
+            child = process.start_child(argv, self._environment, [theirs.fileno()])
             theirs.close()
             threading.Thread(target=self._read, args=(self._channel, child), name="builder", daemon=True).start()
         return self._channel

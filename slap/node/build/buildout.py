@@ -147,10 +147,18 @@ def _fingerprint(folder: Path) -> str:
 
 def read_installed(folder: Path) -> Installed:
     """What the profile put into a partition to run, to check and to repeat; raises InvalidInput naming a wrong file."""
+    services, runs = _executables(folder / "etc/service"), _executables(folder / "etc/run")
+    commands, checks = _commands(folder / "etc/promise"), _checks(folder / "etc/plugin")
+    for twice in sorted((services.keys() & runs.keys()) | (commands.keys() & checks.keys())):
+        raise InvalidInput(
+            f"Two programs or two promises of {folder} are called {twice}.",
+            "One lies in etc/service or etc/promise, the other in etc/run or etc/plugin.",
+            "Rename one of them in the instance profile.",
+        )
     return Installed(
-        services=_executables(folder / "etc/service"),
-        runs=_executables(folder / "etc/run"),
-        checks={**_commands(folder / "etc/promise"), **_checks(folder / "etc/plugin")},
+        services=services,
+        runs=runs,
+        checks={**commands, **checks},
         crons={path.name: path.read_text().strip() for path in _entries(folder / "etc/cron.d")},
     )
 

@@ -99,31 +99,32 @@ class Partitions:
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
         self._stamp = 0.0
-        self._known: dict[str, PartitionFolder] = {}
+        self._known: dict[str, Partition] = {}
+        self._folders: dict[str, PartitionFolder] = {}
 
     def names(self) -> list[str]:
         return list(self._fresh())
 
     def get(self, name: str) -> PartitionFolder:
-        """Raises NotFound for a name that was never formatted."""
-        try:
-            return self._fresh()[name]
-        except KeyError:
+        """Raises NotFound for a name that was never formatted, and for a partition whose user is gone."""
+        known = self._fresh()
+        if name not in known:
             raise NotFound(
                 f"This computer has no partition {name}.",
-                f"It has {len(self._known)} partitions.",
+                f"It has {len(known)} partitions.",
                 "Raise partition_amount in slapos.cfg and type `slapos node format`.",
-            ) from None
+            )
+        if name not in self._folders:
+            account = partition_account(self._config, name)
+            self._folders[name] = PartitionFolder(self._config, known[name], account)
+        return self._folders[name]
 
-    def _fresh(self) -> dict[str, PartitionFolder]:
+    def _fresh(self) -> dict[str, Partition]:
         """Read again when `slapos node format` was run since, also while the agent runs."""
         path = self._config.root / FORMATTED
         stamp = path.stat().st_mtime if path.exists() else 0.0
         if stamp != self._stamp or not self._known:
-            found = read_format(self._config).partitions
-            self._known = {each.name: self._folder(each) for each in found}
+            self._known = {each.name: each for each in read_format(self._config).partitions}
+            self._folders = {}
             self._stamp = stamp
         return self._known
-
-    def _folder(self, partition: Partition) -> PartitionFolder:
-        return PartitionFolder(self._config, partition, partition_account(self._config, partition.name))

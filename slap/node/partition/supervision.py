@@ -176,7 +176,7 @@ def _program_text(group: str, program: Program) -> str:
         name=program.name,
         command=_escape(shlex.join(program.argv)),
         directory=_escape(str(program.directory)),
-        autorestart="unexpected" if program.once else "true",
+        autorestart="false" if program.once else "true",
         startsecs=0 if program.once else 1,
         stopwaitsecs=10,
         as_group="true" if program.as_group else "false",

@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slap.model.errors import NotFound
@@ -15,18 +15,20 @@ class Account:
 
     name: str = ""
     user: int | None = None
-    group: int | None = None
+    group: int | None = None  # its own, by which its programs run
+    folders: int | None = None  # the group that its folder is shown to belong to
 
     def own(self, path: Path) -> None:
         """Make a folder or file this account's."""
-        if self.user is not None and self.group is not None:
-            os.chown(path, self.user, self.group, follow_symlinks=False)
+        if self.user is not None and self.folders is not None:
+            os.chown(path, self.user, self.folders, follow_symlinks=False)
 
 
 def partition_account(config: NodeConfig, partition: str) -> Account:
-    """The account of a partition: slappart3 is slapuser3's."""
+    """The account of a partition: slappart3 is slapuser3's, and its folder is slapuser3:slapsoft, as SlapOS has it."""
     number = partition.removeprefix(config.format.partition_base_name)
-    return _account(config, config.format.user_base_name + number)
+    account = _account(config, config.format.user_base_name + number)
+    return replace(account, folders=software_account(config).group)
 
 
 def software_account(config: NodeConfig) -> Account:
@@ -41,4 +43,4 @@ def _account(config: NodeConfig, name: str) -> Account:
         entry = pwd.getpwnam(name)
     except KeyError:
         raise NotFound(f"There is no Unix user {name}.", resolution="Type `slapos node format`.") from None
-    return Account(name, entry.pw_uid, entry.pw_gid)
+    return Account(name, entry.pw_uid, entry.pw_gid, entry.pw_gid)

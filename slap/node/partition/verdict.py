@@ -14,7 +14,7 @@ _TOO_QUICKLY = "Exited too quickly"
 
 @dataclass(frozen=True)
 class Verdict:
-    """`dead` means that supervisord gave up on a service."""
+    """`dead` means that nothing goes on by itself with one of the programs."""
 
     state: ReportedInstanceState
     message: str = ""
@@ -42,7 +42,7 @@ def judge(
     """The state to report of a partition that shall be started; `last_words` gives the end of a program's log."""
     seen = {process.name: process for process in processes}
     troubles = [*_process_troubles(installed, seen, last_words), *_promise_troubles(installed, results)]
-    dead = any(process.state is ProcessState.FATAL for process in seen.values())
+    dead = any(is_given_up(installed, process) for process in seen.values())
     if troubles:
         starting = patience.starting and not dead
         state = ReportedInstanceState.INSTANTIATING if starting else ReportedInstanceState.ERROR
@@ -50,6 +50,11 @@ def judge(
     if unfinished := _unfinished(installed, seen, results):
         return Verdict(ReportedInstanceState.INSTANTIATING, unfinished)
     return Verdict(ReportedInstanceState.STARTED)
+
+
+def is_given_up(installed: Installed, process: ProcessInfo) -> bool:
+    """Whether supervisord leaves it at that: a service that never stays up, a program to be run once that failed."""
+    return process.state is ProcessState.FATAL or (process.name in installed.runs and _run_failed(process))
 
 
 def _process_troubles(
@@ -69,11 +74,16 @@ def _run_failed(process: ProcessInfo) -> bool:
 
 
 def _ended(kind: str, process: ProcessInfo, last_words: Callable[[str], str]) -> str:
-    how = process.error or (f"ended with status {process.status}" if process.status >= 0 else "does not run")
-    if how.startswith(_TOO_QUICKLY):
-        how = "ends as soon as it is started"
     words = last_words(process.name)
-    return f"{kind} {process.name} {how}" + (f": {words}" if words else ".")
+    return f"{kind} {process.name} {_how_it_ended(process)}" + (f": {words}" if words else ".")
+
+
+def _how_it_ended(process: ProcessInfo) -> str:
+    if process.status >= 0:
+        return f"ended with status {process.status}"
+    if process.error.startswith(_TOO_QUICKLY):
+        return "ends as soon as it is started"
+    return process.error or "does not run"
 
 
 def _promise_troubles(installed: Installed, results: Mapping[str, PromiseResult]) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from slap.model.node import InstanceReport
 from slap.model.promise import PromiseResult
@@ -16,13 +16,15 @@ from slap.node.scheduler import Again
 from slap.node.store import InstanceRecord, Store
 from slap.system import files
 from slap.system.clock import Clock
-from slap.system.supervisor import Supervisor
+from slap.system.supervisor import ProcessInfo, Supervisor
 
 log = logging.getLogger(__name__)
 
 # While a partition starts it is looked at again after this share of the time it took so far: soon at first, never often.
 _EAGERNESS = 0.15
 _SOONEST, _LATEST = 0.005, 2.0  # seconds
+# What has failed for long is not asked each second; that a process starts or ends is told without asking.
+_SELDOM = 60.0
 
 
 class Watch:
@@ -46,13 +48,15 @@ class Watch:
 
     def check(self, folder: PartitionFolder, record: InstanceRecord) -> tuple[InstanceRecord, Again]:
         """The record with a new report, and when to look again."""
-        results = self._sense(folder, record)
-        verdict = self._judge(folder, record, results)
+        processes = self._supervisor.processes(record.partition)
+        results = self._sense(folder, record, max((each.started for each in processes), default=0.0))
+        verdict = self._judge(folder, record, processes, results)
         checked = self._apply(record, verdict, results)
         return checked, self._again(checked, verdict, results)
 
-    def _sense(self, folder: PartitionFolder, record: InstanceRecord) -> Mapping[str, PromiseResult]:
-        known = self._known(record)
+    def _sense(self, folder: PartitionFolder, record: InstanceRecord, changed: float) -> Mapping[str, PromiseResult]:
+        """What passed before a process was started (`changed`) says nothing of it."""
+        known = {name: each for name, each in self._known(record).items() if each.at.timestamp() >= changed}
         checks = record.installed.checks
         due = due_checks(checks, _times(known), self._now(), all_of_them=not _was_fine(record))
         new = self._promises.run(folder.place(), due) if due else ()
@@ -74,10 +78,15 @@ class Watch:
         if new:
             self._store.add_results(partition, new)
 
-    def _judge(self, folder: PartitionFolder, record: InstanceRecord, results: Mapping[str, PromiseResult]) -> Verdict:
+    def _judge(
+        self,
+        folder: PartitionFolder,
+        record: InstanceRecord,
+        processes: Sequence[ProcessInfo],
+        results: Mapping[str, PromiseResult],
+    ) -> Verdict:
         in_grace = self._now() - record.unready_since < self._config.promise_grace
         starting = not record.was_ready and record.failures == 0 and in_grace
-        processes = self._supervisor.processes(record.partition)
         return judge(record.installed, processes, results, Patience(starting), lambda name: _last_words(folder, name))
 
     def _apply(self, record: InstanceRecord, verdict: Verdict, results: Mapping[str, PromiseResult]) -> InstanceRecord:
@@ -92,17 +101,21 @@ class Watch:
         update: dict[str, object] = {"report": report}
         if verdict.is_ready:
             update |= {"was_ready": True, "unready_since": 0.0, "failures": 0, "retry_at": 0.0}
-        elif verdict.dead and not record.retry_at:
-            update |= {"retry_at": self._now() + delay(record.failures + 1)}
+        else:
+            update["unready_since"] = record.unready_since or self._now()
+            if verdict.dead and not record.retry_at:
+                update["retry_at"] = self._now() + delay(record.failures + 1)
         return record.model_copy(update=update)
 
     def _again(self, record: InstanceRecord, verdict: Verdict, results: Mapping[str, PromiseResult]) -> Again:
         now = self._now()
         if verdict.is_ready:
             return Again(next_due(record.installed.checks, _times(results), now))
-        pause = min(_LATEST, max(_SOONEST, (now - record.unready_since) * _EAGERNESS))
-        failed = verdict.state is ReportedInstanceState.ERROR
-        return Again(_LATEST if failed else pause, content=failed)
+        pause = (now - record.unready_since) * _EAGERNESS
+        if verdict.state is not ReportedInstanceState.ERROR:
+            return Again(min(_LATEST, max(_SOONEST, pause)), content=False)
+        retry = record.retry_at - now if record.retry_at > now else _SELDOM
+        return Again(min(_SELDOM, retry, max(_LATEST, pause)))
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

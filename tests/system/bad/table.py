@@ -65,7 +65,9 @@ TABLE = (
         "bad values in slapos.cfg", "node status --cfg values.cfg", FAILED, ("promise_grace", "format.partition_amount")
     ),
     Row("two nodes with one name", "node register --root second HOST", FAILED, ("HOST (COMPUTER)", "--replace")),
-    Row("a root that cannot be", "node register --root /proc/nowhere lost", FAILED, ("/proc/nowhere", "rights")),
+    Row(
+        "a root that cannot be", "node register --root /proc/nowhere lost", FAILED, ("/proc/nowhere", "Check the path")
+    ),
     # Releases whose description is wrong.
     Row("a schema that is no JSON", "supply @not-json COMPUTER", FAILED, ("schema.json", "Line 3, column 18")),
     Row("a schema that is none", "supply @not-a-schema COMPUTER", FAILED, ("schema.json", "$.type", "objekt")),
