@@ -17,6 +17,9 @@ Recorded = TypeVar("Recorded", InstanceRecord, SoftwareRecord)
 
 log = logging.getLogger(__name__)
 
+# Seconds that progress on the way, which is about to be overtaken, waits to be told.
+_MOMENT = 0.1
+
 # Reports in one request: what is larger than a master takes would never be heard.
 _MOST_AT_ONCE = 500
 
@@ -53,12 +56,14 @@ class Reporter:
         self._changed = threading.Condition()
         self._dirty = _Dirty()
         self._failures = 0
+        self._urgent = False
         self._stopped = False
 
-    def poke(self, partition: str) -> None:
-        """There may be something new to tell of a partition."""
+    def poke(self, partition: str, urgent: bool = True) -> None:
+        """There may be something new to tell of a partition. What is not urgent waits a moment for what comes next."""
         with self._changed:
             self._dirty.partitions.add(partition)
+            self._urgent |= urgent
             self._changed.notify_all()
 
     def say(self, report: InstanceReport | SupplyReport) -> None:
@@ -68,11 +73,13 @@ class Reporter:
                 self._dirty.last_words[report.guid] = NodeReport(instances=(report,))
             else:
                 self._dirty.last_words[report.url] = NodeReport(supplies=(report,))
+            self._urgent = True
             self._changed.notify_all()
 
     def poke_software(self, url: str) -> None:
         with self._changed:
             self._dirty.urls.add(url)
+            self._urgent = True
             self._changed.notify_all()
 
     def recall(self) -> None:
@@ -116,6 +123,8 @@ class Reporter:
             if failures:
                 self._changed.wait_for(lambda: self._stopped, min(10.0, delay(failures) / 4))
             self._changed.wait_for(lambda: self._stopped or bool(self._dirty))
+            self._changed.wait_for(lambda: self._stopped or self._urgent, _MOMENT)
+            self._urgent = False
             return not self._stopped
 
     def _tell(self, dirty: _Dirty) -> int:

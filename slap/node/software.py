@@ -144,6 +144,11 @@ class SoftwareReconciler:
         self._save(supply, SupplyReport(url=url, state=ReportedSupplyState.AVAILABLE))
         return _IDLE
 
+    def next_step(self, url: str) -> Step | None:
+        """What `once` would do; None for a release that nobody speaks of."""
+        supply = self._store.supply(url)
+        return decide(supply, self._look(supply)) if supply else None
+
     def _look(self, supply: DesiredSupply) -> Seen:
         url = supply.url
         users = self._users(url) if supply.state is SupplyState.DESTROYED else ()

@@ -225,6 +225,7 @@ class Steps:
         )
         self._watch.forget(desired.partition)
         self._report(desired, record, ReportedInstanceState.INSTANTIATING)
+        self._reporter.poke(desired.partition)  # whoever requested this instance waits for what it published
 
     def _not_instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> Again:
         record = self._record(desired)
@@ -294,7 +295,7 @@ class Steps:
         told = self._hands.store.save_instance(record, anew=record.partition in self._said)
         self._said.discard(record.partition)
         if not told:
-            self._reporter.poke(record.partition)
+            self._reporter.poke(record.partition, urgent=report.state is not ReportedInstanceState.INSTANTIATING)
 
     def _digest(self, desired: DesiredInstance, folder: PartitionFolder) -> str:
         marker = read_marker(self._hands.config.software(desired.software_release))
