@@ -127,10 +127,11 @@ class BuildFailed(SlapError):
 
 
 def _all_kinds(base: type[SlapError]) -> dict[str, type[SlapError]]:
-    kinds = {base.kind: base}
+    """By kind the class that has it first: a subclass elsewhere that adds no kind of its own is not what was sent."""
+    kinds: dict[str, type[SlapError]] = {}
     for subclass in base.__subclasses__():
         kinds |= _all_kinds(subclass)
-    return kinds
+    return kinds | {base.kind: base}
 
 
 def from_document(document: ErrorDocument) -> SlapError:

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from slap.system.processes import NODE_MARK, PARTITION_MARK
+
 # What a child process gets when nothing else is said: no variable of ours leaks into a build or a service.
 CLEAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -20,9 +22,11 @@ def clean(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
     """An environment for builds and services: reproducible, without anything of the caller's but its proxy settings.
 
     Those reach the package registries through the machine's own client configuration (pip.conf, apt.conf, npmrc) where
-    that is kept in files; where it is kept in variables, the variables are passed on.
+    that is kept in files; where it is kept in variables, the variables are passed on. So are the marks by which the
+    processes of a node are found: a program that a build starts is still one of the build's.
     """
-    kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_TOOLS)}
+    passed_on = _PASSED_ON | {NODE_MARK, PARTITION_MARK}
+    kept = {name: value for name, value in os.environ.items() if name in passed_on or name.startswith(_TOOLS)}
     return {"PATH": CLEAN_PATH, "HOME": str(home), "LANG": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
 
 

@@ -15,9 +15,6 @@ from slap.model.errors import CommandFailed
 
 # Some programs close all that they could have open, one by one, so not without a limit.
 _MANY_FILES = 1 << 16
-# Seconds for killed processes to be gone.
-_LAST_PATIENCE = 10.0
-
 # Every process that a node starts carries these, and so does all that it starts in turn, daemons included.
 NODE_MARK = "SLAPOS_NODE_ROOT"
 PARTITION_MARK = "SLAPOS_PARTITION"
@@ -31,7 +28,7 @@ class Mark:
     value: str
 
     def is_in(self, environment: bytes) -> bool:
-        return f"{self.name}={self.value}\0".encode() in b"\0" + environment + b"\0"
+        return f"\0{self.name}={self.value}\0".encode() in b"\0" + environment + b"\0"
 
 
 def find_marked(mark: Mark, user: int | None = None) -> list[int]:
@@ -39,13 +36,15 @@ def find_marked(mark: Mark, user: int | None = None) -> list[int]:
     return [pid for pid in _pids() if pid != os.getpid() and _belongs(pid, mark, user)]
 
 
-def end_marked(mark: Mark, user: int | None = None, spare: Callable[[int], bool] | None = None) -> list[int]:
+def end_marked(
+    mark: Mark, user: int | None = None, spare: Callable[[int], bool] | None = None, patience: float = 10.0
+) -> list[int]:
     """Kill what carries a mark until nothing is left that does; returns what was killed.
 
     Raises CommandFailed for what does not die: a process that hangs in the kernel cannot be waited for without end.
     """
     killed: list[int] = []
-    deadline = time.monotonic() + _LAST_PATIENCE
+    deadline = time.monotonic() + patience
     while found := [pid for pid in find_marked(mark, user) if not (spare and spare(pid))]:
         if time.monotonic() > deadline:
             raise CommandFailed(f"Processes do not end: {', '.join(map(str, found))}.", f"{mark.name}={mark.value}")

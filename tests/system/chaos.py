@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slap.model.errors import CannotBePlaced, Unreachable
+from slap.model.errors import CannotBePlaced, NotFound, Unreachable
 from slap.model.instance import InstanceRequest
 from slap.model.software import SupplyRequest
 from slap.model.state import InstanceState
@@ -13,6 +13,7 @@ from slap.system.processes import NODE_MARK, Mark, find_marked, is_descendant
 from tests.system.cloud import Cloud
 
 MOST_AT_ONCE = 6
+ENDLESS = "sleep 99999"
 
 
 @dataclass
@@ -44,15 +45,18 @@ class Client(threading.Thread):
         self.ledger = Ledger()
         self.refused = 0
         self.taken = 0
+        self.lost = 0
         self._master = cloud.master()
         self._supply = SupplyRequest(url=url, computer=cloud.computer)
         self._random = random.Random(seed)
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        while not self._stopped.wait(self._random.uniform(0, 0.3)):
-            if self._random.random() < 0.15:
+        while not self._stopped.wait(self._random.uniform(0, 0.2)):
+            if self._random.random() < 0.1:
                 self._build_anew()
+            elif self.ledger.doubtful and self._random.random() < 0.5:
+                self._order(self.ledger.doubtful[min(self.ledger.doubtful)])
             else:
                 self._order(self._wish())
 
@@ -75,15 +79,24 @@ class Client(threading.Thread):
         return wanted.model_copy(update=self._random.choice(changes))
 
     def _order(self, wish: InstanceRequest) -> None:
+        """An order is repeated until it is heard: it may have been carried out each time."""
         try:
             self._master.request(wish)
         except Unreachable:
+            self.lost += 1
             self.ledger.doubtful[wish.reference] = wish
         except CannotBePlaced:  # partitions are given back only when their node saw them empty
             self.refused += 1
+        except NotFound:
+            assert wish.state is InstanceState.DESTROYED
+            self._heard(wish)
         else:
-            self.taken += 1
-            self.ledger.acknowledged[wish.reference] = wish
+            self._heard(wish)
+
+    def _heard(self, wish: InstanceRequest) -> None:
+        self.taken += 1
+        self.ledger.acknowledged[wish.reference] = wish
+        self.ledger.doubtful.pop(wish.reference, None)
 
     def _build_anew(self) -> None:
         try:
@@ -116,14 +129,19 @@ class Processes:
         return next((pid for pid in builders if parent(pid) not in builders), 0)
 
     def build(self) -> int:
-        """A build that runs now, or else the process that would run it."""
-        warm = self.builder()
-        return next((pid for pid in self._all(".build.zygote") if parent(pid) == warm), warm)
+        """A build that runs a program now, which never ends by itself."""
+        return next((ancestor for pid in self._all(ENDLESS) if (ancestor := self._fork_above(pid))), 0)
 
     def strays(self) -> list[str]:
         """What belongs to the node, but not to its supervisord."""
         top = self.supervisord()
         return [f"{pid}: {command(pid)}" for pid in self._marked() if not is_descendant(pid, top) and command(pid)]
+
+    def _fork_above(self, pid: int) -> int:
+        warm = self.builder()
+        while pid > 1 and parent(pid) != warm:
+            pid = parent(pid)
+        return pid if pid > 1 else 0
 
     def _first(self, words: str) -> int:
         return next(iter(self._all(words)), 0)

@@ -21,7 +21,7 @@ from slap.system.supervisor import ProcessInfo, Supervisor
 log = logging.getLogger(__name__)
 
 # While a partition starts it is looked at again after this share of the time it took so far: soon at first, never often.
-_EAGERNESS = 0.2
+_EAGERNESS = 0.15
 _SOONEST, _LATEST = 0.015, 2.0  # seconds
 # What has failed for long is not asked each second; that a process starts or ends is told without asking.
 _SELDOM = 60.0

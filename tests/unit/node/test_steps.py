@@ -227,7 +227,9 @@ def test_killed_at_any_line_the_next_agent_ends_where_this_one_would_have(
     while True:
         world = World(tmp_path / str(line))
         prepare(world)
-        was_killed = killed_at(line, world.agent().work)
+        agent = world.agent()
+        was_killed = killed_at(line, agent.work)
+        agent.store.close()  # as the kernel does
         world.clock.sleep(10)
         world.agent().work()
         assert _end(world) == _end(undisturbed), f"killed at line {line}"

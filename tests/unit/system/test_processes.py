@@ -1,0 +1,125 @@
+"""Processes are found by their mark or their user, however they hide, and ended."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from slap.model.errors import CommandFailed
+from slap.system import environment
+from slap.system.processes import (
+    Mark,
+    allow_many_files,
+    ancestors_of,
+    end_marked,
+    find_marked,
+    is_alive,
+    is_descendant,
+    wait_for_end,
+)  # fmt: skip
+
+# Forks twice, leaves its session, and says its number.
+_DAEMON = """
+import os, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+# prctl(PR_SET_DUMPABLE, 0): /proc/PID is root's from then on.
+_HIDE = "import ctypes,time\nctypes.CDLL(None).prctl(4,0,0,0,0)\nprint('ready',flush=True)\ntime.sleep(60)"
+_NOBODY = 65534
+
+
+@contextmanager
+def program(code: str, **options) -> Iterator[subprocess.Popen]:
+    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, **options)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+        started.stdout.close()
+
+
+def a_mark(tmp_path: Path) -> Mark:
+    return Mark("SLAP_TEST", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [(b"A=1\0M=v\0", True), (b"M=v", True), (b"M=v2\0", False), (b"XM=v\0", False), (b"", False), (b"A=M=v\0", False)],
+)
+def test_a_mark_is_a_whole_variable(text: bytes, found: bool) -> None:
+    assert Mark("M", "v").is_in(text) is found
+
+
+def test_what_is_marked_is_ended_with_its_daemons(tmp_path: Path) -> None:
+    mark = a_mark(tmp_path)
+    with program(_DAEMON, env={mark.name: mark.value}) as started:
+        daemon = int(started.stdout.readline())
+        assert is_alive(daemon)
+        assert daemon in end_marked(mark)
+        assert not is_alive(daemon)
+        assert find_marked(mark) == []
+
+
+def test_what_is_spared_lives(tmp_path: Path) -> None:
+    mark = a_mark(tmp_path)
+    with program("import time; time.sleep(60)", env={mark.name: mark.value}) as started:
+        assert end_marked(mark, spare=lambda pid: is_descendant(pid, os.getpid())) == []
+        assert is_alive(started.pid)
+
+
+def test_what_does_not_end_is_named_instead_of_waited_for_without_end(tmp_path: Path) -> None:
+    """There is one more at each look, as if none had died."""
+    mark = a_mark(tmp_path)
+    with ExitStack() as stack:
+
+        def one_more(pid: int) -> bool:
+            stack.enter_context(program("import time; time.sleep(60)", env={mark.name: mark.value}))
+            return False
+
+        one_more(0)
+        with pytest.raises(CommandFailed, match="do not end"):
+            end_marked(mark, spare=one_more, patience=0.2)
+
+
+def test_a_process_of_a_user_is_found_however_it_hides(tmp_path: Path) -> None:
+    """Without a mark, and with what /proc tells of it closed. Root asks for another user, anybody else for itself."""
+    user = _NOBODY if environment.is_root() else os.getuid()
+    with program(_HIDE, user=user, env={}) as started:
+        started.stdout.readline()
+        assert started.pid in find_marked(a_mark(tmp_path), user)
+        assert started.pid not in find_marked(a_mark(tmp_path), user + 1)
+
+
+def test_a_process_is_waited_for_whose_ever_it_is() -> None:
+    with program("import time; time.sleep(0.2)") as started:
+        assert not wait_for_end(started.pid, 0.01)
+        begun = time.monotonic()
+        assert wait_for_end(started.pid, 10)
+        assert time.monotonic() - begun < 5
+    assert wait_for_end(started.pid, 0)
+
+
+def test_parents_are_known() -> None:
+    with program("import time; time.sleep(60)") as started:
+        assert {started.pid, os.getpid()} < ancestors_of(started.pid)
+        assert not is_descendant(os.getpid(), started.pid)
+
+
+def test_more_files_may_be_open() -> None:
+    limits = (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    with program(
+        "import time; time.sleep(60)", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    ) as started:
+        allow_many_files(started.pid)
+        assert resource.prlimit(started.pid, resource.RLIMIT_NOFILE)[0] > 64
