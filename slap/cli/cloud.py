@@ -1,7 +1,7 @@
 """The parts of a standalone cloud: a master and an agent under the node's own supervisord, all in one folder."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from slap.client.config import read_configuration
 from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.instance import Instance
-from slap.node.config import NodeConfig, default_root, read
+from slap.node.config import NodeConfig, default_root, read, write
 from slap.node.partition.supervision import Program, connect, ensure_running, group_text, is_running
 from slap.node.register import Registration, register
 from slap.system import environment, files
@@ -19,6 +19,7 @@ from slap.system.clock import Clock
 from slap.system.netlink import KernelNetwork
 from slap.system.processes import NODE_MARK
 from slap.system.supervisor import News
+from slap.system.transport import HttpTransport, Reply
 
 _FIRST_PORT = 5000
 _PORTS = 100
@@ -74,9 +75,19 @@ class Cloud:
         """Register and format the node unless it is, then have supervisord run its agent."""
         if not self.cfg.exists():
             wish = Registration(title=socket.gethostname(), root=self.folder, partition_amount=partitions, replace=True)
-            register(read_configuration(self.client_cfg).master_url, self.master(), self.cfg, wish)
+            register(self._master_url(), self.master(), self.cfg, wish)
+        self._follow_master()
         format_node(self.node_config(), KernelNetwork())
         self._supervise("slapos-agent", ("node", "agent", "--cfg", str(self.cfg)))
+
+    def _master_url(self) -> str:
+        return read_configuration(self.client_cfg).master_url
+
+    def _follow_master(self) -> None:
+        """Have the node know where the master is now: its port may have been taken by somebody while it was down."""
+        config = self.node_config()
+        if config.master_url != self._master_url():
+            write(self.cfg, config.model_copy(update={"master_url": self._master_url()}))
 
     def log(self, program: str) -> Path:
         return self.node_config().log / f"{program}.log"
@@ -104,7 +115,8 @@ class Cloud:
 
     def _answers(self) -> bool:
         try:
-            self.master().computers()
+            found = read_configuration(self.client_cfg)
+            Master(found.master_url, found.token, _Hasty()).computers()
         except SlapError:
             return False
         return True
@@ -112,11 +124,20 @@ class Cloud:
     @contextmanager
     def _port(self) -> Iterator[int]:
         """The port that the master had before, or the first free one, which no other new cloud gets meanwhile."""
-        if self.client_cfg.exists():
-            yield int(read_configuration(self.client_cfg).master_url.rpartition(":")[2])
-            return
         with socket.socket() as holder:
+            if self.client_cfg.exists():
+                former = int(self._master_url().rpartition(":")[2])
+                if self._answers() or _hold(holder, former):
+                    yield former
+                    return
             yield next(port for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS) if _hold(holder, port))
+
+
+class _Hasty(HttpTransport):
+    """Does not wait for who takes connections and says nothing: that is another's port."""
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
+        return super().send(method, url, headers, body, min(timeout, 1.0))
 
 
 def _hold(holder: socket.socket, port: int) -> bool:

@@ -120,7 +120,7 @@ def info_text(instance: Instance, tree: InstanceTree, release: SoftwareRelease |
 
 def promise_line(promise: PromiseResult, now: datetime) -> str:
     sign = "✓" if promise.passed else "✗"
-    return f"  {sign} {promise.name}: {harmless(promise.message) or 'passed'} ({age(promise.at, now)} ago)"
+    return f"  {sign} {promise.name}: {harmless(promise.message) or 'passed'} (since {age(promise.at, now)})"
 
 
 def tree_lines(tree: InstanceTree) -> Iterator[str]:

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from slap.client.master import Master
 from slap.model.errors import NotFound, SlapError
-from slap.model.node import DesiredState, LogAnswer, LogRequest, NodeReport
-from slap.model.state import SupplyState
+from slap.model.node import DesiredState, InstanceReport, LogAnswer, LogRequest, NodeReport, SupplyReport
+from slap.model.state import ReportedInstanceState, ReportedSupplyState, SupplyState
 from slap.node.build.builder import WarmBuilder
 from slap.node.config import NodeConfig
 from slap.node.instance import Reconciler
@@ -82,13 +82,26 @@ class Node:
         desired = self.master().desired_state(self.config.computer_id, known, wait)
         if desired.revision == known and not desired.logs:
             return set()
-        self.store.absorb(desired)
+        try:
+            self.store.absorb(desired)
+        except SlapError as error:
+            self._decline(desired, error)
+            raise
         if desired.since == 0 and known:  # another master, or one from a backup: it knows nothing of our reports
             self.store.untell()
             self.reporter.recall()
         for request in desired.logs:
             self.executor.submit(self._answer_logs, request)
         return keys_of(desired)
+
+    def _decline(self, desired: DesiredState, error: SlapError) -> None:
+        """What is wanted cannot be written down, so it cannot be begun. Who ordered it learns why, until it can be."""
+        why = str(error)
+        for supply in desired.supplies:
+            self.reporter.say(SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=why))
+        for each in desired.instances:
+            state, revision = ReportedInstanceState.ERROR, each.revision
+            self.reporter.say(InstanceReport(guid=each.guid, revision=revision, state=state, message=why))
 
     def all_keys(self) -> set[Key]:
         """Everything that this node knows of."""

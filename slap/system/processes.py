@@ -108,7 +108,7 @@ def _belongs(pid: int, mark: Mark, user: int | None) -> bool:
 
 
 def _is_of(pid: int, user: int | None) -> bool:
-    """By all four of its user ids. The owner of /proc/PID tells nothing: a process that forbids its dumping is root's."""
+    """By any of its four user ids: one that runs a set-uid program is still its user's."""
     if user is None:
         return False
     ids = next((line.split()[1:] for line in _read(pid, "status").splitlines() if line.startswith(b"Uid:")), [])

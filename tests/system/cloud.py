@@ -101,17 +101,26 @@ class Cloud:
 
 
 @contextmanager
-def small_cloud(partitions: int = 10) -> Iterator[Cloud]:
-    """A cloud that is gone with all of its processes and files afterwards. The path is short: sockets lie in it."""
+def short_folder() -> Iterator[Path]:
+    """A folder for a node. Its path is short: sockets lie in it."""
     folder = Path(tempfile.mkdtemp(prefix="slap-", dir="/tmp"))
     folder.chmod(0o755)
-    cloud = Cloud(folder)
     try:
-        cloud.up(partitions)
-        yield cloud
+        yield folder
     finally:
-        cloud.down()
         shutil.rmtree(folder)
+
+
+@contextmanager
+def small_cloud(partitions: int = 10) -> Iterator[Cloud]:
+    """A cloud that is gone with all of its processes and files afterwards."""
+    with short_folder() as folder:
+        cloud = Cloud(folder)
+        try:
+            cloud.up(partitions)
+            yield cloud
+        finally:
+            cloud.down()
 
 
 def eventually(look: Callable[[], Seen], seconds: float = 30, pause: float = 0.02) -> Seen:

@@ -1,10 +1,11 @@
 """The main job, as a user sees it: order a service, get it running, change it, stop it, destroy it."""
 
 import json
+import socket
 import urllib.request
 from pathlib import Path
 
-from tests.system.cloud import HELLOWORLD, SERVICE, Cloud, eventually, release
+from tests.system.cloud import HELLOWORLD, SERVICE, Cloud, eventually, release, small_cloud
 
 
 def test_a_service_is_ordered_talks_changes_stops_and_goes(cloud: Cloud) -> None:
@@ -86,3 +87,15 @@ def test_a_dry_run_says_what_a_pass_would_do_first(cloud: Cloud) -> None:
     partition = cloud.master().instances("dry")[0].partition
     assert f"{partition}  check" in cloud.slapos("node", "instance", "--dry-run").stdout
     assert f"{HELLOWORLD}  keep" in cloud.slapos("node", "software", "--dry-run").stdout
+
+
+def test_a_cloud_whose_port_was_taken_meanwhile_moves_to_another() -> None:
+    with small_cloud(2) as moved:
+        moved.supply()
+        moved.slapos("request", "mover", str(HELLOWORLD))
+        port = int(moved.master_url.rpartition(":")[2])
+        moved.down()
+        with socket.create_server(("127.0.0.1", port)):
+            moved.up(2)
+            assert moved.slapos("request", "mover", str(HELLOWORLD), "-f", "json").json["url"]
+            assert int(moved.master_url.rpartition(":")[2]) != port

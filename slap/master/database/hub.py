@@ -29,6 +29,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._is_over = False
 
     def wake(self, topics: Iterable[str]) -> None:
         for topic in topics:
@@ -38,6 +39,11 @@ class Hub:
     def wake_all(self) -> None:
         """For when news may have been missed."""
         self.wake(list(self._waiters))
+
+    def end(self) -> None:
+        """The process is about to end: nobody is kept waiting any more."""
+        self._is_over = True
+        self.wake_all()
 
     async def poll(self, topic: str, wait: float, read: Callable[[], Awaitable[tuple[bool, Answer]]]) -> Answer:
         """Read at once and again at each news of the topic, until there is something new or the time is over.
@@ -50,7 +56,7 @@ class Hub:
         try:
             while True:
                 is_new, answer = await read()
-                if is_new or not await _is_woken(event, end):
+                if is_new or self._is_over or not await _is_woken(event, end):
                     return answer
         finally:
             self._forget(topic, event)

@@ -1,9 +1,13 @@
 """The master's HTTP interface: routes parse, call one service, render."""
 
+import asyncio
+import signal
+import threading
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -97,6 +101,7 @@ def create_app(words: str) -> FastAPI:
         store = open_store(words)
         guard = Guard(store)
         app.state.services = Services(store, guard, StateService(store, guard), ReportService(store))
+        _end_waiting_at_sigterm(store)
         try:
             yield
         finally:
@@ -117,6 +122,20 @@ def create_app(words: str) -> FastAPI:
     app.add_middleware(ShortCut)
     install_handlers(app)
     return app
+
+
+def _end_waiting_at_sigterm(store: Store) -> None:
+    """A server that ends waits for the requests under way: those that only wait for news are answered first."""
+    loop = asyncio.get_running_loop()
+    former = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(store.hub.end)
+        if callable(former):
+            former(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
 
 
 def open_store(words: str) -> Store:

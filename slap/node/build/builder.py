@@ -13,6 +13,9 @@ from slap.system import environment, process
 from slap.system.processes import NODE_MARK
 
 
+_ATTEMPTS = 2
+
+
 class Builder(Protocol):
     """Runs buildout. `build` fills in the job's number and returns when the job ended, however it did."""
 
@@ -27,13 +30,23 @@ class WarmBuilder:
         self._environment = environment.clean(Path("/"), {NODE_MARK: str(root)})
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, tuple[socket.socket, Future[BuildResult]]] = {}
+        self._waiting: dict[int, tuple[socket.socket, Future[BuildResult | None]]] = {}
         self._channel: socket.socket | None = None
+        self._closed = False
 
     def build(self, job: BuildJob) -> BuildResult:
+        """A builder that was killed took its jobs with it through no fault of theirs: they are begun once more."""
+        for _ in range(_ATTEMPTS):
+            if result := self._attempt(job):
+                return result
+        return BuildResult(id=0, outcome=Outcome.FAILED, message="The builder process was killed.")
+
+    def _attempt(self, job: BuildJob) -> BuildResult | None:
         numbered = job.model_copy(update={"id": next(self._numbers)})
-        future: Future[BuildResult] = Future()
+        future: Future[BuildResult | None] = Future()
         with self._lock:
+            if self._closed:
+                return None
             self._send(numbered, future)
         return future.result()
 
@@ -44,10 +57,11 @@ class WarmBuilder:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._channel:
                 self._channel.shutdown(socket.SHUT_RDWR)
 
-    def _send(self, job: BuildJob, future: Future[BuildResult]) -> None:
+    def _send(self, job: BuildJob, future: Future[BuildResult | None]) -> None:
         line = job.model_dump_json().encode() + b"\n"
         try:
             self._send_to(self._connected(), line, job.id, future)
@@ -55,7 +69,7 @@ class WarmBuilder:
             self._channel = None
             self._send_to(self._connected(), line, job.id, future)
 
-    def _send_to(self, channel: socket.socket, line: bytes, number: int, future: Future[BuildResult]) -> None:
+    def _send_to(self, channel: socket.socket, line: bytes, number: int, future: Future[BuildResult | None]) -> None:
         """Known as waiting before it is sent, for the answer may be quick."""
         self._waiting[number] = channel, future
         try:
@@ -90,11 +104,11 @@ class WarmBuilder:
         future.set_result(result)
 
     def _give_up(self, channel: socket.socket) -> None:
-        """The builder died. Its jobs failed; the next job starts a new one."""
+        """The builder died, and its jobs with it; the next job starts a new one."""
         with self._lock:
             lost = [number for number, (theirs, _) in list(self._waiting.items()) if theirs is channel]
             futures = {number: self._waiting.pop(number)[1] for number in lost}
             self._channel = None if self._channel is channel else self._channel
             channel.close()
-        for number, future in futures.items():
-            future.set_result(BuildResult(id=number, outcome=Outcome.FAILED, message="The builder process was killed."))
+        for future in futures.values():
+            future.set_result(None)

@@ -97,9 +97,9 @@ def _log_to(path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    # Held until this process ends: two runs never work in one folder, not even after a crash. Opened once more, since a
-    # lock is shared with whoever inherits the descriptor, and a daemon that a recipe started would keep it for ever.
-    fcntl.flock(os.open(path, os.O_WRONLY), fcntl.LOCK_EX)
+    # Held until this process ends: two runs never work in one folder, not even after a crash. This kind of lock is not
+    # shared with whoever inherits the descriptor: a daemon that a recipe started would keep that for ever.
+    fcntl.lockf(descriptor, fcntl.LOCK_EX)
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 (lives as long as the process)
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
 

@@ -93,6 +93,7 @@ class Zygote:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
+            os.close(reader)
             self._be_child(job, writer)
         os.close(writer)
         child = _Child(job.id, pid, reader, job.timeout, time.monotonic() + job.timeout)

@@ -1,5 +1,6 @@
 """Parts of software releases: made aside, then renamed into place, so that a part is whole or not there."""
 
+import errno
 import logging
 import os
 import re
@@ -127,7 +128,8 @@ def told_by(part: str) -> Iterator[None]:
     except SlapError as error:
         raise RecipeError(f"Part [{part}] failed: {error.brief}", error.details, error.resolution) from error
     except OSError as error:
-        raise RecipeError(f"Part [{part}] failed: {error}") from error
+        next_step = "Make room on that disk." if error.errno == errno.ENOSPC else ""
+        raise RecipeError(f"Part [{part}] failed: {error}", "", next_step) from error
 
 
 def program_path(program: str, env: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ INSTANCES = {
     "hanging": f"{SERVICE}{_PROMISE}recipe = slap:check-command\ncommand-line = /bin/sleep 1000\ntimeout = 1\n",
     "closed-port": f"{SERVICE}{_PROMISE}recipe = slap:check-port\nport = 9\n",
     "foreign-port": f"{SERVICE}{_PROMISE}recipe = slap:check-port\nport = 9\naddress = 10.0.0.1\n",
-    "large-instance": f"{_FILL}inline = {{{{ 'x' * 9000000 }}}}\n",
+    "large-instance": f"{_FILL}inline = {{% raw %}}{{{{ 'x' * 9000000 }}}}{{% endraw %}}\n",
 }
 
 # Files beside or in place of those that a good release has.

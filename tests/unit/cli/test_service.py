@@ -46,7 +46,7 @@ def test_the_information_on_a_service_has_all_its_parts() -> None:
         "type       default (One server)",
         "Connection\n  url  http://10.0.0.1/",
         "  port   80\n",
-        "✗ url: refused (30 s ago)",
+        "✗ url: refused (since 30 s)",
         "Tree\n  ✓ hello: started on COMP-1/slappart0\n    · db: placed on COMP-1/slappart0, waiting for the node",
     ):
         assert part in text

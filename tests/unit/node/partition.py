@@ -1,6 +1,7 @@
 """One partition with its steps, over fakes that keep what a real supervisord and builder would keep."""
 
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -131,7 +132,10 @@ class Killed(BaseException):
 
 
 def killed_at(line: int, work: Callable[[], object]) -> bool:
-    """Do some work, but be killed at its n-th line within the node's own code; whether it was that long."""
+    """Do some work, but be killed at its n-th line within the node's own code; whether it was that long.
+
+    In a thread of its own: what is raised by a trace function leaves its mark on the thread.
+    """
     left = line
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
@@ -144,12 +148,14 @@ def killed_at(line: int, work: Callable[[], object]) -> bool:
                 raise Killed
         return trace
 
-    with suppress(Killed):
-        sys.settrace(trace)
-        try:
+    def live() -> None:
+        with suppress(Killed):
+            sys.settrace(trace)
             work()
-        finally:
-            sys.settrace(None)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    thread.join()
     return left <= 0
 
 

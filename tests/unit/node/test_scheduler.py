@@ -131,7 +131,7 @@ class StumblingClock(FakeClock):
 def test_draining_never_sleeps_over_what_became_due_while_it_looked() -> None:
     """Between one look at the clock and the next, a key may become due; it is not waited for until the very end."""
     work = Work()
-    work.answers["a"] = [*[Again(0.01, content=False)] * 20, DAY]
+    work.answers["a"] = [*[Again(0.015, content=False)] * 20, DAY]
     scheduler = Scheduler(work, StumblingClock())
     scheduler.touch(["a"])
     started = time.monotonic()

@@ -103,7 +103,7 @@ def test_looks_are_close_together_at_first_and_rare_later(world: World) -> None:
     world.says(NO)
     pauses = [world.check(after=after).seconds for after in (0, 0.1, 1, 10)]
     assert pauses == sorted(pauses)
-    assert pauses[0] < 0.05
+    assert pauses[0] < 0.1
     assert pauses[-1] < 2.1
 
 
