@@ -9,12 +9,14 @@ from slap.cli.local import NodeCommand
 from slap.cli.output import Style, say
 from slap.model.errors import UsageError
 from slap.node.config import NodeConfig, read
-from slap.node.format import check_rights, execute, finish, observe, partitions_of, plan
+from slap.node.format import check_rights, execute, finish, observe, partitions_of, plan, restore_addresses
 from slap.node.node import computer_master
+from slap.node.partition.supervision import connect, ensure_running
 from slap.node.register import Registration, register
 from slap.system import environment
 from slap.system.netlink import KernelNetwork, Network
 from slap.system.process import SystemRunner
+from slap.system.supervisor import News
 
 SYSTEM_CFG = Path("/etc/opt/slapos/slapos.cfg")
 
@@ -79,6 +81,17 @@ class NodeFormat(NodeCommand):
         execute(config, actions, SystemRunner(), network)
         tell_master(config)
         say(f"{config.format.partition_amount} partitions are ready, {len(actions)} actions were needed.", Style.GOOD)
+
+
+class NodeBoot(NodeCommand):
+    """Bring everything up after the machine started: addresses, supervisord, all partitions that shall be started."""
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        config = self.config(args)
+        config.make_folders()
+        restore_addresses(config, SystemRunner(), KernelNetwork())
+        started = ensure_running(config, connect(config, News()))
+        say("supervisord was started." if started else "supervisord runs already.", Style.GOOD)
 
 
 def tell_master(config: NodeConfig) -> None:

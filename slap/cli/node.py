@@ -13,7 +13,6 @@ from slap.model.errors import SlapError
 from slap.node.agent import Agent
 from slap.node.config import NodeConfig
 from slap.node.node import Kind, Node
-from slap.node.partition.supervision import ensure_running
 from slap.node.passes import PassResult, plan_pass, report_all, run_pass, run_promises
 from slap.node.prune import find_leftovers, prune
 
@@ -108,16 +107,6 @@ class NodeAgent(_Working):
         agent.run()
         logging.shutdown()
         os._exit(0)  # what runs in its threads is cut off and done again, as after a crash
-
-
-class NodeBoot(_Working):
-    """Bring everything up after the machine started: supervisord, with all partitions that shall be started."""
-
-    def take_action(self, args: argparse.Namespace) -> None:
-        node = self.node(args)
-        started = ensure_running(node.config, node.supervisor)
-        say("supervisord was started." if started else "supervisord runs already.", Style.GOOD)
-        node.close()
 
 
 class NodeBang(_Working):

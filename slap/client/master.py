@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from slap.model.base import Frozen
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.errors import ErrorDocument, SlapError, Unreachable, from_document
-from slap.model.instance import HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan
+from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan
 from slap.model.node import DesiredState, NodeReport
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
 from slap.system.transport import HttpTransport, Reply, Transport
@@ -75,6 +75,10 @@ class Master:
 
     def instance(self, guid: str) -> Instance:
         return self._ask(Instance, "GET", f"/instances/{_part(guid)}")
+
+    def answer(self, child: str, wait: float) -> Answer:
+        """What a child of this partition published, as soon as it published, and after at most `wait` seconds."""
+        return self._ask(Answer, "GET", f"/instances/{_part(child)}/answer?{urlencode({'wait': wait})}", wait=wait)
 
     def tree(self, root: str, since: int = 0, wait: float = 0) -> InstanceTree:
         """A whole tree, as soon as its revision is beyond `since`, and after at most `wait` seconds in any case."""

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from slap.master.auth import Caller
 from slap.master.computer import Attendance, bump
-from slap.master.database.hub import log_topic, tree_topic
+from slap.master.database.hub import answer_topic, log_topic, tree_topic
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, instance, is_living, log_request, partition, supply
 from slap.master.database.text import from_json, now, to_json
@@ -152,6 +152,7 @@ def _store_instance(transaction: Transaction, guid: str, row: AnyRow, report: In
     transaction.connection.execute(update(instance).where(instance.c.guid == row.guid).values(**changes))
     if is_connected_anew and row.parent:
         _tell_parent(transaction, row.parent)
+        transaction.wake(answer_topic(row.guid))
     if report.state is ReportedInstanceState.DESTROYED:
         freed = update(partition).where(partition.c.instance == row.guid).values(instance=None)
         bump(transaction, guid, transaction.connection.execute(freed).rowcount)

@@ -7,13 +7,13 @@ from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from slap.master.auth import Caller, CallerKind
 from slap.master.computer import bump
-from slap.master.database.hub import tree_topic
+from slap.master.database.hub import answer_topic, tree_topic
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, history, instance, is_living, partition, supply
 from slap.master.database.text import from_json, now
 from slap.master.history import entries
 from slap.model.errors import NotFound
-from slap.model.instance import HistoryEntry, Instance, InstanceTree
+from slap.model.instance import Answer, HistoryEntry, Instance, InstanceTree
 from slap.model.state import InstanceState
 
 _root = instance.alias("root_row")
@@ -78,6 +78,24 @@ async def follow(store: Store, caller: Caller, root: str, since: int, wait: floa
 
     await store.hub.poll(tree_topic(root), wait, read)
     return await store.read_much(lambda connection: _tree(connection, root))
+
+
+async def answer(store: Store, caller: Caller, guid: str, wait: float) -> Answer:
+    """What a child of the calling partition published, as soon as it published anything."""
+    caller.must_be(CallerKind.PARTITION)
+
+    def job(connection: Connection) -> Answer:
+        row = visible(connection, caller, guid)
+        if row.requester != caller.requester:
+            raise _no_instance(guid)
+        count = select(instance.c.children).where(instance.c.guid == caller.subject)
+        return Answer(child=render_row(row), children=connection.execute(count).scalar_one())
+
+    async def read() -> tuple[bool, Answer]:
+        found = await store.read(job)
+        return bool(found.child.connection), found
+
+    return await store.hub.poll(answer_topic(guid), wait, read)
 
 
 async def bang(store: Store, caller: Caller, guid: str) -> None:

@@ -69,6 +69,13 @@ class Instance(Frozen):
         return derive_status(self.requested, self.reported, self.is_current)
 
 
+class Answer(Frozen):
+    """What a child published, and the count of such news that its parent's desired state has, both read at once."""
+
+    child: Instance
+    children: int
+
+
 class InstanceTree(Frozen):
     """A root instance and all that its partitions requested, parents before children."""
 

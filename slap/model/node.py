@@ -113,8 +113,10 @@ class PartitionContext(Frozen):
     software_path: str  # folder of the built release
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
+    patience: float = 0  # seconds that this instantiation may wait for what a child publishes
     instance: DesiredInstance
 
 
 CONTEXT_FILE = ".slapos-context.json"
+ANSWERED_FILE = ".slapos-children"  # up to which of its children's news an instantiation was answered
 CONNECTION_FILE = ".slapos-connection.json"  # what the publish recipe leaves for the agent to report

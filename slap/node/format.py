@@ -11,7 +11,7 @@ from pathlib import Path
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig, NodeConfig
-from slap.node.partition.folder import FORMATTED, PartitionFolder
+from slap.node.partition.folder import FORMATTED, PartitionFolder, read_format
 from slap.node.partition.users import partition_account, software_account
 from slap.system import environment, files
 from slap.system.netlink import Network
@@ -98,6 +98,13 @@ def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, netwo
         else:
             account = partition_account(config, action.partition.name)
             PartitionFolder(config, action.partition, account).make()
+
+
+def restore_addresses(config: NodeConfig, runner: Runner, network: Network) -> None:
+    """Addresses, unlike users and folders, are gone when the machine was started anew."""
+    if config.format.alter_network and (config.root / FORMATTED).exists():
+        actions = plan(config, read_format(config).partitions, observe(config, network))
+        execute(config, [each for each in actions if isinstance(each, AddAddress)], runner, network)
 
 
 def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerConfiguration:

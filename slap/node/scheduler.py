@@ -147,6 +147,11 @@ class Slots:
                 self._taken.pop(mine, None)
                 self._changed.notify_all()
 
+    def are_plenty(self) -> bool:
+        """Whether at most half of the slots are taken."""
+        with self._changed:
+            return len(self._taken) * 2 <= self._number
+
     def _wait(self) -> float:
         """Seconds until a slot is free, when none is given back before."""
         now = self._clock.monotonic()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,8 +11,8 @@ from pydantic import ValidationError
 from slap.client.master import Master
 from slap.client.partition import master_of
 from slap.model.errors import NotReady, SlapError
-from slap.model.instance import Instance, InstanceRequest, Sla
-from slap.model.node import CONNECTION_FILE, PartitionContext
+from slap.model.instance import Answer, Instance, InstanceRequest, Sla
+from slap.model.node import ANSWERED_FILE, CONNECTION_FILE, PartitionContext
 from slap.recipes.common.base import RecipeError
 from slap.recipes.common.part import told_by
 from slap.recipes.common.partition import InstancePart, PartReader, is_option_name
@@ -21,7 +22,7 @@ _HEADER = re.compile(r"\[[A-Za-z0-9_.-]+\]")
 _UNFIT_FOR_PROFILE = re.compile(r"[\x00-\x1f\x7f-\x9f$\u2028\u2029]")
 
 # Models are built at their first use: here, so that forks of a process that imported this have them.
-for _model in (PartitionContext, InstanceRequest, Instance):
+for _model in (PartitionContext, InstanceRequest, Instance, Answer):
     _model.model_rebuild()
 
 
@@ -83,9 +84,10 @@ class Request(InstancePart):
         context = self.context
         request = self._request(options, context)
         options.finish(self.guide)  # nothing is ordered by a part that is wrong
-        self._child = _ask(self._master(context), request)
         wanted = dict.fromkeys(options.words("return"), "")
-        self._missing = [key for key in wanted if key not in self._child.connection]
+        master = self._master(context)
+        self._child = self._answered(master, _ask(master, request), wanted)
+        self._missing = _missing(wanted, self._child)
         self.options["instance-guid"] = self._child.guid
         self.options["instance-state"] = self._child.status.value
         for name, value in named("connection-", {**wanted, **self._child.connection}).items():
@@ -95,6 +97,25 @@ class Request(InstancePart):
         if self._missing:
             raise _not_ready(self._child, self._missing)
         return []
+
+    def _answered(self, master: Master, child: Instance, wanted: Mapping[str, str]) -> Instance:
+        """The child once it published, where that comes soon: it spares the parent a second instantiation.
+
+        With several children none is waited for: all are to be ordered first, and the count of news that is left for the
+        node must not hide what another child published meanwhile.
+        """
+        end = time.monotonic() + self.context.patience
+        while _missing(wanted, child) and (left := end - time.monotonic()) > 0 and self._is_only_request():
+            answer = master.answer(child.guid, left)
+            child = answer.child
+            if not _missing(wanted, child):
+                self.place(self.folder / ANSWERED_FILE, str(answer.children))
+        return child
+
+    def _is_only_request(self) -> bool:
+        # The raw sections: to look at others by their names would make their parts.
+        recipes = [section.get("recipe") for section in self.buildout._raw.values()]
+        return recipes.count("slap:request") == 1
 
     def _request(self, options: PartReader, context: PartitionContext) -> InstanceRequest:
         document = {
@@ -211,6 +232,10 @@ def _read_sla(options: PartReader) -> Sla:
         labels=options.prefixed("sla-label-"),
         capabilities=frozenset(options.words("sla-capabilities")),
     )
+
+
+def _missing(wanted: Mapping[str, str], child: Instance) -> list[str]:
+    return [key for key in wanted if key not in child.connection]
 
 
 def _ask(master: Master, request: InstanceRequest) -> Instance:

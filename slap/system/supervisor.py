@@ -153,6 +153,8 @@ class RpcSupervisor:
                 call = getattr(call, part)
             return call(*arguments)
         except xmlrpc.client.Fault as fault:
+            if fault.faultCode == _SHUTDOWN_STATE:
+                raise Unreachable("supervisord is about to end.", str(self._address), _BOOT) from fault
             raise CommandFailed(f"supervisord refused {method}.", fault.faultString) from fault
         except (xmlrpc.client.Error, ExpatError) as error:
             self._local.proxy = None
@@ -256,4 +258,5 @@ class _Transport(xmlrpc.client.Transport):
         return self._connection[1]  # type: ignore[return-value]
 
 
+_SHUTDOWN_STATE = 6  # supervisor.xmlrpc.Faults, whose import takes long
 _BOOT = "Type `slapos node boot` to start it again."

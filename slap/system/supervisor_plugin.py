@@ -15,7 +15,7 @@ from typing import Any
 
 from supervisor import events
 from supervisor.options import UnhosedConfigParser
-from supervisor.states import STOPPED_STATES, ProcessStates, getProcessStateDescription
+from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates, getProcessStateDescription
 from supervisor.xmlrpc import Faults, RPCError
 
 
@@ -30,6 +30,7 @@ class GroupInterface:
     def update(self, name: str) -> list[str]:
         """Make a group what its file says; returns the processes that must end first (call again when they have)."""
         self._announcer.catch_up()
+        self._refuse_when_ending()
         wanted = self._read(name)
         group = self._supervisord.process_groups.get(name)
         if group is None:
@@ -59,6 +60,7 @@ class GroupInterface:
 
     def start(self, name: str) -> bool:
         """Start what ended or was given up in a group, now and with all of its retries."""
+        self._refuse_when_ending()
         group = self._supervisord.process_groups.get(name)
         if group is None:
             raise RPCError(Faults.BAD_NAME, name)
@@ -67,6 +69,11 @@ class GroupInterface:
                 process.backoff = 0
                 process.spawn()
         return True
+
+    def _refuse_when_ending(self) -> None:
+        """Groups are stopped one after the other: what is started in one that was stopped already is never ended."""
+        if self._supervisord.options.mood < SupervisorStates.RUNNING:
+            raise RPCError(Faults.SHUTDOWN_STATE)
 
     def _read(self, name: str) -> Any:
         path = self._folder / f"{name}.conf"

@@ -2,8 +2,11 @@
 
 import shlex
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,35 @@ def test_bad_input_names_its_culprit_and_the_next_step_and_hurts_nobody(place: P
     assert any(sign in result.stderr for sign in ("Next: ", "usage: ", "Did you mean")), result.stderr
     assert "Traceback" not in result.stderr
     assert place.bystander() == before == (Status.STARTED, before[1])
+
+
+def test_a_misspelt_package_is_not_looked_for_in_the_list_of_all_that_there_are(place: Place, tmp_path: Path) -> None:
+    with _index() as (url, asked):
+        (tmp_path / "software.cfg").write_text(
+            f"[buildout]\nindex = {url}/simple/\nparts = a\n[a]\nrecipe = no.such.recipe\n"
+        )
+        result = place.type(f"supply {tmp_path}/software.cfg COMPUTER --wait")
+    assert result.status == 1
+    assert asked == ["/simple/no-such-recipe/", "/simple/no.such.recipe/"]
+
+
+@contextmanager
+def _index() -> Iterator[tuple[str, list[str]]]:
+    """A package index that has nothing, and what it was asked for."""
+    asked: list[str] = []
+
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *args: object) -> None:
+            """The test's output is not for this."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
 
 
 def _be_impatient(cloud: Cloud) -> None:

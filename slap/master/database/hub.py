@@ -20,6 +20,10 @@ def tree_topic(root: str) -> str:
     return f"tree:{root}"
 
 
+def answer_topic(child: str) -> str:
+    return f"answer:{child}"
+
+
 def log_topic(request: str) -> str:
     return f"log:{request}"
 

@@ -28,7 +28,7 @@ from slap.master.state import StateService
 from slap.model.base import Frozen
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.errors import ErrorDocument
-from slap.model.instance import HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan
+from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan
 from slap.model.node import DesiredState, NodeReport
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
 
@@ -246,6 +246,11 @@ async def one_instance(call: Called, guid: str) -> Response:
 @router.get("/instances/{root}/tree", response_model=InstanceTree)
 async def instance_tree(call: Called, root: str, since: Since = 0, wait: Wait = 0) -> Response:
     return _document(await tree.follow(call.store, call.caller, root, since, wait))
+
+
+@router.get("/instances/{guid}/answer", response_model=Answer)
+async def answer(call: Called, guid: str, wait: Wait = 0) -> Response:
+    return _document(await tree.answer(call.store, call.caller, guid, wait))
 
 
 @router.get("/instances/{guid}/history", response_model=list[HistoryEntry])

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from slap.model.check import Check, CommandCheck
 from slap.model.errors import InvalidInput, NotReady, SlapError
-from slap.model.node import CONNECTION_FILE, CONTEXT_FILE
+from slap.model.node import ANSWERED_FILE, CONNECTION_FILE, CONTEXT_FILE
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.partition.names import check_file_name
 from slap.node.store import Installed
@@ -114,7 +114,11 @@ def _build(job: BuildJob) -> BuildResult:
     if job.context is None:
         return BuildResult(id=job.id, outcome=Outcome.DONE, fingerprint=_fingerprint(folder))
     return BuildResult(
-        id=job.id, outcome=Outcome.DONE, installed=read_installed(folder), connection=_read_connection(folder)
+        id=job.id,
+        outcome=Outcome.DONE,
+        installed=read_installed(folder),
+        connection=_read_connection(folder),
+        children=int(files.read_or(folder / ANSWERED_FILE, "0")),
     )
 
 
@@ -122,6 +126,7 @@ def _prepare_partition(folder: Path, job: BuildJob) -> None:
     for name in ("etc/run", "etc/service", "etc/promise", "etc/plugin", "etc/cron.d", "var", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     assert job.context is not None
+    (folder / ANSWERED_FILE).unlink(missing_ok=True)
     files.write(folder / CONTEXT_FILE, job.context.model_dump_json(indent=1), 0o600)
 
 

@@ -39,4 +39,5 @@ class BuildResult(Frozen):
     message: str = ""
     connection: Parameters | None = None
     installed: Installed = Installed()
+    children: int = 0  # up to which of its children's news the instantiation was answered
     fingerprint: str = ""

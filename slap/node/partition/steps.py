@@ -32,6 +32,8 @@ _REST = Again(86400.0)
 # An instance that waits for another one is processed when that one publishes; this is for news that got lost.
 _WAIT_FOR_CHILDREN = 300.0
 _UNWRITTEN = 10.0  # until what could not even be written down is tried again
+# So long a run may wait for a child, in a slot, while slots are plenty: mostly a child answers far sooner.
+_PATIENCE = 2.0
 # A run that takes longer than this is not counted any more among those that may run side by side.
 _SLOW = 20.0
 
@@ -166,6 +168,8 @@ class Steps:
             self._report(desired, self._record(desired), ReportedInstanceState.INSTANTIATING)
             result = self._run(desired, folder)
         if result.outcome is Outcome.DONE:
+            if result.children > desired.children:  # it was answered while it ran
+                digest = self._digest(desired.model_copy(update={"children": result.children}), folder)
             self._instantiated(desired, digest, result)
             return None
         return self._not_instantiated(desired, digest, result)
@@ -188,6 +192,7 @@ class Steps:
             software_path=str(config.software(desired.software_release)),
             ipv4=folder.partition.ipv4,
             ipv6=folder.partition.ipv6,
+            patience=_PATIENCE if self._slots.are_plenty() else 0,
             instance=desired,
         )
         files.write(folder.logs / "buildout.log", "")

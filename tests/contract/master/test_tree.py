@@ -116,3 +116,18 @@ def test_whoever_follows_a_tree_is_woken_by_every_report(world: World) -> None:
     follower.join(10)
     assert seen[0].revision > known
     assert [each.message for each in seen[0].instances] == ["", "it burns"]
+
+
+def test_a_parent_is_answered_as_soon_as_its_child_publishes(world: World) -> None:
+    node, _, root, partition, child = _family(world)
+    assert partition.answer(child.guid, wait=0).children == 0
+    report = InstanceReport(guid=child.guid, state=ReportedInstanceState.STARTED, connection={"url": "http://x"})
+    publishing = Thread(target=node.report, args=(report,))
+    publishing.start()
+    answer = partition.answer(child.guid, wait=20)
+    publishing.join()
+    assert (answer.child.connection, answer.children) == ({"url": "http://x"}, 1)
+    with pytest.raises(NotFound):
+        world.partition(node, child).answer(root.guid, wait=0)
+    with pytest.raises(Forbidden):
+        world.admin.answer(child.guid, wait=0)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from slap.model.errors import CannotBePlaced, InvalidParameters, NotReady, SlapError
-from slap.model.instance import Instance, InstanceRequest, Sla
+from slap.model.instance import Answer, Instance, InstanceRequest, Sla
+from slap.model.node import ANSWERED_FILE, CONTEXT_FILE, PartitionContext
 from slap.model.state import ReportedInstanceState
 from slap.recipes.common.base import RecipeError
 from slap.recipes.connection import Request, in_url
@@ -201,6 +202,29 @@ def test_a_parent_waits_for_the_keys_it_needs(partition: Partition) -> None:
         with pytest.raises(NotReady) as caught:
             run()
         assert str(caught.value).startswith("Waiting for child 'db' to publish user, password.\nIt is error: no disk")
+
+
+class AnsweringMaster(FakeMaster):
+    """Has the child publish while it is waited for."""
+
+    def answer(self, child: str, wait: float) -> Answer:
+        assert (child, 0 < wait <= 5) == ("INST-8", True)
+        self.connection = {"url": "http://db"}
+        return Answer(child=self.request(self.requests[0]), children=3)
+
+
+@pytest.mark.parametrize(("requests", "is_answered"), [(1, True), (2, False)])
+def test_an_only_child_that_answers_soon_is_waited_for(partition: Partition, requests: int, is_answered: bool) -> None:
+    context = PartitionContext.model_validate_json(partition.text(CONTEXT_FILE)).model_copy(update={"patience": 5})
+    (partition.folder / CONTEXT_FILE).write_text(context.model_dump_json())
+    sections = "[buildout]\nparts = db\n[db]\nreturn = url\n[other]\n"
+    with partition.read(sections) as buildout:
+        options = buildout["db"]
+        for name in ("db", "other")[:requests]:
+            buildout._raw[name]["recipe"] = "slap:request"
+        Request(buildout, "db", options, lambda context: AnsweringMaster())  # type: ignore[arg-type, return-value]
+    assert options["connection-url"] == ("http://db" if is_answered else "")
+    assert (partition.folder / ANSWERED_FILE).exists() == is_answered
 
 
 @pytest.mark.parametrize("kind", [CannotBePlaced, InvalidParameters])
