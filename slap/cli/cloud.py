@@ -76,18 +76,24 @@ class Cloud:
         if not self.cfg.exists():
             wish = Registration(title=socket.gethostname(), root=self.folder, partition_amount=partitions, replace=True)
             register(self._master_url(), self.master(), self.cfg, wish)
-        self._follow_master()
+        moved = self._follow_master()
         format_node(self.node_config(), KernelNetwork())
         self._supervise("slapos-agent", ("node", "agent", "--cfg", str(self.cfg)))
+        if moved:  # an agent that came up with supervisord asks where the master was
+            supervisor = connect(self.node_config(), News())
+            supervisor.control("stopProcess", "slapos-agent:slapos-agent")
+            supervisor.control("startProcess", "slapos-agent:slapos-agent")
 
     def _master_url(self) -> str:
         return read_configuration(self.client_cfg).master_url
 
-    def _follow_master(self) -> None:
+    def _follow_master(self) -> bool:
         """Have the node know where the master is now: its port may have been taken by somebody while it was down."""
         config = self.node_config()
-        if config.master_url != self._master_url():
-            write(self.cfg, config.model_copy(update={"master_url": self._master_url()}))
+        if config.master_url == self._master_url():
+            return False
+        write(self.cfg, config.model_copy(update={"master_url": self._master_url()}))
+        return True
 
     def log(self, program: str) -> Path:
         return self.node_config().log / f"{program}.log"

@@ -98,6 +98,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             [
                 ("node register", "NodeRegister", "Register this computer at a master"),
                 ("node format", "NodeFormat", "Prepare the partitions of this computer"),
+                ("node boot", "NodeBoot", "Bring everything up after the machine started"),
             ],
         ),
         *_entries(
@@ -107,7 +108,6 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
                 ("node instance", "NodeInstance", "Process the partitions, once"),
                 ("node report", "NodeReport", "Report states to the master, once"),
                 ("node agent", "NodeAgent", "Follow the master and process its orders at once"),
-                ("node boot", "NodeBoot", "Bring everything up after the machine started"),
                 ("node bang", "NodeBang", "Have all partitions of this computer processed again"),
             ],
         ),

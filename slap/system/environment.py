@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from slap.system.processes import NODE_MARK, PARTITION_MARK
+from slap.system.processes import BUILD_MARK, NODE_MARK, PARTITION_MARK
 
 # What a child process gets when nothing else is said: no variable of ours leaks into a build or a service.
 CLEAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -25,7 +25,7 @@ def clean(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
     that is kept in files; where it is kept in variables, the variables are passed on. So are the marks by which the
     processes of a node are found: a program that a build starts is still one of the build's.
     """
-    passed_on = _PASSED_ON | {NODE_MARK, PARTITION_MARK}
+    passed_on = _PASSED_ON | {NODE_MARK, PARTITION_MARK, BUILD_MARK}
     kept = {name: value for name, value in os.environ.items() if name in passed_on or name.startswith(_TOOLS)}
     return {"PATH": CLEAN_PATH, "HOME": str(home), "LANG": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
 

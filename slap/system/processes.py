@@ -18,6 +18,8 @@ _MANY_FILES = 1 << 16
 # Every process that a node starts carries these, and so does all that it starts in turn, daemons included.
 NODE_MARK = "SLAPOS_NODE_ROOT"
 PARTITION_MARK = "SLAPOS_PARTITION"
+# And this what builds start, so that it is found when its builder was killed.
+BUILD_MARK = "SLAPOS_BUILDER"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ def end_marked(
             wait_for_end(pid, max(0.0, deadline - time.monotonic()))
         killed += found
     return killed
+
+
+def end_stray_builds(root: str) -> None:
+    """Kill what builds of a node started, unless it descends from this process. What hangs in the kernel is left alone."""
+    with suppress(CommandFailed):
+        end_marked(Mark(BUILD_MARK, root), spare=lambda pid: is_descendant(pid, os.getpid()))
 
 
 def wait_for_end(pid: int, seconds: float) -> bool:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.system import environment, process
-from slap.system.processes import NODE_MARK
+from slap.system.processes import BUILD_MARK, NODE_MARK, end_stray_builds
 
 
 _ATTEMPTS = 2
@@ -27,7 +27,7 @@ class WarmBuilder:
     """Starts the warm process at the first job. Safe to use from several threads."""
 
     def __init__(self, root: Path) -> None:
-        self._environment = environment.clean(Path("/"), {NODE_MARK: str(root)})
+        self._root = str(root)
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[socket.socket, Future[BuildResult | None]]] = {}
@@ -80,9 +80,11 @@ class WarmBuilder:
 
     def _connected(self) -> socket.socket:
         if self._channel is None:
+            end_stray_builds(self._root)
             self._channel, theirs = socket.socketpair()
             argv = [sys.executable, "-P", "-m", "slap.node.build.zygote", str(theirs.fileno())]
-            child = process.start_child(argv, self._environment, [theirs.fileno()])
+            marked = environment.clean(Path("/"), {NODE_MARK: self._root, BUILD_MARK: self._root})
+            child = process.start_child(argv, marked, [theirs.fileno()])
             theirs.close()
             threading.Thread(target=self._read, args=(self._channel, child), name="builder", daemon=True).start()
         return self._channel

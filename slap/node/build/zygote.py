@@ -20,6 +20,8 @@ from pydantic import ValidationError
 
 from slap.node.build import buildout
 from slap.node.build.job import BuildJob, BuildResult, Outcome
+from slap.system import environment
+from slap.system.processes import BUILD_MARK, end_stray_builds
 
 
 # A child that answers more than this is not one of ours any more: it runs whatever a release brought along.
@@ -133,6 +135,8 @@ class Zygote:
         os.kill(child.pid, signal.SIGKILL)
         _, status = os.waitpid(child.pid, 0)
         _kill(child.pid)  # what the build started and left behind in its session
+        if child.timed_out or not child.received:  # what it had begun elsewhere cannot be ended by itself any more
+            end_stray_builds(environment.variable(BUILD_MARK))
         self._answer(_result(child, status))
 
     def _answer(self, result: BuildResult) -> None:
