@@ -18,16 +18,23 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def clean(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
-    """An environment for builds and services: reproducible, without anything of the caller's but its proxy settings.
+def bare(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
+    """An environment for services: nothing of the caller's, whose variables may hold its passwords.
 
-    Those reach the package registries through the machine's own client configuration (pip.conf, apt.conf, npmrc) where
-    that is kept in files; where it is kept in variables, the variables are passed on. So are the marks by which the
-    processes of a node are found: a program that a build starts is still one of the build's.
+    The marks by which the processes of a node are found are passed on: what a program starts is still the node's.
     """
-    passed_on = _PASSED_ON | {NODE_MARK, PARTITION_MARK, BUILD_MARK}
-    kept = {name: value for name, value in os.environ.items() if name in passed_on or name.startswith(_TOOLS)}
+    kept = {name: os.environ[name] for name in (NODE_MARK, PARTITION_MARK, BUILD_MARK) if name in os.environ}
     return {"PATH": CLEAN_PATH, "HOME": str(home), "LANG": "C.UTF-8", "TZ": "UTC", **kept, **(extra or {})}
+
+
+def clean(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
+    """An environment for builds: reproducible, without anything of the caller's but its way to the package registries.
+
+    Builds reach those through the machine's own client configuration (pip.conf, apt.conf, npmrc) where that is kept in
+    files; where it is kept in variables, the variables are passed on.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_TOOLS)}
+    return {**bare(home), **kept, **(extra or {})}
 
 
 def registry_clients() -> dict[str, str]:
@@ -43,11 +50,10 @@ def registry_clients() -> dict[str, str]:
     return {name: str(path) for name, path in found.items() if path and name not in os.environ}
 
 
-def become_clean(home: Path, extra: dict[str, str] | None = None) -> None:
-    """Give this very process the clean environment; for a fork that is about to build."""
-    fresh = clean(home, extra)
+def become(variables: dict[str, str]) -> None:
+    """Give this very process another environment; for a fork that is about to build."""
     os.environ.clear()
-    os.environ.update(fresh)
+    os.environ.update(variables)
 
 
 def own_program(name: str) -> Path:

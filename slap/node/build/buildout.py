@@ -90,7 +90,8 @@ def _become(job: BuildJob) -> None:
     # Lost on a change of user, so set after it: no build outlives the builder.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(0o022 if job.context is None else 0o077)
-    environment.become_clean(Path(job.folder), job.environment)
+    fitting = environment.clean if job.context is None else environment.bare
+    environment.become(fitting(Path(job.folder), job.environment))
 
 
 def _log_to(path: Path) -> None:

@@ -113,7 +113,7 @@ def partition_environment(config: NodeConfig, partition: str, user: str = "") ->
     """The whole environment of what runs in a partition."""
     home = config.partition(partition)
     own = {"TMPDIR": str(home / "tmp"), NODE_MARK: str(config.root), PARTITION_MARK: str(home)}
-    return environment.clean(home, {**own, **({"USER": user, "LOGNAME": user} if user else {})})
+    return environment.bare(home, {**own, **({"USER": user, "LOGNAME": user} if user else {})})
 
 
 def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
@@ -204,7 +204,7 @@ def _start(config: NodeConfig) -> None:
     files.write(main, text)
     (config.supervisor_socket).unlink(missing_ok=True)
     argv = [str(environment.own_program("supervisord")), "-c", str(main)]
-    marked = environment.clean(config.root, {NODE_MARK: str(config.root)})
+    marked = environment.bare(config.root, {NODE_MARK: str(config.root)})
     pid = process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
     allow_many_files(pid)  # three for each service
     log.info("supervisord was started")

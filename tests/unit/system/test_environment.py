@@ -17,8 +17,8 @@ print(sorted(clean(Path('/home/a'))))
 BECOME_CLEAN = """
 import os
 from pathlib import Path
-from slap.system.environment import become_clean
-become_clean(Path('/home/a'))
+from slap.system.environment import become, clean
+become(clean(Path('/home/a')))
 os.execv('/usr/bin/env', ['env'])
 """
 BASE = {"PATH", "HOME", "LANG", "TZ"}
@@ -65,3 +65,10 @@ def test_a_variable_that_is_not_set_has_its_default() -> None:
 
 def _python(code: str, env: dict[str, str]) -> str:
     return SystemRunner().run(Command((sys.executable, "-c", code), env=env)).check().stdout
+
+
+def test_a_service_gets_nothing_that_may_hold_a_password() -> None:
+    told = "import sys; from pathlib import Path; from slap.system.environment import bare; print(*bare(Path('/p')))"
+    ours = {"PIP_INDEX_URL": "https://me:secret@host/", "HTTPS_PROXY": "http://me:secret@host/", "PATH": "/bin"}
+    done = SystemRunner().run(Command((sys.executable, "-c", told), env=ours)).check()
+    assert done.stdout.split() == ["PATH", "HOME", "LANG", "TZ"]
