@@ -23,7 +23,7 @@ test: .venv/installed-test test-packages  ## all tests, linters and types among 
 	@$(BIN)/pytest tests/system
 
 test-packages:
-	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git
+	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip
 
 lint: .venv/installed-test  ## style, format and types only
 	@$(BIN)/ruff check

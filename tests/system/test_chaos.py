@@ -107,6 +107,7 @@ def test_the_cloud_survives_fifty_kills_at_random_moments(tmp_path: Path) -> Non
             KILLS[victim](scene)
             _until(scene.is_well, scene)
             assert _partitions_taken_twice(scene) == []
+        assert client.is_alive(), "what it was answered is in the output above"
         client.stop()
         print(f"{client.taken} orders were taken, {client.lost} answers were lost")
         assert client.taken > ROUNDS, "nobody ordered anything"

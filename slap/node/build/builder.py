@@ -32,6 +32,7 @@ class WarmBuilder:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[socket.socket, Future[BuildResult | None]]] = {}
         self._channel: socket.socket | None = None
+        self._child: process.Child | None = None
         self._closed = False
 
     def build(self, job: BuildJob) -> BuildResult:
@@ -80,14 +81,20 @@ class WarmBuilder:
 
     def _connected(self) -> socket.socket:
         if self._channel is None:
-            end_stray_builds(self._root)
+            self._end_strays()
             self._channel, theirs = socket.socketpair()
             argv = [sys.executable, "-P", "-m", "slap.node.build.zygote", str(theirs.fileno())]
             marked = environment.clean(Path("/"), {NODE_MARK: self._root, BUILD_MARK: self._root})
-            child = process.start_child(argv, marked, [theirs.fileno()])
+            self._child = process.start_child(argv, marked, [theirs.fileno()])
             theirs.close()
-            threading.Thread(target=self._read, args=(self._channel, child), name="builder", daemon=True).start()
+            threading.Thread(target=self._read, args=(self._channel, self._child), name="builder", daemon=True).start()
         return self._channel
+
+    def _end_strays(self) -> None:
+        """What the builder before started. It is closed before it is gone, and only then are its builds nobody's."""
+        if self._child:
+            self._child.wait()
+        end_stray_builds(self._root)
 
     def _read(self, channel: socket.socket, child: process.Child) -> None:
         try:
@@ -97,8 +104,8 @@ class WarmBuilder:
         except OSError:
             pass  # it ended with a job of ours unread
         finally:
-            self._give_up(channel)
             child.wait()
+            self._give_up(channel)
 
     def _answer(self, result: BuildResult) -> None:
         """Without the lock: whoever holds it may be waiting for the builder to read."""
