@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import computer, instance, is_living, setting, token
@@ -157,6 +157,9 @@ def _secret(transaction: Transaction) -> str:
     found = transaction.connection.execute(by_name).scalar()
     if found:
         return str(found)
-    fresh = secrets.token_hex(32)
-    transaction.connection.execute(insert(setting), {"name": "partition-secret", "value": fresh})
-    return fresh
+    # Another process may make one at the same moment: the first that is stored counts.
+    transaction.connection.execute(_KEEP_FIRST, {"name": "partition-secret", "value": secrets.token_hex(32)})
+    return str(transaction.connection.execute(by_name).scalar_one())
+
+
+_KEEP_FIRST = text("INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING")

@@ -8,6 +8,7 @@ from textwrap import dedent
 from slap.system import environment, files
 from slap.system.environment import own_program
 from slap.system.process import Command, Completed, SystemRunner
+from tests.system.cloud import as_nobody
 
 # An editable project is part of every signature by the digest of its whole folder: here it does not change meanwhile.
 _BUILDOUT = """
@@ -32,7 +33,7 @@ class Release:
         files.write(self.folder / "buildout.cfg", dedent(profile).replace("[buildout]\n", head, 1))
         argv = (str(own_program("python")), "-c", _BUILDOUT, "-c", str(self.folder / "buildout.cfg"), *options)
         env = environment.clean(Path(environment.variable("HOME", "/")) if user is None else self.folder)
-        return SystemRunner().run(Command(argv, self.folder, env, timeout=600, user=user, group=user))
+        return SystemRunner().run(Command(as_nobody(argv) if user else argv, self.folder, env, timeout=600))
 
     def part(self, name: str) -> Path:
         return self.folder / "parts" / name

@@ -23,9 +23,8 @@ from slap.system import environment
 from slap.system.netlink import KernelNetwork
 from slap.system.process import Command, Completed, SystemRunner
 from slap.system.processes import Mark, find_marked
-from tests.system.cloud import SLAPOS, Cloud, eventually, release, short_folder
+from tests.system.cloud import SLAPOS, Cloud, as_nobody, eventually, release, short_folder
 
-NOBODY = 65534
 USERS = f"t{os.getpid()}u"
 SOFTWARE_USER = f"t{os.getpid()}s"
 NETWORK = f"10.213.{os.getpid() % 250}"
@@ -144,8 +143,7 @@ def test_without_root_rights_users_and_addresses_are_refused_and_nothing_is_made
         shutil.rmtree(config.instance_root)
         env = {"PATH": environment.CLEAN_PATH, "HOME": "/"}
         argv = (str(SLAPOS), "node", "format", "--cfg", str(cloud.cfg))
-        user = NOBODY if environment.is_root() else None
-        refused = SystemRunner().run(Command(argv, Path("/"), env, timeout=60, user=user, group=user))
+        refused = SystemRunner().run(Command(as_nobody(argv), Path("/"), env, timeout=60))
         assert (refused.status, "only be made by root" in refused.stderr) == (1, True), refused
         assert not config.instance_root.exists()
         assert not [entry for entry in pwd.getpwall() if entry.pw_name.startswith((USERS, SOFTWARE_USER))]

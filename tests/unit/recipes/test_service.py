@@ -1,6 +1,7 @@
 """wrapper, service and free-port."""
 
 import json
+import os
 import socket
 import stat
 import sys
@@ -90,7 +91,7 @@ def test_the_program_gets_its_environment_folder_and_limits(partition: Partition
     assert shown(partition, options, expression) == [
         ["1", "b=c", "x"],
         str(partition.folder / "var"),
-        3,
+        min(19, os.nice(0) + 3),
         [[64, 64], [512 * mib, 512 * mib], [4000, 4000], [0, 0]],
     ]
 

@@ -40,7 +40,8 @@ _NOBODY = 65534
 
 @contextmanager
 def program(code: str, **options) -> Iterator[subprocess.Popen]:
-    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, **options)
+    # The base interpreter: other users may not be able to look into the folder of this project.
+    started = subprocess.Popen([sys._base_executable, "-I", "-c", code], stdout=subprocess.PIPE, text=True, **options)
     try:
         yield started
     finally:
