@@ -132,4 +132,6 @@ def _tell_packages_by_version() -> None:
 
 
 _tell_packages_by_version()
-pkg_resources.working_set.resolve([pkg_resources.Requirement.parse("slap")])  # slow the first time: not in each fork
+# Slow the first time, so not in each fork; and what a fork's user may not read is known by then.
+pkg_resources.working_set.resolve([pkg_resources.Requirement.parse("slap")])
+pkg_resources.get_distribution("slap").get_entry_map()
