@@ -186,10 +186,16 @@ def _commands(folder: Path) -> dict[str, Check]:
 
 
 def _checks(folder: Path) -> dict[str, Check]:
-    return {path.stem: _read_check(path) for path in _entries(folder) if path.suffix == ".json"}
+    return {path.stem: _read_check(path) for path in _entries(folder)}
 
 
 def _read_check(path: Path) -> Check:
+    if path.suffix != ".json":
+        raise InvalidInput(
+            f"The promise {path} is of a kind that is not run.",
+            "A promise that nobody runs would be taken for one that passed.",
+            "Use slap:check-port, slap:check-url or slap:check-command, or an executable in etc/promise.",
+        )
     try:
         return _CHECK.validate_json(path.read_bytes())
     except ValidationError as error:

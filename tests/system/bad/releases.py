@@ -23,6 +23,8 @@ INSTANCES = {
     "no-program": SERVICE.replace("/bin/sleep 100000", "/no/such/program"),
     "fails-once": f"{_ONCE}command-line = /bin/sh -c 'echo I cannot convert; exit 7'\n",
     "hanging": f"{SERVICE}{_PROMISE}recipe = slap:check-command\ncommand-line = /bin/sleep 1000\ntimeout = 1\n",
+    "python-promise": f"{SERVICE}{_PROMISE}recipe = slap:template\ninline = x\n"
+    "output = ${buildout:directory}/etc/plugin/sense.py\n",
     "closed-port": f"{SERVICE}{_PROMISE}recipe = slap:check-port\nport = 9\n",
     "foreign-port": f"{SERVICE}{_PROMISE}recipe = slap:check-port\nport = 9\naddress = 10.0.0.1\n",
     "large-instance": f"{_FILL}inline = {{% raw %}}{{{{ 'x' * 9000000 }}}}{{% endraw %}}\n",
