@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Services get ten seconds to end before they are killed.
 _SHUTDOWN_PATIENCE = 30.0
+# Seconds until a killed supervisord is gone; the number may be another process's by now, which goes on.
+_DEATH_PATIENCE = 2.0
 
 _MAIN = """\
 ; Made by `slapos node`. One file a partition lies in {folder}.
@@ -124,11 +126,22 @@ def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
     with files.exclusive(config.run / "supervisord.lock"):
         if is_running(supervisor):
             return False
+        _see_former_out(config)
         mine = ancestors_of(os.getpid())
         end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda pid: pid in mine or is_descendant(pid, os.getpid()))
         _start(config)
         _wait_until_running(config, supervisor)
         return True
+
+
+def _see_former_out(config: NodeConfig) -> None:
+    """A supervisord that was killed stops answering a moment before its children lose their parent.
+
+    Until then they are descendants of whoever had started it: of ours, perhaps, which are spared.
+    """
+    former = files.read_or(config.run / "supervisord.pid", "").strip()
+    if former.isdecimal():
+        wait_for_end(int(former), _DEATH_PATIENCE)
 
 
 def shut_down(config: NodeConfig) -> bool:
