@@ -14,6 +14,8 @@ from slap.cli.commands import overview
 from slap.cli.formats import Formats, list_formats, show_formats
 from slap.cli.output import say, show_error
 from slap.client.config import ClientConfiguration, find_configuration, here
+from slap.client.connect import connect
+from slap.client.credentials import Credentials
 from slap.client.master import Master
 from slap.model.errors import InvalidInput, SlapError, UsageError
 from slap.system.clock import Clock
@@ -81,7 +83,7 @@ class ClientCommand(Command):
 
     def master(self, args: argparse.Namespace) -> Master:
         found = self.configuration(args)
-        return Master(found.master_url, found.token, self.app.world.transport)
+        return connect(found.master_url, Credentials(found.token), self.app.world.transport)
 
 
 class _Displayed(ClientCommand):

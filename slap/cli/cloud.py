@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slap.cli.format import format_node
+from slap.cli.node.format import format_node
 from slap.client.config import read_configuration
+from slap.client.connect import connect as connect_master
+from slap.client.credentials import Credentials
 from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.instance import Instance
@@ -47,7 +49,7 @@ class Cloud:
 
     def master(self) -> Master:
         found = read_configuration(self.client_cfg)
-        return Master(found.master_url, found.token)
+        return connect_master(found.master_url, Credentials(found.token))
 
     def computer(self) -> str:
         return self.node_config().computer_id
@@ -122,7 +124,7 @@ class Cloud:
     def _answers(self) -> bool:
         try:
             found = read_configuration(self.client_cfg)
-            Master(found.master_url, found.token, _Hasty()).computers()
+            connect_master(found.master_url, Credentials(found.token), _Hasty()).computers()
         except SlapError:
             return False
         return True

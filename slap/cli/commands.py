@@ -94,7 +94,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Node": (
         *_entries(
-            "format",
+            "node.format",
             [
                 ("node register", "NodeRegister", "Register this computer at a master"),
                 ("node format", "NodeFormat", "Prepare the partitions of this computer"),
@@ -102,7 +102,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
         *_entries(
-            "node",
+            "node.passes",
             [
                 ("node software", "NodeSoftware", "Build and remove software releases, once"),
                 ("node instance", "NodeInstance", "Process the partitions, once"),
@@ -112,7 +112,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
         *_entries(
-            "process",
+            "node.process",
             [
                 ("node status", "NodeStatus", "Show the processes of the partitions"),
                 ("node start", "NodeStart", "Start processes of a partition"),
@@ -122,7 +122,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
         *_entries(
-            "node",
+            "node.passes",
             [
                 ("node promise", "NodePromise", "Run the promises of partitions now"),
                 ("node prune", "NodePrune", "Remove software releases that nothing uses"),

@@ -7,7 +7,8 @@ from pathlib import Path
 from slap.cli.base import Command, read_small_file
 from slap.cli.output import Style, say
 from slap.client.config import HOME_FILE, write_configuration
-from slap.client.master import Master
+from slap.client.connect import connect
+from slap.client.credentials import Credentials
 from slap.model.errors import Unreachable, UsageError
 
 
@@ -39,7 +40,7 @@ class ConfigureClient(Command):
     def _try(self, url: str, token: str) -> None:
         """A wrong token is refused now; a master that is away may come back."""
         try:
-            Master(url, token, self.app.world.transport).instances()
+            connect(url, Credentials(token), self.app.world.transport).instances()
         except Unreachable as error:
             say(f"Not tried: {error.brief} {error.details}")
 

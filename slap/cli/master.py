@@ -13,8 +13,8 @@ from slap.cli.computer import hand_over, with_token_file
 from slap.cli.output import say
 from slap.client.config import HOME_FILE, read_configuration, write_configuration
 from slap.master.database.engine import database_url
-from slap.master.proxy import administrator_token, prepare_proxy
 from slap.master.server import LogLevel, MasterSettings, create_user, serve
+from slap.master.slapproxy.proxy import administrator_token, prepare_proxy
 from slap.model.errors import InvalidInput, SlapError, UsageError
 
 PROXY_FOLDER = Path(".slapos/proxy")

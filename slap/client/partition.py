@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from slap.client.connect import connect
+from slap.client.credentials import Credentials
 from slap.client.master import Master
 from slap.model.node import CONTEXT_FILE, PartitionContext
 
@@ -13,4 +15,4 @@ def read_context(partition: Path) -> PartitionContext:
 
 def master_of(context: PartitionContext) -> Master:
     """The master, spoken to as this partition: it sees its own tree and nothing else."""
-    return Master(context.master_url, context.instance.token)
+    return connect(context.master_url, Credentials(context.instance.token))

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
-from slap.master.auth import Caller, CallerKind, issue_token, revoke_tokens
+from slap.master.access.auth import Caller, CallerKind, issue_token, revoke_tokens
 from slap.master.database import tables
 from slap.master.database.hub import computer_topic
 from slap.master.database.store import Store, Transaction

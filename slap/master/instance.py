@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from slap.master.allocation import sla_refusals
-from slap.master.auth import Caller, CallerKind
+from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import bump
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, instance
 from slap.master.database.text import from_json, now, to_json
 from slap.master.history import differences, record, record_first
-from slap.master.parameters import check_parameters
-from slap.master.place import candidates_of, check_computer, place, placements_of
+from slap.master.order.allocation import sla_refusals
+from slap.master.order.parameters import check_parameters
+from slap.master.order.place import candidates_of, check_computer, place, placements_of
 from slap.master.supply import is_supplied, usable_release
 from slap.master.tree import cascade, living, render, render_row, touch, view, weaker
 from slap.model.errors import Conflict, NotFound

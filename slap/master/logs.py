@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
 
-from slap.master.auth import Caller
+from slap.master.access.auth import Caller
 from slap.master.computer import bump
 from slap.master.database.hub import log_topic
 from slap.master.database.store import Store, Transaction

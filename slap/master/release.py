@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slap.master.parameters import check_schema
+from slap.master.order.parameters import check_schema
 from slap.model.errors import BrokenRelease, NotFound, SlapError
 from slap.model.software import SoftwareRelease, SoftwareType
 from slap.system.http import fetch_text

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from slap.master.auth import Caller
+from slap.master.access.auth import Caller
 from slap.master.computer import Attendance, bump
 from slap.master.database.hub import answer_topic, log_topic, tree_topic
 from slap.master.database.store import Store, Transaction

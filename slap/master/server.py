@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy import URL, create_engine
 from uvicorn.supervisors import Multiprocess
 
-from slap.master.auth import CallerKind, issue_token
+from slap.master.access.auth import CallerKind, issue_token
 from slap.master.database.engine import database_url, is_sqlite, migrate, sqlite_file
 from slap.master.http.app import create_app
 from slap.model.base import Frozen, Name

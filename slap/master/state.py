@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from slap.master.auth import Caller, CallerKind, Guard, token_of_partition
+from slap.master.access.auth import Caller, CallerKind, Guard, token_of_partition
 from slap.master.computer import Attendance, no_computer
 from slap.master.database.hub import computer_topic
 from slap.master.database.store import Store

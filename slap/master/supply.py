@@ -5,12 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from slap.master.auth import Caller, CallerKind
+from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import bump, find
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, computer, instance, is_living, release, supply
 from slap.master.database.text import did_you_mean, now, similar_urls, to_json
-from slap.master.parameters import KnownRelease, known_release
+from slap.master.order.parameters import KnownRelease, known_release
 from slap.master.release import read_release
 from slap.model.errors import Conflict, NotFound
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest, normalise_release_url

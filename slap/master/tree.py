@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
-from slap.master.auth import Caller, CallerKind
+from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import bump
 from slap.master.database.hub import answer_topic, tree_topic
 from slap.master.database.store import Store, Transaction

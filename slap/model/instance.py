@@ -11,16 +11,23 @@ from slap.model.state import InstanceState, ReportedInstanceState, ReportedSuppl
 
 
 class Sla(Frozen):
-    """Where an instance may be placed; empty fields filter nothing."""
+    """Where an instance may be placed; empty fields filter nothing.
+
+    `instance`: the guid of the instance that shall serve a shared one.
+    """
 
     computer: str = ""
     network: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     capabilities: frozenset[str] = frozenset()
+    instance: str = ""
 
 
 class InstanceRequest(Frozen):
-    """Ask for an instance, or for a change of it: (requester, reference) names the instance."""
+    """Ask for an instance, or for a change of it: (requester, reference) names the instance.
+
+    A shared instance has no partition of its own: an instance of the same release and type serves it from its partition.
+    """
 
     reference: Name
     software_release: str
@@ -28,6 +35,7 @@ class InstanceRequest(Frozen):
     parameters: Parameters = Field(default_factory=dict)
     state: InstanceState = InstanceState.STARTED
     sla: Sla = Sla()
+    shared: bool = False
 
 
 class Instance(Frozen):
@@ -48,6 +56,7 @@ class Instance(Frozen):
     software_type: str
     parameters: Parameters
     sla: Sla
+    shared: bool = False
     requested: InstanceState
     reported: ReportedInstanceState
     is_current: bool = True  # whether what was reported is about what is requested now, or about something before it
@@ -55,7 +64,7 @@ class Instance(Frozen):
     promises: tuple[PromiseResult, ...] = ()
     connection: Parameters = Field(default_factory=dict)
     computer: str
-    partition: str
+    partition: str  # of a shared instance: that of the instance which serves it
     addresses: tuple[str, ...] = ()
     software: ReportedSupplyState = ReportedSupplyState.NONE  # of the release on that computer
     software_message: str = ""

@@ -15,6 +15,18 @@ class DesiredSupply(Frozen):
     revision: int
 
 
+class DesiredSharedInstance(Frozen):
+    """A shared instance that the instance of a partition shall serve."""
+
+    guid: str
+    reference: str
+    root_reference: str
+    software_type: str
+    parameters: Parameters
+    state: InstanceState
+    revision: int = 0
+
+
 class DesiredInstance(Frozen):
     """An instance that shall be in a partition of this computer.
 
@@ -33,6 +45,7 @@ class DesiredInstance(Frozen):
     state: InstanceState
     bang: int = 0
     children: int = 0
+    shared: tuple[DesiredSharedInstance, ...] = ()
     revision: int = 0  # of the computer, when this instance last changed for its node
     token: str = Field(repr=False)  # by which the partition speaks to the master
 
@@ -76,7 +89,8 @@ class SupplyReport(Frozen):
 class InstanceReport(Frozen):
     """What a node sees of an instance; `connection` is None when the instance did not publish (anew).
 
-    `revision` is that of the desired instance that the node acted upon: it tells news from leftovers.
+    `revision` is that of the desired instance that the node acted upon: it tells news from leftovers. `shared` has by
+    guid the connection parameters of the shared instances that it serves, None when it did not publish any (anew).
     """
 
     guid: str
@@ -85,6 +99,7 @@ class InstanceReport(Frozen):
     message: str = ""
     promises: tuple[PromiseResult, ...] = ()
     connection: Parameters | None = None
+    shared: dict[str, Parameters] | None = None
 
 
 class LogAnswer(Frozen):

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slap.client.connect import connect as connect_master
+from slap.client.credentials import Credentials
 from slap.client.master import Master
 from slap.model.errors import NotFound, SlapError
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, LogRequest, NodeReport, SupplyReport
@@ -73,7 +75,8 @@ class Node:
         """The master, over a connection of this thread's own, with the token that is in force now."""
         token = read_token(self.config)
         if getattr(self._masters, "token", None) != token:
-            self._masters.master, self._masters.token = Master(self.config.master_url, token), token
+            master = connect_master(self.config.master_url, Credentials(token))
+            self._masters.master, self._masters.token = master, token
         return self._masters.master  # type: ignore[no-any-return]
 
     def synchronize(self, wait: float = 0) -> set[Key]:
@@ -161,7 +164,7 @@ def keys_of(desired: DesiredState) -> set[Key]:
 
 def computer_master(config: NodeConfig) -> Master:
     """The master, spoken to as this computer."""
-    return Master(config.master_url, read_token(config))
+    return connect_master(config.master_url, Credentials(read_token(config)))
 
 
 def read_token(config: NodeConfig) -> str:

@@ -15,8 +15,8 @@ from threading import Thread
 import pytest
 
 from slap.client.master import Master
-from slap.master.proxy import administrator_token, prepare_proxy
 from slap.master.server import MasterSettings, create_user, serve
+from slap.master.slapproxy.proxy import administrator_token, prepare_proxy
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition, RegisteredComputer
 from slap.model.errors import Conflict, InvalidInput, SlapError, Unreachable
 from slap.model.instance import InstanceRequest

@@ -6,21 +6,21 @@ import threading
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Response
 from pydantic import BaseModel, TypeAdapter
 from pydantic.warnings import UnsupportedFieldAttributeWarning
 
 from slap.master import computer, instance, logs, supply, tree
-from slap.master.auth import Caller, Guard
+from slap.master.access.auth import Guard
 from slap.master.database.engine import database_url, is_sqlite
 from slap.master.database.hub import LONGEST_WAIT
 from slap.master.database.postgres import PostgresStore
 from slap.master.database.sqlite import SqliteStore
 from slap.master.database.store import Store
+from slap.master.http.call import Called, Services
 from slap.master.http.failure import install_handlers
 from slap.master.http.shortcut import ShortCut
 from slap.master.report import ReportService
@@ -59,34 +59,6 @@ class Health(Frozen):
     status: str = "ok"
 
 
-@dataclass(frozen=True)
-class Services:
-    """What lives as long as the process."""
-
-    store: Store
-    guard: Guard
-    states: StateService
-    reports: ReportService
-
-
-@dataclass(frozen=True)
-class Call:
-    """Who calls, and what answers."""
-
-    caller: Caller
-    services: Services
-
-    @property
-    def store(self) -> Store:
-        return self.services.store
-
-
-async def _call(request: Request) -> Call:
-    services: Services = request.app.state.services
-    return Call(await services.guard.caller(request.headers.get("authorization", "")), services)
-
-
-Called = Annotated[Call, Depends(_call)]
 Since = Annotated[int, Query(ge=0)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT)]
 

@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from slap.master.auth import Caller, CallerKind
+from slap.master.access.auth import Caller, CallerKind
 from slap.master.http.app import open_store
 from slap.master.logs import logs
 from slap.model.errors import InvalidInput, Unreachable

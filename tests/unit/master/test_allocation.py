@@ -2,7 +2,7 @@
 
 import pytest
 
-from slap.master.allocation import Candidate, cannot_be_placed, rank, sla_refusals
+from slap.master.order.allocation import Candidate, cannot_be_placed, rank, sla_refusals
 from slap.model.instance import Sla
 
 PARIS = Candidate("COMP-1", "paris", 4, {"zone": "paris", "disk": "ssd"}, frozenset({"kvm", "ipv6"}), "lan")

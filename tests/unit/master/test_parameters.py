@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slap.master.parameters import KnownRelease, check_parameters, check_schema
+from slap.master.order.parameters import KnownRelease, check_parameters, check_schema
 from slap.model.errors import BrokenRelease, InvalidParameters
 from slap.model.software import SoftwareRelease, SoftwareType
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, or_, select, update
 
-from slap.master.allocation import Candidate, cannot_be_placed, rank
 from slap.master.computer import no_computer
 from slap.master.database.tables import AnyRow, computer, partition, supply
 from slap.master.database.text import from_json
+from slap.master.order.allocation import Candidate, cannot_be_placed, rank
 from slap.model.instance import InstanceRequest, Placement
 
 # The emptiest computers are nearly always enough; all of them are looked at only before giving up.

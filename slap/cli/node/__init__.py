@@ -1,0 +1,1 @@
+"""Commands for the machine that they are typed on."""

@@ -1,0 +1,1 @@
+"""The master for one machine."""
