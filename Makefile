@@ -23,7 +23,7 @@ test: .venv/installed-test test-packages  ## all tests, linters and types among 
 	@$(BIN)/pytest tests/system
 
 test-packages:
-	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip
+	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip nftables=nft socat=socat
 
 lint: .venv/installed-test  ## style, format and types only
 	@$(BIN)/ruff check
@@ -33,6 +33,7 @@ lint: .venv/installed-test  ## style, format and types only
 bench: .venv/installed-test  ## measure this project against slapos.core
 	@$(BIN)/python bench/node
 	@$(BIN)/python bench/master
+	@$(BIN)/python bench/cli
 
 clean: stop  ## remove what was installed; the data of the cloud stays in var/
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,7 +34,7 @@ class Ours:
 
     def start_master(self) -> None:
         folder = str(self.base / "proxy")
-        options = ["--port", str(self.port), "--folder", folder, "--cfg", str(self.base / "client.cfg")]
+        options = ["--port", str(self.port), "--folder", folder, "--client-cfg", str(self.base / "client.cfg")]
         self._start("proxy", ["proxy", "start", *options])
         wait_until(lambda: answers("127.0.0.1", self.port), "slapos proxy")
 
@@ -106,6 +106,12 @@ class Ours:
             "state": order.state,
         }
         return _call("POST", "/instances", self._token, request)
+
+    def type(self, *words: str) -> float:
+        return self._run("typed", words)
+
+    def client_configuration(self) -> Path:
+        return self.base / "client.cfg"
 
     def state_call(self) -> Call:
         return _call("GET", f"/computers/{self._computer}/state?since=0&wait=0", self._computer_token)

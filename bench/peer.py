@@ -147,6 +147,12 @@ class Peer:
             shared_xml="<marshal><bool>0</bool></marshal>",
         )
 
+    def type(self, *words: str) -> float:
+        return self._run("typed", [self._bin("slapos"), *words])
+
+    def client_configuration(self) -> Path:
+        return self.base / "slapos.cfg"
+
     def state_call(self) -> Call:
         return Call("GET", f"/getFullComputerInformation?computer_id={COMPUTER}")
 

@@ -61,6 +61,10 @@ class Side(Protocol):
     def bare_buildout(self) -> float:
         """Seconds that buildout alone takes for the instance profile of the release "one", in a fresh folder."""
 
+    def type(self, *words: str) -> float:
+        """Run a command of the side's `slapos`; seconds."""
+
+    def client_configuration(self) -> Path: ...
     def request_call(self, order: Order) -> Call: ...
     def state_call(self) -> Call: ...
     def partition_of(self, answer: Answer) -> str:

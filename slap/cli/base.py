@@ -4,18 +4,18 @@ import argparse
 import difflib
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from cliff import command, complete, help, lister, show  # noqa: A004 (cliff's name)
+from cliff import command, help, lister, show  # noqa: A004 (cliff's name)
 
 from slap.cli.commands import overview
 from slap.cli.formats import Formats, list_formats, show_formats
 from slap.cli.output import say, show_error
-from slap.client.config import ClientConfiguration, find_configuration, here
+from slap.client.config import ClientConfiguration, Surroundings, find_configuration, here
 from slap.client.connect import connect
-from slap.client.credentials import Credentials
 from slap.client.master import Master
 from slap.model.errors import InvalidInput, SlapError, UsageError
 from slap.system.clock import Clock
@@ -63,6 +63,16 @@ class Command(command.Command):
         """Where relative paths start."""
         return self.app.world.folder or Path.cwd()
 
+    @property
+    def home(self) -> Path:
+        """Where the user's own configuration lies."""
+        return self.app.world.home or Path.home()
+
+    @property
+    def around(self) -> Surroundings:
+        """What it depends on where configuration is found."""
+        return replace(here(self.folder), home=self.home)
+
     def _failed(self, error: SlapError) -> int:
         if self.app.options.debug:
             traceback.print_exc()
@@ -73,17 +83,19 @@ class Command(command.Command):
 class ClientCommand(Command):
     """A command that talks to a master, which is found by --cfg, by the environment, or in the usual places."""
 
+    cfg_help: ClassVar[str] = "client configuration (default: see slapos configure client)"
+
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(name)
-        parser.add_argument("--cfg", metavar="FILE", help="client configuration (default: see slapos configure client)")
+        parser.add_argument("--cfg", metavar="FILE", help=self.cfg_help)
         return parser
 
     def configuration(self, args: argparse.Namespace) -> ClientConfiguration:
-        return find_configuration(args.cfg or "", here(self.folder))
+        return find_configuration(args.cfg or "", self.around)
 
     def master(self, args: argparse.Namespace) -> Master:
         found = self.configuration(args)
-        return connect(found.master_url, Credentials(found.token), self.app.world.transport)
+        return connect(found.master_url, found.credentials, self.app.world.transport)
 
 
 class _Displayed(ClientCommand):
@@ -145,13 +157,6 @@ class Help(Command, help.HelpCommand):
             return int(super().take_action(args))
         except ValueError as error:
             raise UsageError(f"{' '.join(args.cmd)!r} is not a command.", resolution="slapos help") from error
-
-
-class Complete(Command, complete.CompleteCommand):
-    """Print the completion script for bash.
-
-    Use it by: source <(slapos complete)
-    """
 
 
 def one_of(words: type[Word]) -> Callable[[str], Word]:

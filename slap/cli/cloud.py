@@ -9,13 +9,12 @@ from pathlib import Path
 from slap.cli.node.format import format_node
 from slap.client.config import read_configuration
 from slap.client.connect import connect as connect_master
-from slap.client.credentials import Credentials
 from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.instance import Instance
 from slap.node.config import NodeConfig, default_root, read, write
+from slap.node.identity.register import Registration, register
 from slap.node.partition.supervision import Program, connect, ensure_running, group_text, is_running
-from slap.node.register import Registration, register
 from slap.system import environment, files
 from slap.system.clock import Clock
 from slap.system.netlink import KernelNetwork
@@ -49,7 +48,7 @@ class Cloud:
 
     def master(self) -> Master:
         found = read_configuration(self.client_cfg)
-        return connect_master(found.master_url, Credentials(found.token))
+        return connect_master(found.master_url, found.credentials)
 
     def computer(self) -> str:
         return self.node_config().computer_id
@@ -66,7 +65,7 @@ class Cloud:
         """Have supervisord run the master, and wait until it answers."""
         with self._port() as port:
             argv = ("proxy", "start", "--port", str(port), "--folder", str(self.folder / "master"))
-            self._supervise("slapos-master", (*argv, "--cfg", str(self.client_cfg)))
+            self._supervise("slapos-master", (*argv, "--client-cfg", str(self.client_cfg)))
             started = self.clock.monotonic()
             while not self._answers():
                 if self.clock.monotonic() - started > _PATIENCE:
@@ -124,7 +123,7 @@ class Cloud:
     def _answers(self) -> bool:
         try:
             found = read_configuration(self.client_cfg)
-            connect_master(found.master_url, Credentials(found.token), _Hasty()).computers()
+            connect_master(found.master_url, found.credentials, _Hasty()).computers()
         except SlapError:
             return False
         return True

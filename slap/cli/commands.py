@@ -64,13 +64,21 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             [
                 ("computer list", "ComputerList", "List the computers that you can order on"),
                 ("computer info", "ComputerInfo", "Show a computer: partitions, software, last seen"),
-                ("computer token", "ComputerToken", "Make a new token for a computer"),
             ],
+        ),
+        Entry(
+            "computer token",
+            "slap.cli.access.token:ComputerToken",
+            "Make a token with which a computer registers, once",
         ),
     ),
     "Getting started": (
         *_entries(
-            "configure", [("configure client", "ConfigureClient", "Say which master to talk to, and with which token")]
+            "configure.client",
+            [("configure client", "ConfigureClient", "Say which master to talk to, and with which token")],
+        ),
+        *_entries(
+            "configure.local", [("configure local", "ConfigureLocal", "Configure a master and a node on this machine")]
         ),
         *_entries(
             "standalone",
@@ -83,14 +91,26 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Master": (
         *_entries(
-            "master",
+            "proxy",
             [
                 ("proxy start", "ProxyStart", "Run the single-machine master, on the loopback address"),
-                ("master start", "MasterStart", "Run a master for many machines"),
-                ("master user", "MasterUser", "Make a token for a user of a master"),
+                ("proxy show", "ProxyShow", "List all partitions with what is in them"),
             ],
         ),
-        *_entries("computer", [("proxy show", "ProxyShow", "List all partitions with what is in them")]),
+        *_entries(
+            "master",
+            [
+                ("master start", "MasterStart", "Run a master for many machines"),
+                ("master user", "MasterUser", "Make a token or a certificate for a user of a master"),
+            ],
+        ),
+        *_entries(
+            "access.credentials",
+            [
+                ("master credentials", "MasterCredentials", "List the tokens and certificates that are in force"),
+                ("master revoke", "MasterRevoke", "End tokens and certificates"),
+            ],
+        ),
     ),
     "Node": (
         *_entries(
@@ -111,6 +131,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
                 ("node bang", "NodeBang", "Have all partitions of this computer processed again"),
             ],
         ),
+        *_entries("node.usage", [("node collect", "NodeCollect", "Measure what partitions use, once, and show it")]),
         *_entries(
             "node.process",
             [
@@ -122,6 +143,13 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
         *_entries(
+            "node.supervisor",
+            [
+                ("node supervisorctl", "NodeSupervisorctl", "Run supervisor's own client"),
+                ("node supervisord", "NodeSupervisord", "Start supervisord, unless it runs"),
+            ],
+        ),
+        *_entries(
             "node.passes",
             [
                 ("node promise", "NodePromise", "Run the promises of partitions now"),
@@ -129,9 +157,20 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
     ),
+    "Cache": (
+        *_entries(
+            "cachelookup.command",
+            [
+                ("cachelookup binary-sr", "BinaryRelease", "Ask a cache for builds of a software release"),
+                ("cachelookup pypi", "Package", "Ask a cache for a Python package"),
+                ("cachelookup url", "Source", "Ask a cache for a file by where it came from"),
+            ],
+        ),
+    ),
     "Shell": (
+        Entry("console", "slap.cli.console.command:Console", "Open a Python shell that talks to the master"),
         Entry("help", "slap.cli.base:Help", "Show this overview, or the help of a command"),
-        Entry("complete", "slap.cli.base:Complete", "Print the completion script for bash"),
+        Entry("complete", "slap.cli.console.complete:Complete", "Print the completion script for bash or fish"),
     ),
 }
 
@@ -150,7 +189,7 @@ def overview() -> str:
     """All commands in their groups, one line each."""
     parts = ["usage: slapos COMMAND [options]\n"]
     for title, entries in GROUPS.items():
-        rows = "".join(f"  {entry.name:<18}  {entry.summary}\n" for entry in entries)
+        rows = "".join(f"  {entry.name:<21}  {entry.summary}\n" for entry in entries)
         parts.append(f"{title}\n{rows}")
     parts.append("Options of a command: slapos COMMAND --help\n")
     return "\n".join(parts)

@@ -2,16 +2,21 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from slap.cli.base import ClientCommand, Lister, Show
+from slap.cli.base import Lister, Show
 from slap.cli.formats import Cell
 from slap.cli.output import Style, age, columns, harmless, say
+from slap.cli.usage import computer_usage
+from slap.client.master import Master
 from slap.model.computer import Computer
+from slap.model.errors import NotOffered
 from slap.model.software import Supply
 from slap.model.state import ReportedSupplyState
+from slap.model.usage import UsageSeries
 from slap.system import files
 
 # A node asks for its orders by a long poll, several times within this.
@@ -38,39 +43,9 @@ class ComputerInfo(Show):
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
         master = self.master(args)
         computer, supplies = master.computer(args.guid), master.supplies(computer=args.guid)
-        self.text = "\n\n".join(info_text(computer, supplies, self.clock.now()))
+        self.text = "\n\n".join(info_text(computer, supplies, self.clock.now(), _usage_of(master, args.guid)))
         found = [supply.model_dump(mode="json") for supply in supplies]
         return self.fields({**computer.model_dump(mode="json"), "supplies": found})
-
-
-class ComputerToken(ClientCommand):
-    """Make a new token for a computer.
-
-    The computer's former tokens stop working: give the new one to its node at once.
-    """
-
-    def get_parser(self, name: str) -> argparse.ArgumentParser:
-        return with_token_file(_with_guid(super().get_parser(name)))
-
-    def take_action(self, args: argparse.Namespace) -> None:
-        registered = self.master(args).new_computer_token(args.guid)
-        hand_over(registered.token, args.token_file and self.folder / args.token_file)
-
-
-class ProxyShow(Lister):
-    """List all partitions with what is in them."""
-
-    when_empty = "There are no partitions yet. Each computer makes its own: slapos node format"
-
-    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        master = self.master(args)
-        computers = [master.computer(computer.guid) for computer in master.computers()]
-        rows = [
-            (computer.guid, use.partition.name, use.reference, ", ".join((*use.partition.ipv4, *use.partition.ipv6)))
-            for computer in computers
-            for use in computer.partitions
-        ]
-        return ("computer", "partition", "service", "addresses"), rows
 
 
 def with_token_file(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -98,13 +73,22 @@ def seen(computer: Computer, now: datetime) -> str:
     return f"{age(computer.seen_at, now)} ago" + (" (stale)" if is_stale(computer, now) else "")
 
 
-def info_text(computer: Computer, supplies: Sequence[Supply], now: datetime) -> Iterator[str]:
+def _usage_of(master: Master, guid: str) -> list[UsageSeries]:
+    with suppress(NotOffered):
+        return master.computer_usage(guid)
+    return []
+
+
+def info_text(
+    computer: Computer, supplies: Sequence[Supply], now: datetime, usage: Sequence[UsageSeries] = ()
+) -> Iterator[str]:
     """All about a computer, in paragraphs."""
     yield columns(_facts(computer, now), indent=0)
     if computer.partitions:
         rows = ((use.partition.name, _use(use.reference, use.partition.ipv4)) for use in computer.partitions)
         yield "Partitions\n" + columns(rows)
     yield "Software\n" + ("\n".join(map(supply_lines, supplies)) or "  none is supplied")
+    yield from computer_usage(usage)
 
 
 def supply_lines(supply: Supply) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from shutil import get_terminal_size
 from typing import Any, TextIO
@@ -20,6 +20,7 @@ from slap.cli.output import Style, columns, harmless, paint
 
 GAP = "  "
 NARROWEST = 8
+REMARK = "message"  # the last column of some lists: it goes below its row where it would be cut to nothing beside it
 
 
 class Cell(FormattableColumn):
@@ -37,6 +38,9 @@ class Cell(FormattableColumn):
 class Table(ListFormatter, SingleFormatter):
     """Plain columns, cut to the width of the terminal; what goes into a pipe or a file is never cut."""
 
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit  # a width to keep to wherever it goes
+
     def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
         """Needs no options."""
 
@@ -44,11 +48,17 @@ class Table(ListFormatter, SingleFormatter):
         rows = [[_cell(value) for value in row] for row in data]
         if not rows:
             return
-        heading = [Cell(name.upper(), style=Style.BOLD) for name in names]
-        limit = get_terminal_size().columns if stdout.isatty() else None
-        widths = fit([_width(column) for column in zip(heading, *rows, strict=True)], limit)
-        for row in (heading, *rows):
+        table = [[Cell(name.upper(), style=Style.BOLD) for name in names], *rows]
+        limit = self.limit or (get_terminal_size().columns if stdout.isatty() else None)
+        if limit and names[-1] == REMARK and _total(_widths(table)) > limit:
+            below = ["", *(_below(row[-1], limit) for row in rows)]
+            table = [row[:-1] for row in table]
+        else:
+            below = [""] * len(table)
+        widths = fit(_widths(table), limit)
+        for row, remark in zip(table, below, strict=True):
             stdout.writelines(f"{line}\n" for line in _lines(row, widths, stdout))
+            stdout.write(remark)
 
     def emit_one(self, names: Sequence[str], data: Sequence[Any], stdout: TextIO, _: object) -> None:
         """Values are never cut: they are what gets copied."""
@@ -67,6 +77,23 @@ class Shell(SingleFormatter):
         for name, value in zip(names, data, strict=True):
             variable = re.sub(r"\W", "_", args.prefix + name, flags=re.ASCII)
             stdout.write(f"{variable}={shlex.quote(_cell(value).text)}\n")
+
+
+class AsSlapos(ListFormatter, SingleFormatter):
+    """What SlapOS's own command prints, for scripts that read it; `render` makes it of rows with names."""
+
+    def __init__(self, render: Callable[[list[dict[str, Any]]], str]) -> None:
+        self._render = render
+
+    def add_argument_group(self, parser: argparse.ArgumentParser) -> None:
+        """Needs no options."""
+
+    def emit_list(self, names: Sequence[str], data: Iterable[Sequence[Any]], stdout: TextIO, _: object) -> None:
+        rows = [[cell.machine_readable() if isinstance(cell, Cell) else cell for cell in row] for row in data]
+        stdout.write(self._render([dict(zip(names, row, strict=True)) for row in rows]) + "\n")
+
+    def emit_one(self, names: Sequence[str], data: Sequence[Any], stdout: TextIO, _: object) -> None:
+        stdout.write(self._render([dict(zip(names, data, strict=True))]) + "\n")
 
 
 @dataclass(frozen=True)
@@ -93,12 +120,14 @@ class Formats:
         return iter(self._plugins.values())
 
 
-def list_formats() -> Formats:
-    return Formats(table=Table(), json=JSONFormatter(), yaml=YAMLFormatter(), value=ValueFormatter(), csv=CSVLister())
+def list_formats(**more: Any) -> Formats:
+    machines = {"json": JSONFormatter(), "yaml": YAMLFormatter(), "value": ValueFormatter(), "csv": CSVLister()}
+    return Formats(table=Table(), **machines, **more)
 
 
-def show_formats() -> Formats:
-    return Formats(table=Table(), json=JSONFormatter(), yaml=YAMLFormatter(), value=ValueFormatter(), shell=Shell())
+def show_formats(**more: Any) -> Formats:
+    machines = {"json": JSONFormatter(), "yaml": YAMLFormatter(), "value": ValueFormatter(), "shell": Shell()}
+    return Formats(table=Table(), **machines, **more)
 
 
 def fit(widths: Sequence[int], limit: int | None) -> list[int]:
@@ -106,8 +135,7 @@ def fit(widths: Sequence[int], limit: int | None) -> list[int]:
     fitted = list(widths)
     if limit is None:
         return fitted
-    excess = sum(fitted) + len(GAP) * (len(fitted) - 1) - limit
-    for _ in range(excess):
+    for _ in range(_total(fitted) - limit):
         widest = max(range(len(fitted)), key=lambda number: fitted[number])
         if fitted[widest] <= NARROWEST:
             break
@@ -119,6 +147,20 @@ def _cell(value: Any) -> Cell:
     cell = value if isinstance(value, Cell) else Cell(value, "" if value is None else None)
     cell.text = harmless(cell.text)
     return cell
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
+    return [_width(column) for column in zip(*rows, strict=True)]
+
+
+def _below(cell: Cell, limit: int) -> str:
+    """A remark as a line of its own; nothing where there is nothing to remark."""
+    text = " ".join(cell.text.split())
+    return f"  {_cut(text, limit - 2).rstrip()}\n" if text else ""
 
 
 def _width(column: Iterable[Cell]) -> int:

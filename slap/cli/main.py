@@ -34,6 +34,7 @@ class World:
     transport: "Transport | None" = None
     clock: Clock = field(default_factory=SystemClock)
     folder: Path | None = None  # the current one when it is None
+    home: Path | None = None  # the user's when it is None
 
 
 class SlapApp(App):
@@ -50,7 +51,9 @@ class SlapApp(App):
         parser.add_argument("--version", action="store_true")
         parser.add_argument("-v", "--verbose", action="count", dest="verbose_level", default=1)
         parser.add_argument("-q", "--quiet", action="store_const", dest="verbose_level", const=0)
-        parser.add_argument("--log-file")
+        parser.add_argument("--log-file", "--logfile", "--log_file")
+        parser.add_argument("--log-time", action="store_true")
+        parser.add_argument("--log-color", action="store_true")
         parser.add_argument("--debug", action="store_true")
         parser.add_argument("-h", "--help", action="store_true", dest="deferred_help")
         return parser
@@ -58,7 +61,10 @@ class SlapApp(App):
     def configure_logging(self) -> None:
         """What modules log is for whoever asked for it by -v; commands that run for long set up their own logs."""
         level = LEVELS[min(self.options.verbose_level, len(LEVELS) - 1)]
-        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", filename=self.options.log_file)
+        when = "%(asctime)s " if self.options.log_time else ""
+        colours = self.options.log_color and not self.options.log_file
+        words = "\x1b[1m%(levelname)s\x1b[0m %(name)s" if colours else "%(levelname)s %(name)s"
+        logging.basicConfig(level=level, format=f"{when}{words}: %(message)s", filename=self.options.log_file)
 
     def print_help_if_requested(self) -> None:
         """Only comes here for an option without a command."""
@@ -69,8 +75,9 @@ class SlapApp(App):
         self.stdout.write(f"slapos {version('slap')}\n" if self.options.version else overview())
 
     def run_subcommand(self, argv: list[str]) -> int:
+        words = ["node", "status"] if argv == ["node"] else argv  # as SlapOS has it
         try:
-            kind, name, rest = self.command_manager.find_command(argv)
+            kind, name, rest = self.command_manager.find_command(words)
         except ValueError:
             self.stderr.write(unknown_command([word for word in argv if not word.startswith("-")]) + "\n")
             return USAGE

@@ -1,4 +1,4 @@
-"""Masters: the one for a single machine (proxy), the one for many, and the tokens of its users."""
+"""The master for many machines, and what its users are known by."""
 
 import argparse
 from configparser import ConfigParser
@@ -11,73 +11,61 @@ from pydantic import ValidationError
 from slap.cli.base import Command, read_small_file
 from slap.cli.computer import hand_over, with_token_file
 from slap.cli.output import say
-from slap.client.config import HOME_FILE, read_configuration, write_configuration
+from slap.client.config import read_configuration, write_configuration
+from slap.master.access.accounts import create_user, user_certificate
 from slap.master.database.engine import database_url
-from slap.master.server import LogLevel, MasterSettings, create_user, serve
-from slap.master.slapproxy.proxy import administrator_token, prepare_proxy
+from slap.master.server import serve
+from slap.master.settings import LogLevel, MasterSettings, TlsMode
 from slap.model.errors import InvalidInput, SlapError, UsageError
+from slap.system import files
 
-PROXY_FOLDER = Path(".slapos/proxy")
 SECTION = "master"
-
-
-class ProxyStart(Command):
-    """Run the single-machine master, on the loopback address.
-
-    On its first start it makes its database and your token, and configures the client commands to use it.
-    """
-
-    def get_parser(self, name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(name)
-        parser.add_argument("--host", default="127.0.0.1", help="a loopback address (127.0.0.1)")
-        parser.add_argument("--port", type=_port, default=5000, help="where to listen (5000)")
-        parser.add_argument("--folder", metavar="FOLDER", help="database and token (~/.slapos/proxy)")
-        parser.add_argument("--cfg", metavar="FILE", help="client configuration to write (~/.slapos/slapos-client.cfg)")
-        return parser
-
-    def take_action(self, args: argparse.Namespace) -> None:
-        folder = self.folder / args.folder if args.folder else Path.home() / PROXY_FOLDER
-        settings = prepare_proxy(folder, args.port, args.host)
-        url = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
-        configure(self.folder / args.cfg if args.cfg else Path.home() / HOME_FILE, url, administrator_token(folder))
-        say(f"The master listens on {url} and keeps its data in {folder}. Ctrl-C ends it.")
-        serve(settings)
 
 
 class MasterStart(Command):
     """Run a master for many machines.
 
-    Settings come from the section [master] of a configuration file (database_url, host, port, workers, log_level) and
-    from the options, which win. A database URL with a password belongs into the file, which only its owner should read.
+    Settings come from the section [master] of a configuration file and from the options, which win. A database URL with a
+    password belongs into the file, which only its owner should read; so do tls and all that belongs to it.
     """
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
-        parser = _with_database(super().get_parser(name))
+        parser = with_database(super().get_parser(name))
         parser.add_argument("--host", help="where to listen (127.0.0.1)")
-        parser.add_argument("--port", type=_port, help="where to listen (5000)")
+        parser.add_argument("--port", type=port_number, help="where to listen (5000)")
         parser.add_argument("--workers", type=int, help="processes; more than one needs PostgreSQL (1)")
         parser.add_argument("--log-level", choices=list(LogLevel), help="how much to log (info)")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
         settings = settings_of(args, self.folder)
-        say(f"The master listens on port {settings.port} of {settings.host}. Ctrl-C ends it.")
+        protocol = "http" if settings.tls is TlsMode.OFF else "https"
+        say(f"The master listens on port {settings.port} of {settings.host}, over {protocol}. Ctrl-C ends it.")
         serve(settings)
 
 
 class MasterUser(Command):
-    """Make a token for a user of a master.
+    """Make a token for a user of a master, or a certificate with its key.
 
-    A user is known by having a token; a second one works beside the first. Run it where the master's database is.
+    A user is known by having one; a second one works beside the first. Run it where the master's database is.
     """
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
-        parser = with_token_file(_with_database(super().get_parser(name)))
+        parser = with_token_file(with_database(super().get_parser(name)))
         parser.add_argument("name", metavar="NAME", help="the user")
+        parser.add_argument(
+            "--certificate", metavar="FILE", help="write a key and a certificate there, and make no token"
+        )
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
-        token = create_user(settings_of(args, self.folder).database_url, args.name)
+        settings = settings_of(args, self.folder)
+        if args.certificate:
+            pair = user_certificate(settings.database_url, args.name, settings.access.lifetime)
+            files.write(self.folder / args.certificate, pair, 0o600)
+            say(f"{args.certificate} has both, for nobody but you to read: cert_file and key_file of a client.")
+            return
+        token = create_user(settings.database_url, args.name)
         hand_over(token, args.token_file and self.folder / args.token_file)
 
 
@@ -128,8 +116,13 @@ def _known(path: Path) -> tuple[str, str]:
     return found.master_url, found.token
 
 
-def _with_database(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def with_database(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--cfg", metavar="FILE", help="configuration with a section [master]")
+    return with_database_alone(parser)
+
+
+def with_database_alone(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """For a command whose --cfg is there already."""
     parser.add_argument("--database", dest="database_url", metavar="URL", help="sqlite:///FILE or postgresql://...")
     return parser
 
@@ -144,7 +137,7 @@ def _refuse_password(url: str) -> None:
         )
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
     if not (text.isdecimal() and 0 < int(text) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: it is a number from 1 to 65535")
     return int(text)

@@ -9,14 +9,16 @@ from datetime import datetime
 from typing import Any
 
 from slap.cli.base import ClientCommand, Lister, Show
-from slap.cli.formats import Cell
-from slap.cli.order.wait import SIGNS, describe, summary
+from slap.cli.formats import AsSlapos, Cell, Formats, list_formats, show_formats
+from slap.cli.order.wait import SIGNS, access_status, describe, summary
 from slap.cli.output import Style, age, columns, harmless, short_release, status_style
+from slap.cli.usage import usage_text
 from slap.client.master import Master
-from slap.model.errors import NotFound
+from slap.model.errors import NotFound, NotOffered
 from slap.model.instance import FieldChange, Instance, InstanceTree
 from slap.model.promise import PromiseResult
 from slap.model.software import SoftwareRelease
+from slap.model.state import Status
 
 POLL = 1.0  # seconds between two looks at the logs
 WINDOW = 200  # lines of a log by which two looks are compared
@@ -27,6 +29,9 @@ class ServiceList(Lister):
 
     when_empty = "You have no services yet. Order one: slapos request NAME URL"
 
+    def _load_formatter_plugins(self) -> Formats:
+        return list_formats(slapos=AsSlapos(slapos_list))
+
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         names = ("name", "status", "computer", "partition", "software", "age", "message")
         now = self.clock.now()
@@ -36,16 +41,28 @@ class ServiceList(Lister):
 class ServiceInfo(Show):
     """Show all about a service: tree, promises, connection."""
 
+    def _load_formatter_plugins(self) -> Formats:
+        return show_formats(slapos=AsSlapos(slapos_info))
+
     def get_parser(self, name: str) -> argparse.ArgumentParser:
-        return _with_name(super().get_parser(name))
+        parser = _with_name(super().get_parser(name))
+        parser.add_argument("--news", action="store_true", help="with what its nodes said last, as SlapOS words it")
+        return parser
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
         master = self.master(args)
         instance = find(master, args.reference)
         tree = master.tree(instance.root)
-        self.text = "\n\n".join(info_text(instance, tree, _release(master, instance), self.clock.now()))
+        self.text = "\n\n".join(
+            [*info_text(instance, tree, _release(master, instance), self.clock.now()), *_usage(master, instance)]
+        )
         members = [one.model_dump(mode="json", include=_MEMBER) for one in tree.instances]
-        return self.fields({**instance.model_dump(mode="json"), "tree": members})
+        fields = {**instance.model_dump(mode="json"), "tree": members}
+        if args.news:
+            news = news_of(tree)
+            self.text += "\n\nNews\n" + columns((one["user"], harmless(one["text"])) for one in news)
+            fields["news"] = news
+        return self.fields(fields)
 
 
 class ServiceLogs(ClientCommand):
@@ -105,6 +122,44 @@ def find(master: Master, name: str) -> Instance:
         raise NotFound(f"There is no service {name}.", hint, "slapos service list") from error
 
 
+def slapos_list(rows: list[dict[str, Any]]) -> str:
+    """`slapos service list` as SlapOS prints it: the releases of services, by name."""
+    return json.dumps({row["name"]: row["software"] for row in rows}, sort_keys=True, indent=2)
+
+
+def slapos_info(rows: list[dict[str, Any]]) -> str:
+    """`slapos service info` as SlapOS prints it; green is what is as requested."""
+    (row,) = rows
+    colours = {Status.ERROR: "red", Status.STARTED: "green", Status.STOPPED: "green"}
+    info = {
+        "software-url": row["software_release"],
+        "software-type": row["software_type"],
+        "shared": row["shared"],
+        "requested-state": row["requested"],
+        "instance-parameters": row["parameters"],
+        "connection-parameters": row["connection"],
+        "status": colours.get(Status(row["status"]), "none"),
+    }
+    return json.dumps(info | ({"news": row["news"]} if "news" in row else {}), indent=2)
+
+
+def news_of(tree: InstanceTree) -> list[dict[str, str]]:
+    """What was last heard of each instance of a tree, in the form of SlapOS's news."""
+    return [
+        {"user": one.reference, "created_at": one.changed_at.isoformat(), "text": access_status(one)}
+        for one in tree.instances
+    ]
+
+
+def _usage(master: Master, instance: Instance) -> list[str]:
+    """What it uses, where the master can tell."""
+    try:
+        found = usage_text(master.usage(instance.guid).slots)
+    except NotOffered:
+        return []
+    return [found] if found else []
+
+
 def info_text(instance: Instance, tree: InstanceTree, release: SoftwareRelease | None, now: datetime) -> Iterator[str]:
     """All about an instance, in paragraphs."""
     yield columns(_facts(instance, release, now), indent=0)
@@ -147,7 +202,7 @@ def added(before: list[str], now: list[str]) -> list[str]:
 
 
 _HEADING = re.compile(r"==> (.+) <==")
-_MEMBER = {"guid", "reference", "status", "computer", "partition", "message"}
+_MEMBER = {"guid", "reference", "shared", "status", "computer", "partition", "message"}
 
 
 def _row(instance: Instance, now: datetime) -> Sequence[Any]:
@@ -169,6 +224,10 @@ def _facts(instance: Instance, release: SoftwareRelease | None, now: datetime) -
     if summary(instance):
         yield "message", harmless(instance.message or summary(instance))
     yield "place", f"{instance.computer}, {instance.partition}"
+    if instance.shared:
+        yield "served by", instance.host or "nobody any more"
+    if instance.serves:
+        yield "serves", f"{instance.serves} shared instance{'s' * (instance.serves > 1)}"
     if instance.addresses:
         yield "addresses", ", ".join(instance.addresses)
     yield "software", instance.software_release
@@ -183,7 +242,10 @@ def _type_title(instance: Instance, release: SoftwareRelease | None) -> str:
 
 
 def _release(master: Master, instance: Instance) -> SoftwareRelease | None:
-    return next((one for one in master.releases() if one.url == instance.software_release), None)
+    try:
+        return next((one for one in master.releases() if one.url == instance.software_release), None)
+    except NotOffered:
+        return None
 
 
 def _values(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from slap.cli.base import ClientCommand
 from slap.cli.order.follow import display
 from slap.cli.order.parameters import release_url
+from slap.cli.order.products import resolve
 from slap.cli.order.wait import Line, Mark
 from slap.cli.output import Style, duration, say
 from slap.client.master import Master
@@ -35,7 +36,9 @@ class Supply(ClientCommand):
 
     def take_action(self, args: argparse.Namespace) -> None:
         master = self.master(args)
-        supply = master.supply(SupplyRequest(url=self.url(args.url), computer=args.computer, state=self.state))
+        supply = master.supply(
+            SupplyRequest(url=self.url(resolve(master, args.url)), computer=args.computer, state=self.state)
+        )
         if args.wait:
             self._wait(master, supply, args.timeout)
         else:
@@ -56,6 +59,9 @@ class Supply(ClientCommand):
             shown.show([describe(now)])
         if now.reported is ReportedSupplyState.ERROR:
             raise build_failed(now)
+        if now.reported is ReportedSupplyState.UNKNOWN:
+            say(f"{now.url} is to be {now.requested}. Its master does not tell how far it is; the node's logs do.")
+            return
         say(f"{now.url} is {now.reported} after {duration(self.clock.monotonic() - started)}.", Style.GOOD)
 
 
@@ -71,8 +77,11 @@ class Remove(Supply):
 
 def is_over(now: SupplyDocument) -> bool:
     """As requested, or failed; what was reported before the last request says nothing of it."""
-    is_answer = now.reported.value == now.requested.value or now.reported is ReportedSupplyState.ERROR
+    is_answer = now.reported.value == now.requested.value or now.reported in _NOTHING_MORE
     return now.is_current and is_answer
+
+
+_NOTHING_MORE = (ReportedSupplyState.ERROR, ReportedSupplyState.UNKNOWN)
 
 
 def describe(supply: SupplyDocument) -> Line:

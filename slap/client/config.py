@@ -5,6 +5,9 @@ master_url = http://127.0.0.1:4000
 
 [client]
 token_file = slapos-client.token
+
+In place of the token, a certificate: cert_file and key_file, in [client], [slapconsole] or [slapos]; and master_ca_file, by
+which the master is checked. A master on this machine may need neither.
 """
 
 import os
@@ -14,11 +17,16 @@ from configparser import ConfigParser
 from configparser import Error as SyntaxMistake
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from slap.client.credentials import Credentials
 from slap.model.errors import InvalidInput, NotFound, SlapError
 from slap.system import environment, files
+from slap.system.trust.peer import is_loopback
 
-VARIABLES = ("SLAPOS_CLIENT_CONFIGURATION", "SLAPOS_CONFIGURATION")
+VARIABLE = "SLAPOS_CLIENT_CONFIGURATION"
+NODE_VARIABLE = "SLAPOS_CONFIGURATION"  # of the node's commands: for ours, only where nothing of the user's is found
+VARIABLES = (VARIABLE, NODE_VARIABLE)
 SYSTEM_FILE = Path("/etc/opt/slapos/slapos.cfg")
 HOME_FILE = Path(".slapos/slapos-client.cfg")
 STANDALONE_FILE = Path("var/standalone/client.cfg")
@@ -31,6 +39,13 @@ class ClientConfiguration:
     master_url: str
     token: str = field(repr=False)
     path: Path
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+
+    @property
+    def credentials(self) -> Credentials:
+        return Credentials(self.token, self.certificate, self.key, self.authority)
 
 
 @dataclass(frozen=True)
@@ -52,25 +67,30 @@ def here(folder: Path) -> Surroundings:
 
 def named_file(option: str, around: Surroundings) -> Path | None:
     """The file that somebody named explicitly, which then has to exist."""
-    named = option or next((around.variables[name] for name in VARIABLES if around.variables.get(name)), "")
+    named = option or around.variables.get(VARIABLE, "")
     return around.folder / Path(named).expanduser() if named else None
 
 
 def usual_files(around: Surroundings) -> Iterator[Path]:
-    """The places to look, nearest first: a standalone of the project that we are in, the user's file, the system's."""
+    """The places to look, nearest first: a standalone of the project that we are in, the user's file, the node's."""
     yield from (folder / STANDALONE_FILE for folder in (around.folder, *around.folder.parents))
     yield around.home / HOME_FILE
+    if around.variables.get(NODE_VARIABLE):
+        yield around.folder / Path(around.variables[NODE_VARIABLE]).expanduser()
     yield around.system_file
+
+
+def file_in_force(option: str, around: Surroundings) -> Path | None:
+    """The file that says which master to talk to; None when there is none."""
+    trusted = (path for path in usual_files(around) if _is_trusted(path, around.user))
+    return named_file(option, around) or next(trusted, None)
 
 
 def find_configuration(option: str, around: Surroundings) -> ClientConfiguration:
     """The configuration in force; raises with what to type when there is none or when it is of no use."""
-    named = named_file(option, around)
-    if named:
-        return read_configuration(named)
-    for path in usual_files(around):
-        if _is_trusted(path, around.user):
-            return read_configuration(path)
+    path = file_in_force(option, around)
+    if path:
+        return read_configuration(path)
     raise NotFound(
         "No master is configured.",
         f"Neither {around.home / HOME_FILE} nor {around.system_file} exists, and --cfg names no other file.",
@@ -88,21 +108,34 @@ def read_configuration(path: Path) -> ClientConfiguration:
             "It needs master_url = http://... in its section [slapos].",
             f"slapos configure client --cfg {path} URL",
         )
-    return ClientConfiguration(master_url, _token(parser, path), path)
+    token, certificate, key = _token(parser, path), _file(parser, path, "cert_file"), _file(parser, path, "key_file")
+    if not master_url.startswith("https:"):
+        certificate = key = None  # SlapOS's files name one that need not be there, for it is never shown
+    if not (token or certificate or _needs_none(master_url)):
+        raise InvalidInput(
+            f"{path} names no token.",
+            "It needs token_file = FILE in its section [client], or cert_file and key_file in [slapconsole].",
+            f"slapos configure client --cfg {path} URL",
+        )
+    if certificate:
+        _refuse_readable_by_others(key or certificate)
+    return ClientConfiguration(master_url, token, path, certificate, key, _file(parser, path, "master_ca_file"))
 
 
-def write_configuration(path: Path, master_url: str, token: str) -> ClientConfiguration:
+def write_configuration(path: Path, master_url: str, token: str, authority: Path | None = None) -> ClientConfiguration:
     """Leave a configuration and, readable by its owner alone, its token beside it; the token first, so that it is
     never missing.
     """
     token_file = path.with_suffix(".token")
+    lines = [f"token_file = {token_file.name}", *([f"master_ca_file = {authority}"] if authority else [])]
+    text = "\n".join(["[slapos]", f"master_url = {master_url}", "", "[client]", *lines, ""])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(token_file, token + "\n", mode=0o600)
-        files.write(path, f"[slapos]\nmaster_url = {master_url}\n\n[client]\ntoken_file = {token_file.name}\n")
+        files.write(path, text)
     except OSError as error:
         raise SlapError(f"{error.filename or path} cannot be written.", error.strerror or "") from error
-    return ClientConfiguration(master_url, token, path)
+    return ClientConfiguration(master_url, token, path, authority=authority)
 
 
 def read_secret(path: Path) -> str:
@@ -130,11 +163,20 @@ def _token(parser: ConfigParser, path: Path) -> str:
         if parser.get(section, "token", fallback=""):
             _refuse_readable_by_others(path)
             return parser[section]["token"].strip()
-    raise InvalidInput(
-        f"{path} names no token.",
-        "It needs token_file = FILE in its section [client].",
-        f"slapos configure client --cfg {path} URL",
-    )
+    return ""
+
+
+def _file(parser: ConfigParser, path: Path, name: str) -> Path | None:
+    """A file that the configuration names; relative paths start at its folder."""
+    named = (parser.get(section, name, fallback="").strip() for section in ("client", "slapconsole", "slapos"))
+    found = next(filter(None, named), "")
+    return path.parent / Path(found).expanduser() if found else None
+
+
+def _needs_none(url: str) -> bool:
+    """A master on this machine may know us by our Unix user."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and is_loopback(parts.hostname or "")
 
 
 def _read(path: Path) -> str:
@@ -147,7 +189,7 @@ def _read(path: Path) -> str:
 
 def _refuse_readable_by_others(path: Path) -> None:
     if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise InvalidInput(f"The token in {path} is no secret.", "Others can read the file.", f"chmod 600 {path}")
+        raise InvalidInput(f"What {path} holds is no secret.", "Others can read the file.", f"chmod 600 {path}")
 
 
 def _is_trusted(path: Path, user: int) -> bool:

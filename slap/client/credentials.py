@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slap.system.transport import HttpTransport, Tls
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -14,3 +16,11 @@ class Credentials:
     certificate: Path | None = None
     key: Path | None = None
     authority: Path | None = None
+
+    def transport(self) -> HttpTransport:
+        """Connections on which the server is checked by these, and on which the certificate is shown."""
+        return HttpTransport(Tls(self.authority, self.certificate, self.key))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}

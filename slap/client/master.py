@@ -1,133 +1,105 @@
-"""What can be asked of a master. Every method raises the master's own error, or Unreachable."""
+"""What can be asked of a master, whichever protocol it speaks."""
 
-from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
-
-from pydantic import BaseModel, TypeAdapter, ValidationError
-
-from slap.model.base import Frozen
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
-from slap.model.errors import ErrorDocument, SlapError, Unreachable, from_document
+from slap.model.errors import NotOffered
 from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan
 from slap.model.node import DesiredState, NodeReport
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
-from slap.system.transport import HttpTransport, Reply, Transport
-
-Document = TypeVar("Document", bound=BaseModel)
-
-# A master that is alive answers within this; a long poll may take as much longer as it was asked to wait.
-PATIENCE = 30.0
+from slap.model.usage import UsageReport, UsageSeries
 
 
 class Master:
-    """A master at `url` (without /api/v1), spoken to with `token`. Use one per thread."""
+    """Every method raises the master's own error, Unreachable, or NotOffered by a master that has no answer to it.
 
-    def __init__(self, url: str, token: str, transport: Transport | None = None) -> None:
-        self._base = url.rstrip("/") + "/api/v1"
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self._transport = transport or HttpTransport()
+    Use one per thread.
+    """
 
     def register_computer(self, registration: ComputerRegistration) -> RegisteredComputer:
-        return self._ask(RegisteredComputer, "POST", "/computers", registration)
+        raise _not_offered("register computers")
 
     def computers(self) -> list[Computer]:
-        return self._list(Computer, "/computers")
+        raise _not_offered("list computers")
 
     def computer(self, guid: str) -> Computer:
-        return self._ask(Computer, "GET", f"/computers/{_part(guid)}")
+        raise _not_offered("describe a computer")
 
     def configure_computer(self, guid: str, configuration: ComputerConfiguration) -> Computer:
-        return self._ask(Computer, "PUT", f"/computers/{_part(guid)}/configuration", configuration)
+        raise _not_offered("be told of partitions")
 
     def new_computer_token(self, guid: str) -> RegisteredComputer:
         """A new token for a computer; the ones before it stop working."""
-        return self._ask(RegisteredComputer, "POST", f"/computers/{_part(guid)}/token")
+        raise _not_offered("make a token for a computer")
 
     def bang_computer(self, guid: str, message: str) -> None:
-        self._send("POST", f"/computers/{_part(guid)}/bang", _json({"message": message}))
+        raise _not_offered("have a computer processed again")
 
     def desired_state(self, guid: str, since: int = 0, wait: float = 0) -> DesiredState:
         """What changed after revision `since`; with nothing changed, answers after at most `wait` seconds."""
-        query = urlencode({"since": since, "wait": wait})
-        return self._ask(DesiredState, "GET", f"/computers/{_part(guid)}/state?{query}", wait=wait)
+        raise _not_offered("say what a computer shall be")
 
     def report(self, guid: str, report: NodeReport) -> None:
-        self._send("POST", f"/computers/{_part(guid)}/reports", report.model_dump_json().encode())
+        raise _not_offered("be told what a computer is")
+
+    def report_usage(self, guid: str, report: UsageReport) -> None:
+        raise _not_offered("be told what partitions use")
+
+    def computer_usage(self, guid: str) -> list[UsageSeries]:
+        """What each instance on a computer used in the last day."""
+        raise _not_offered("tell what instances use")
+
+    def usage(self, guid: str) -> UsageSeries:
+        """What an instance used in the last day."""
+        raise _not_offered("tell what an instance uses")
 
     def supply(self, request: SupplyRequest) -> Supply:
-        return self._ask(Supply, "PUT", "/supplies", request)
+        raise _not_offered("supply software")
 
     def supplies(self, computer: str = "", url: str = "") -> list[Supply]:
-        return self._list(Supply, "/supplies", computer=computer, url=url)
+        raise _not_offered("list supplies")
 
     def releases(self) -> list[SoftwareRelease]:
-        return self._list(SoftwareRelease, "/releases")
+        raise _not_offered("list software releases")
 
     def request(self, request: InstanceRequest) -> Instance:
-        return self._ask(Instance, "POST", "/instances", request)
+        raise _not_offered("take orders")
 
     def plan(self, request: InstanceRequest) -> Plan:
-        return self._ask(Plan, "POST", "/plans", request)
+        raise _not_offered("plan an order without placing it")
 
     def instances(self, reference: str = "") -> list[Instance]:
         """The root instances of the caller, without the destroyed ones; or the one of that reference."""
-        return self._list(Instance, "/instances", reference=reference)
+        raise _not_offered("list instances")
 
     def instance(self, guid: str) -> Instance:
-        return self._ask(Instance, "GET", f"/instances/{_part(guid)}")
+        raise _not_offered("describe an instance")
 
     def answer(self, child: str, wait: float) -> Answer:
         """What a child of this partition published, as soon as it published, and after at most `wait` seconds."""
-        return self._ask(Answer, "GET", f"/instances/{_part(child)}/answer?{urlencode({'wait': wait})}", wait=wait)
+        raise _not_offered("tell what a child published")
 
     def tree(self, root: str, since: int = 0, wait: float = 0) -> InstanceTree:
         """A whole tree, as soon as its revision is beyond `since`, and after at most `wait` seconds in any case."""
-        query = urlencode({"since": since, "wait": wait})
-        return self._ask(InstanceTree, "GET", f"/instances/{_part(root)}/tree?{query}", wait=wait)
+        raise _not_offered("show a tree")
 
     def history(self, guid: str) -> list[HistoryEntry]:
-        return self._list(HistoryEntry, f"/instances/{_part(guid)}/history")
+        raise _not_offered("tell what was requested before")
 
     def bang_instance(self, guid: str, message: str) -> None:
         """Reprocess all partitions of the tree of this instance."""
-        self._send("POST", f"/instances/{_part(guid)}/bang", _json({"message": message}))
+        raise _not_offered("have an instance processed again")
+
+    def rename_instance(self, guid: str, name: str) -> Instance:
+        """Call an instance otherwise; its requester finds it under the new name only."""
+        raise _not_offered("rename an instance")
 
     def logs(self, guid: str, lines: int = 100) -> str:
         """The last lines of an instance's logs, brought by its node."""
-        reply = self._send("GET", f"/instances/{_part(guid)}/logs?{urlencode({'lines': lines})}", wait=PATIENCE)
-        return str(TypeAdapter(dict[str, str]).validate_json(reply.body)["text"])
-
-    def _ask(
-        self, kind: type[Document], method: str, path: str, body: Frozen | None = None, wait: float = 0
-    ) -> Document:
-        reply = self._send(method, path, body.model_dump_json().encode() if body else None, wait)
-        return kind.model_validate_json(reply.body)
-
-    def _list(self, kind: type[Document], path: str, **filters: str) -> list[Document]:
-        query = urlencode({name: value for name, value in filters.items() if value})
-        reply = self._send("GET", f"{path}?{query}" if query else path)
-        return TypeAdapter(list[kind]).validate_json(reply.body)  # type: ignore[valid-type]
-
-    def _send(self, method: str, path: str, body: bytes | None = None, wait: float = 0) -> Reply:
-        reply = self._transport.send(method, self._base + path, self._headers, body, PATIENCE + wait)
-        if reply.status >= 400:
-            raise _error(reply)
-        return reply
+        raise _not_offered("bring the logs of a service")
 
 
-def _error(reply: Reply) -> SlapError:
-    """The error that the master sent, or what can be said of an answer that no master of ours sends."""
-    try:
-        return from_document(ErrorDocument.model_validate_json(reply.body))
-    except ValidationError:
-        return Unreachable(
-            f"The master answered {reply.status} without a reason.", reply.body[:500].decode(errors="replace")
-        )
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return TypeAdapter(dict[str, Any]).dump_json(value)
+def _not_offered(what: str) -> NotOffered:
+    return NotOffered(
+        f"This master cannot {what}.",
+        "It speaks an older protocol, in which nobody can ask for that.",
+        "Ask its operator.",
+    )

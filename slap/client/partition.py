@@ -5,6 +5,7 @@ from pathlib import Path
 from slap.client.connect import connect
 from slap.client.credentials import Credentials
 from slap.client.master import Master
+from slap.client.speaker import Speaker
 from slap.model.node import CONTEXT_FILE, PartitionContext
 
 
@@ -15,4 +16,8 @@ def read_context(partition: Path) -> PartitionContext:
 
 def master_of(context: PartitionContext) -> Master:
     """The master, spoken to as this partition: it sees its own tree and nothing else."""
-    return connect(context.master_url, Credentials(context.instance.token))
+    instance = context.instance
+    name = "" if instance.reference == instance.root_reference else instance.reference
+    speaker = Speaker(context.computer, instance.partition, name)
+    authority = Path(context.authority) if context.authority else None
+    return connect(context.master_url, Credentials(instance.token, authority=authority), speaker=speaker)

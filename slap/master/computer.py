@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from slap.master.access.auth import Caller, CallerKind, issue_token, revoke_tokens
+from slap.master.access.ledger import Holder, revoke_certificates
 from slap.master.database import tables
 from slap.master.database.hub import computer_topic
 from slap.master.database.store import Store, Transaction
@@ -31,7 +32,7 @@ _FEW = 5
 async def register(store: Store, caller: Caller, registration: ComputerRegistration) -> RegisteredComputer:
     """A new computer, or a new token for one that is to be replaced."""
     caller.must_be(CallerKind.USER)
-    return await store.write(lambda transaction: _register(transaction, caller, registration))
+    return await store.write(lambda transaction: register_in(transaction, caller, registration))
 
 
 async def new_token(store: Store, caller: Caller, guid: str) -> RegisteredComputer:
@@ -144,7 +145,8 @@ def _visible(caller: Caller) -> Any:
     return select(computer).where(mine).order_by(computer.c.title)
 
 
-def _register(transaction: Transaction, caller: Caller, wanted: ComputerRegistration) -> RegisteredComputer:
+def register_in(transaction: Transaction, caller: Caller, wanted: ComputerRegistration) -> RegisteredComputer:
+    """Register in a transaction that is under way."""
     same_name = (computer.c.owner == caller.owner) & (computer.c.title == wanted.title)
     same = select(computer.c.guid, computer.c.title, computer.c.owner).where(
         or_(same_name, computer.c.guid == wanted.guid)
@@ -177,6 +179,7 @@ def _add(connection: Connection, caller: Caller, wanted: ComputerRegistration) -
 
 def _rotate_token(connection: Connection, guid: str, title: str) -> RegisteredComputer:
     revoke_tokens(connection, CallerKind.COMPUTER, guid)
+    revoke_certificates(connection, Holder(CallerKind.COMPUTER, guid))
     return RegisteredComputer(guid=guid, title=title, token=issue_token(connection, CallerKind.COMPUTER, guid))
 
 
@@ -226,6 +229,8 @@ def _replace_partitions(connection: Connection, row: AnyRow, wanted: tuple[Parti
             "name": each.name,
             "ordinal": ordinal,
             "addresses": to_json([*each.ipv4, *each.ipv6]),
+            "tap": each.tap,
+            "route": to_json(each.route) if each.route else "",
             "instance": used.get(each.name),
         }
         for ordinal, each in enumerate(wanted)

@@ -2,7 +2,9 @@
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -14,11 +16,13 @@ from slap.master.database.tables import AnyRow, instance
 from slap.master.database.text import from_json, now, to_json
 from slap.master.history import differences, record, record_first
 from slap.master.order.allocation import sla_refusals
+from slap.master.order.cascade import cascade, lock, lock_shared, touch, weaker
+from slap.master.order.host import HostGone, choose, hand_over, hosts_for, keep_or_choose, take_on
 from slap.master.order.parameters import check_parameters
-from slap.master.order.place import candidates_of, check_computer, place, placements_of
+from slap.master.order.place import candidates_of, check_computer, occupied_by, place, placements_of
 from slap.master.supply import is_supplied, usable_release
-from slap.master.tree import cascade, living, render, render_row, touch, view, weaker
-from slap.model.errors import Conflict, NotFound
+from slap.master.tree import living, render, render_row, view
+from slap.model.errors import Conflict, InvalidInput, NotFound
 from slap.model.instance import Instance, InstanceRequest, Plan
 from slap.model.software import normalise_release_url
 from slap.model.state import InstanceState
@@ -44,8 +48,8 @@ async def request(store: Store, caller: Caller, order: InstanceRequest) -> Insta
     for _ in range(_ATTEMPTS):
         try:
             return await _request(store, caller, order)
-        except IntegrityError:
-            continue  # somebody else ordered the same at the same moment: now it is known
+        except (IntegrityError, HostGone):
+            continue  # somebody else ordered the same, or took away what was found, at the same moment: now it is known
     raise Conflict(f"{order.reference} is being requested by others at this moment.", "", "Repeat the request.")
 
 
@@ -53,7 +57,14 @@ async def _request(store: Store, caller: Caller, order: InstanceRequest) -> Inst
     known = await store.read(lambda connection: _known(connection, caller, order))
     if known and _differs(known, order) is None:
         return render_row(known)
-    return await store.write(lambda transaction: _carry_out(transaction, caller, order, known is None))
+    tries = count()
+
+    def job(transaction: Transaction) -> Instance:
+        # A job that has to run again met somebody: who may just have ordered the same.
+        is_new = known is None and next(tries) == 0
+        return _carry_out(transaction, caller, order, is_new)
+
+    return await store.write(job)
 
 
 async def plan(store: Store, caller: Caller, order: InstanceRequest) -> Plan:
@@ -66,6 +77,12 @@ def _normalised(caller: Caller, order: InstanceRequest) -> InstanceRequest:
     caller.must_be(CallerKind.USER, CallerKind.PARTITION)
     if order.state is InstanceState.DESTROYED and not order.software_release:
         return order
+    if order.sla.instance and not order.shared:
+        raise InvalidInput(
+            f"{order.reference} is not to be shared, but to be served by {order.sla.instance}.",
+            "An instance with a partition of its own is served by nobody.",
+            "Order it shared, or leave the instance out.",
+        )
     return order.model_copy(update={"software_release": normalise_release_url(order.software_release, "/")})
 
 
@@ -79,9 +96,11 @@ def _known(connection: Connection, caller: Caller, order: InstanceRequest) -> An
     if order.state is InstanceState.DESTROYED or (row and _differs(row, order) is None):
         return row
     if row and row.requested == InstanceState.DESTROYED:
-        raise _is_being_destroyed(row.reference)
+        raise is_being_destroyed(row.reference)
+    if row and order.shared != (row.host is not None):
+        raise _is_of_other_kind(row)
     release = usable_release(connection, caller.owner, order.software_release)
-    check_parameters(release, order.software_type, order.parameters)
+    check_parameters(release, order.software_type, order.parameters, order.shared)
     if order.sla.computer:
         check_computer(connection, caller.owner, order.sla.computer)
     return row
@@ -89,14 +108,15 @@ def _known(connection: Connection, caller: Caller, order: InstanceRequest) -> An
 
 def _differs(row: AnyRow, order: InstanceRequest) -> InstanceRequest | None:
     """What the instance's own request is to become; None when it is that already."""
-    current = _current(row)
+    asked = current(row)
     if order.state is InstanceState.DESTROYED:
         # Whoever destroys need not repeat what it was.
-        order = current.model_copy(update={"state": InstanceState.DESTROYED})
-    return None if current == order else order
+        order = asked.model_copy(update={"state": InstanceState.DESTROYED})
+    return None if asked == order and row.host != "" else order
 
 
-def _current(row: AnyRow) -> InstanceRequest:
+def current(row: AnyRow) -> InstanceRequest:
+    """What was last asked of an instance."""
     return InstanceRequest(
         reference=row.reference,
         software_release=row.release,
@@ -104,6 +124,8 @@ def _current(row: AnyRow) -> InstanceRequest:
         parameters=from_json(row.parameters),
         state=row.wanted,
         sla=from_json(row.sla),
+        shared=row.host is not None,
+        serialisation=row.serialisation,
     )
 
 
@@ -111,20 +133,38 @@ def _carry_out(transaction: Transaction, caller: Caller, order: InstanceRequest,
     row = None if is_new else living(transaction.connection, caller.requester, order.reference)
     if row is None:
         return _create(transaction, caller, order)
-    touch(transaction, row.root)
+    host = _lock(transaction, row, order)
     # Read again: only now nobody else changes this tree.
-    row = living(transaction.connection, caller.requester, order.reference) or row
+    before, row = row, living(transaction.connection, caller.requester, order.reference) or row
+    if row.host != before.host:
+        raise HostGone
     wanted = _differs(row, order)
     if wanted:
-        _change(transaction, caller, row, wanted)
+        _change(transaction, caller, row, wanted, host)
     return view(transaction.connection, row.guid)
 
 
+def _lock(transaction: Transaction, row: AnyRow, order: InstanceRequest) -> str:
+    """Lock all trees that an order concerns; returns who is to serve the instance if it is shared."""
+    host = row.host or ""
+    if row.host is not None and order.state is not InstanceState.DESTROYED:
+        host = keep_or_choose(transaction.connection, row, order)
+    if order.state != row.wanted:
+        lock(transaction, row.root, host)
+    elif row.host is not None:
+        lock_shared(transaction, row.root, row.host, host)
+    else:
+        touch(transaction, row.root)
+    return host
+
+
 def _create(transaction: Transaction, caller: Caller, order: InstanceRequest) -> Instance:
+    host = choose(transaction.connection, caller.owner, order, caller.root) if order.shared else ""
+    if host:
+        lock_shared(transaction, caller.root, host)
     at = _place_in_tree(transaction, caller, order)
-    taken = place(transaction.connection, caller.owner, order, at.guid)
     columns = {
-        **_NEW,
+        **_UNKNOWN,
         **_ordered(order),
         "guid": at.guid,
         "owner": caller.owner,
@@ -133,21 +173,49 @@ def _create(transaction: Transaction, caller: Caller, order: InstanceRequest) ->
         "root": at.root,
         "parent": at.parent,
         "depth": at.depth,
-        "computer": taken.computer,
-        "partition": taken.partition,
         "requested": at.requested,
-        "revision": bump(transaction, taken.computer, -1),
+        "serving": 0,
         "created_at": now(),
         "changed_at": now(),
     }
-    transaction.connection.execute(_INSERT, columns)
-    record_first(transaction.connection, at.guid, caller.requester, order)
+    if host:
+        columns |= asdict(take_on(transaction, host))
+        return _stored(transaction, caller, order, columns)
+    taken = place(transaction.connection, caller.owner, order, at.guid, at.root)
+    columns |= {"computer": taken.computer, "partition": taken.partition, "host": None}
+    columns |= {"revision": bump(transaction, taken.computer, -1)}
     beside = {"root_revision": at.tree_revision, "addresses": taken.addresses}
-    return render(columns | beside | {"software": taken.software, "software_message": taken.software_message})
+    return _stored(
+        transaction,
+        caller,
+        order,
+        columns,
+        beside | {"software": taken.software, "software_message": taken.software_message},
+    )
+
+
+def _stored(
+    transaction: Transaction,
+    caller: Caller,
+    order: InstanceRequest,
+    columns: dict[str, Any],
+    beside: dict[str, Any] | None = None,
+) -> Instance:
+    """A new instance, from its columns and from what is known beside them; what is not is read."""
+    transaction.connection.execute(_INSERT, columns)
+    record_first(transaction.connection, columns["guid"], caller.requester, order)
+    return render(columns | beside) if beside else view(transaction.connection, columns["guid"])
 
 
 # What nothing is known of yet.
-_NEW = {"reported": "", "reported_revision": 0, "message": "", "promises": "[]", "connection": "{}"}
+_UNKNOWN = {
+    "reported": "",
+    "reported_revision": 0,
+    "message": "",
+    "promises": "[]",
+    "connection": "{}",
+    "published": "",
+}
 _INSERT = insert(instance)
 
 
@@ -159,6 +227,7 @@ def _ordered(order: InstanceRequest) -> dict[str, str]:
         "parameters": to_json(order.parameters),
         "sla": to_json(order.sla.model_dump()),
         "wanted": order.state,
+        "serialisation": order.serialisation,
     }
 
 
@@ -169,7 +238,7 @@ def _place_in_tree(transaction: Transaction, caller: Caller, order: InstanceRequ
     tree_revision = touch(transaction, caller.root)
     parent = transaction.connection.execute(_PARENT, {"parent_guid": caller.subject}).one()
     if parent.requested == InstanceState.DESTROYED:
-        raise _is_being_destroyed(parent.reference)
+        raise is_being_destroyed(parent.reference)
     state = weaker(InstanceState(parent.requested), order.state)
     return _Place(guid, parent.root, caller.subject, parent.depth + 1, state, tree_revision)
 
@@ -184,16 +253,25 @@ _PARENT = select(instance.c.root, instance.c.depth, instance.c.requested, instan
 )
 
 
-def _change(transaction: Transaction, caller: Caller, row: AnyRow, order: InstanceRequest) -> None:
+def _change(transaction: Transaction, caller: Caller, row: AnyRow, order: InstanceRequest, host: str) -> None:
     if row.requested == InstanceState.DESTROYED:
-        raise _is_being_destroyed(row.reference)
-    if order.state is not InstanceState.DESTROYED:
-        _check_place(transaction.connection, row, order)
-    values = {**_ordered(order), "revision": bump(transaction, row.computer), "changed_at": now()}
+        raise is_being_destroyed(row.reference)
+    values = {**_ordered(order), **_where(transaction, row, order, host), "changed_at": now()}
     transaction.connection.execute(update(instance).where(instance.c.guid == row.guid).values(**values))
     if order.state != row.wanted:
         cascade(transaction, row.root)
     record(transaction.connection, row.guid, caller.requester, order)
+
+
+def _where(transaction: Transaction, row: AnyRow, order: InstanceRequest, host: str) -> dict[str, Any]:
+    """Where an instance is after a change, as columns; raises what keeps it from being there."""
+    is_going = order.state is InstanceState.DESTROYED
+    if row.host is not None and not is_going:
+        hosted = hand_over(transaction, row, host)
+        return asdict(hosted) | ({} if hosted.host == row.host else _UNKNOWN)
+    if row.host is None and not is_going:
+        _check_place(transaction.connection, row, order)
+    return {} if is_going else {"revision": bump(transaction, row.computer)}
 
 
 def _check_place(connection: Connection, row: AnyRow, order: InstanceRequest) -> None:
@@ -207,7 +285,7 @@ def _check_place(connection: Connection, row: AnyRow, order: InstanceRequest) ->
     if to_json(order.sla.model_dump()) == row.sla:
         return
     (here,) = candidates_of(connection, row.owner, order.software_release, row.computer)
-    refusals = sla_refusals(here, order.sla)
+    refusals = sla_refusals(here, order.sla, occupied_by(connection, order, row.root, row.guid))
     if refusals:
         raise Conflict(
             f"{row.reference} is on {here.title}, which is not what is asked for now.",
@@ -219,22 +297,33 @@ def _check_place(connection: Connection, row: AnyRow, order: InstanceRequest) ->
 def _plan(connection: Connection, caller: Caller, order: InstanceRequest) -> Plan:
     row = _known(connection, caller, order)
     if row is None:
-        placements = tuple(placements_of(connection, caller.owner, order))
+        candidates = hosts_for if order.shared else placements_of
+        placements = tuple(candidates(connection, caller.owner, order, caller.root))
         fits = [each.computer for each in placements if not each.refusals]
         return Plan(reference=order.reference, action="create", computer=fits[0] if fits else "", placements=placements)
     wanted = _differs(row, order)
-    if wanted and order.state is not InstanceState.DESTROYED:
+    if wanted and row.host is None and order.state is not InstanceState.DESTROYED:
         _check_place(connection, row, wanted)
     return Plan(
         reference=order.reference,
         action="update" if wanted else "nothing",
-        changes=differences(_current(row), wanted) if wanted else (),
+        changes=differences(current(row), wanted) if wanted else (),
         computer=row.computer,
         partition=row.partition,
     )
 
 
-def _is_being_destroyed(reference: str) -> Conflict:
+def _is_of_other_kind(row: AnyRow) -> Conflict:
+    is_shared = row.host is not None
+    return Conflict(
+        f"{row.reference} is {'a shared instance' if is_shared else 'an instance with a partition of its own'}.",
+        "It cannot become the other kind.",
+        f"Destroy it first, or order it {'' if is_shared else 'not '}shared, as it is.",
+    )
+
+
+def is_being_destroyed(reference: str) -> Conflict:
+    """What to say to somebody who wants something of an instance that is to go."""
     return Conflict(
         f"{reference} is being destroyed.",
         "A destroyed instance does not come back; its name is free once its node removed it.",

@@ -24,6 +24,10 @@ async def logs(store: Store, caller: Caller, guid: str, lines: int, within: floa
     row = await store.read(lambda connection: visible(connection, caller, guid))
     if row.reported == "destroyed":
         raise Conflict(f"{row.reference} is destroyed.", "Its logs went with it.")
+    if row.host is not None:
+        raise Conflict(
+            f"{row.reference} is a shared instance: it has no logs of its own.", "", f"slapos service logs {row.host}"
+        )
     request = secrets.token_hex(8)
     await store.write(lambda transaction: _ask(transaction, row, request, lines))
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slap.master.order.parameters import check_schema
 from slap.model.errors import BrokenRelease, NotFound, SlapError
+from slap.model.serialisation import Serialisation
 from slap.model.software import SoftwareRelease, SoftwareType
 from slap.system.http import fetch_text
 
@@ -25,6 +26,9 @@ class _TypeDescription(BaseModel):
     description: str = ""
     request: str = ""
     response: str = ""
+    shared: bool = False
+    software_type: str = Field("", alias="software-type")
+    serialisation: Serialisation = Serialisation.NONE
 
 
 class _Description(BaseModel):
@@ -33,6 +37,7 @@ class _Description(BaseModel):
     name: str = ""
     description: str = ""
     types: dict[str, _TypeDescription] = Field(default_factory=dict, alias="software-type")
+    serialisation: Serialisation = Serialisation.NONE
 
 
 def read_release(url: str) -> SoftwareRelease:
@@ -44,7 +49,13 @@ def read_release(url: str) -> SoftwareRelease:
         return SoftwareRelease(url=url)
     description = _description(words, f"{url}.json")
     types = {name: _software_type(url, each) for name, each in description.types.items()}
-    return SoftwareRelease(url=url, title=description.name, description=description.description, types=types)
+    return SoftwareRelease(
+        url=url,
+        title=description.name,
+        description=description.description,
+        types=types,
+        serialisation=description.serialisation,
+    )
 
 
 def _description(words: str, name: str) -> _Description:
@@ -63,6 +74,9 @@ def _software_type(url: str, described: _TypeDescription) -> SoftwareType:
         description=described.description,
         parameters_schema=_schema(url, described.request),
         connection_schema=_schema(url, described.response),
+        shared=described.shared,
+        software_type=described.software_type,
+        serialisation=described.serialisation,
     )
 
 

@@ -11,23 +11,30 @@ from slap.master.database.hub import answer_topic, log_topic, tree_topic
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, instance, is_living, log_request, partition, supply
 from slap.master.database.text import from_json, now, to_json
+from slap.master.order.cascade import tell_parent, touch
+from slap.master.shared import SharedNews, shared_news, store_shared
 from slap.master.state import check_own
-from slap.master.tree import touch
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState, ReportedInstanceState
 
 _INSTANCES = select(
     instance.c.guid,
+    instance.c.reference,
     instance.c.root,
     instance.c.parent,
+    instance.c.serving,
     instance.c.requested,
     instance.c.reported,
     instance.c.reported_revision,
     instance.c.message,
     instance.c.promises,
     instance.c.connection,
-).where(instance.c.computer == bindparam("computer"), instance.c.guid.in_(bindparam("guids", expanding=True)))
+).where(
+    instance.c.computer == bindparam("computer"),
+    instance.c.guid.in_(bindparam("guids", expanding=True)),
+    instance.c.host.is_(None),
+)
 _SUPPLIES = select(supply).where(
     supply.c.computer == bindparam("computer"), supply.c.url.in_(bindparam("urls", expanding=True))
 )
@@ -37,13 +44,19 @@ _MOST_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class _News:
-    """What a report says that is not stored yet."""
+    """What a report says that is not stored yet; `shared` follows from what is said of those that serve."""
 
     instances: tuple[tuple[AnyRow, InstanceReport], ...]
+    shared: tuple[SharedNews, ...]
     supplies: tuple[SupplyReport, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.instances or self.supplies)
+        return bool(self.instances or self.shared or self.supplies)
+
+    @property
+    def roots(self) -> set[str]:
+        """The trees that it concerns."""
+        return {row.root for row, _ in self.instances} | {each.row.root for each in self.shared}
 
 
 class ReportService:
@@ -71,11 +84,14 @@ def _printable(report: NodeReport) -> NodeReport:
 
 def _apply(transaction: Transaction, guid: str, report: NodeReport) -> None:
     # Trees are locked before they are read, always in the same order.
-    for root in sorted({row.root for row, _ in _news(transaction.connection, guid, report).instances}):
+    roots = _news(transaction.connection, guid, report).roots
+    for root in sorted(roots):
         touch(transaction, root)
     news = _news(transaction.connection, guid, report)
     for row, each in news.instances:
         _store_instance(transaction, guid, row, each)
+    # One that was ordered meanwhile is in no tree of these, and the node that reports did not know of it.
+    store_shared(transaction, [each for each in news.shared if each.row.root in roots])
     for supplied in news.supplies:
         _store_supply(transaction, guid, supplied)
     for answer in report.logs:
@@ -92,27 +108,37 @@ _ANSWER = (
 
 
 def _news(connection: Connection, guid: str, report: NodeReport) -> _News:
-    return _News(_instance_news(connection, guid, report), _supply_news(connection, guid, report))
-
-
-def _instance_news(connection: Connection, guid: str, report: NodeReport) -> tuple[tuple[AnyRow, InstanceReport], ...]:
     reports = {each.guid: each for each in report.instances}
-    guids = list(reports)
-    found = []
+    rows = [row for row in _reported_rows(connection, guid, list(reports)) if _counts(row, reports[row.guid])]
+    hosts = {row.guid: (row.reference, reports[row.guid]) for row in rows if row.serving}
+    return _News(
+        tuple((row, reports[row.guid]) for row in rows if _is_news(row, reports[row.guid])),
+        shared_news(connection, hosts) if hosts else (),
+        _supply_news(connection, guid, report),
+    )
+
+
+def _reported_rows(connection: Connection, guid: str, guids: list[str]) -> list[AnyRow]:
+    found: list[AnyRow] = []
     for start in range(0, len(guids), _MOST_AT_ONCE):
         some = {"computer": guid, "guids": guids[start : start + _MOST_AT_ONCE]}
-        found += [row for row in connection.execute(_INSTANCES, some).all() if _is_news(row, reports[row.guid])]
-    return tuple((row, reports[row.guid]) for row in sorted(found, key=lambda row: str(row.guid)))
+        found += connection.execute(_INSTANCES, some).all()
+    return sorted(found, key=lambda row: str(row.guid))
 
 
-def _is_news(row: AnyRow, report: InstanceReport) -> bool:
+def _counts(row: AnyRow, report: InstanceReport) -> bool:
+    """Whether a report may say anything of an instance."""
     if not ReportedInstanceState(row.reported).may_become(report.state) or row.reported == report.state == "destroyed":
         return False
     if report.state is ReportedInstanceState.DESTROYED:
         # Nobody asked for it: a node that lost an instance is told again that it shall have it.
         return bool(row.requested == InstanceState.DESTROYED)
-    if report.revision < row.reported_revision:  # it was overtaken on its way
-        return False
+    return bool(report.revision >= row.reported_revision)  # otherwise it was overtaken on its way
+
+
+def _is_news(row: AnyRow, report: InstanceReport) -> bool:
+    if report.state is ReportedInstanceState.DESTROYED:
+        return True
     return (
         (row.reported, row.message, row.reported_revision) != (report.state, report.message, report.revision)
         or _verdicts(from_json(row.promises)) != _verdicts([each.model_dump() for each in report.promises])
@@ -151,7 +177,7 @@ def _store_instance(transaction: Transaction, guid: str, row: AnyRow, report: In
         changes["connection"] = to_json(report.connection)
     transaction.connection.execute(update(instance).where(instance.c.guid == row.guid).values(**changes))
     if is_connected_anew and row.parent:
-        _tell_parent(transaction, row.parent)
+        tell_parent(transaction, row.parent)
         transaction.wake(answer_topic(row.guid))
     if report.state is ReportedInstanceState.DESTROYED:
         freed = update(partition).where(partition.c.instance == row.guid).values(instance=None)
@@ -160,13 +186,6 @@ def _store_instance(transaction: Transaction, guid: str, row: AnyRow, report: In
 
 def _promises(promises: tuple[PromiseResult, ...]) -> str:
     return to_json([each.model_dump() for each in promises])
-
-
-def _tell_parent(transaction: Transaction, parent: str) -> None:
-    """What a child published is an input of its parent, which is processed again."""
-    where = transaction.connection.execute(select(instance.c.computer).where(instance.c.guid == parent)).scalar_one()
-    changes = {"children": instance.c.children + 1, "revision": bump(transaction, where)}
-    transaction.connection.execute(update(instance).where(instance.c.guid == parent).values(**changes))
 
 
 def _store_supply(transaction: Transaction, guid: str, report: SupplyReport) -> None:

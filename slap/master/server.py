@@ -3,40 +3,22 @@
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 import uvicorn
-from pydantic import Field, TypeAdapter, ValidationError
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL
 from uvicorn.supervisors import Multiprocess
 
-from slap.master.access.auth import CallerKind, issue_token
 from slap.master.database.engine import database_url, is_sqlite, migrate, sqlite_file
 from slap.master.http.app import create_app
-from slap.model.base import Frozen, Name
+from slap.master.http.peer import PeerProtocol
+from slap.master.settings import MasterSettings, TlsMode
+from slap.master.tls import ServerCertificate, context_of, read_authority, server_context
 from slap.model.errors import Conflict, InvalidInput
 from slap.system.files import exclusive
 
 _BACKLOG = 2048
-
-
-class LogLevel(StrEnum):
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class MasterSettings(Frozen):
-    """All that a master needs to be told."""
-
-    database_url: str
-    host: str = "127.0.0.1"
-    port: int = Field(default=5000, ge=0, le=65535)
-    workers: int = Field(default=1, ge=1, le=64)
-    log_level: LogLevel = LogLevel.INFO
 
 
 def serve(settings: MasterSettings) -> None:
@@ -50,36 +32,20 @@ def serve(settings: MasterSettings) -> None:
         )
     with _owned(url), _listening(settings) as listener:
         migrate(url)
+        _check_tls(settings)
         _run(settings, listener)
 
 
-def create_user(words: str, name: str) -> str:
-    """A new token for the user `name` in the database at this URL: the only time that it is shown.
-
-    A user is known by having a token; a second one for the same name works beside the first.
-    """
-    _check_name(name)
-    url = database_url(words)
-    migrate(url)
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        secret = issue_token(connection, CallerKind.USER, name)
-    engine.dispose()
-    return secret
-
-
-def _check_name(name: str) -> None:
-    try:
-        TypeAdapter(Name).validate_python(name)
-    except ValidationError as error:
-        raise InvalidInput(
-            f"{name!r} is not the name of a user.", error.errors()[0]["msg"], "Use letters and digits."
-        ) from error
+def _check_tls(settings: MasterSettings) -> None:
+    """Raises InvalidInput for a certificate of no use, before worker after worker fails by it."""
+    if settings.tls is not TlsMode.OFF:
+        authority = read_authority(settings)
+        ServerCertificate(settings, authority, server_context(authority)).take()
 
 
 def _run(settings: MasterSettings, listener: socket.socket) -> None:
     config = uvicorn.Config(
-        partial(create_app, settings.database_url),
+        partial(create_app, settings.database_url, settings.access, settings.beside),
         factory=True,
         workers=settings.workers,
         log_level=settings.log_level.value,
@@ -89,7 +55,8 @@ def _run(settings: MasterSettings, listener: socket.socket) -> None:
         date_header=False,
         lifespan="on",
         loop="uvloop",
-        http="httptools",
+        http=PeerProtocol,
+        ssl_context_factory=partial(context_of, settings) if settings.tls is not TlsMode.OFF else None,
         timeout_graceful_shutdown=1,
     )
     if settings.workers > 1:

@@ -13,7 +13,7 @@ from slap.master.database.store import Store
 from slap.master.database.tables import AnyRow, computer, instance, is_living, log_request, supply
 from slap.master.database.text import from_json
 from slap.model.errors import Forbidden
-from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, LogRequest
+from slap.model.node import DesiredInstance, DesiredSharedInstance, DesiredState, DesiredSupply, LogRequest
 from slap.model.state import InstanceState, SupplyState
 
 # Who asked for logs waits no longer than this.
@@ -34,16 +34,40 @@ _INSTANCES = (
         instance.c.requested,
         instance.c.bang,
         instance.c.children,
+        instance.c.serving,
         instance.c.revision,
     )
     .join_from(instance, _root, _root.c.guid == instance.c.root)
     .where(
         instance.c.computer == bindparam("computer"),
         instance.c.revision > bindparam("since"),
+        instance.c.host.is_(None),
         is_living,
     )
     .order_by(instance.c.partition)
 )
+# Those that are to be destroyed are gone from here already: their host serves them no longer.
+_SHARED = (
+    select(
+        instance.c.guid,
+        instance.c.host,
+        instance.c.reference,
+        _root.c.reference.label("root_reference"),
+        instance.c.type,
+        instance.c.parameters,
+        instance.c.requested,
+        instance.c.revision,
+    )
+    .join_from(instance, _root, _root.c.guid == instance.c.root)
+    .where(
+        instance.c.host.in_(bindparam("hosts", expanding=True)),
+        instance.c.requested != "destroyed",
+        is_living,
+    )
+    .order_by(instance.c.guid)
+)
+# Databases take so many parameters in one statement, and no more.
+_MOST_AT_ONCE = 500
 _SUPPLIES = (
     select(supply.c.url, supply.c.requested, supply.c.reported, supply.c.revision)
     .where(supply.c.computer == bindparam("computer"), supply.c.revision > bindparam("since"))
@@ -107,13 +131,15 @@ def _state(connection: Connection, guid: str, since: int, secret: bytes) -> Desi
     # The revision is read first: what is committed meanwhile is sent twice rather than never.
     revision = _revision(connection, guid)
     which = {"computer": guid, "since": since}
+    rows = connection.execute(_INSTANCES, which).all()
+    shared = _shared(connection, [row.guid for row in rows if row.serving])
     recent = (datetime.now(UTC) - timedelta(seconds=LOGS_WITHIN)).isoformat()
     return DesiredState(
         computer=guid,
         revision=revision,
         since=since,
         supplies=tuple(_supplies(connection, which)),
-        instances=tuple(_instance(row, secret) for row in connection.execute(_INSTANCES, which).all()),
+        instances=tuple(_instance(row, tuple(shared.get(row.guid, ())), secret) for row in rows),
         logs=tuple(_log(row) for row in connection.execute(_LOGS, {**which, "oldest": recent}).all()),
     )
 
@@ -124,7 +150,27 @@ def _supplies(connection: Connection, which: dict[str, Any]) -> Iterator[Desired
             yield DesiredSupply(url=row.url, state=SupplyState(row.requested), revision=row.revision)
 
 
-def _instance(row: AnyRow, secret: bytes) -> DesiredInstance:
+def _shared(connection: Connection, hosts: list[str]) -> dict[str, list[DesiredSharedInstance]]:
+    found: dict[str, list[DesiredSharedInstance]] = {}
+    for start in range(0, len(hosts), _MOST_AT_ONCE):
+        for row in connection.execute(_SHARED, {"hosts": hosts[start : start + _MOST_AT_ONCE]}).all():
+            found.setdefault(row.host, []).append(_shared_instance(row))
+    return found
+
+
+def _shared_instance(row: AnyRow) -> DesiredSharedInstance:
+    return DesiredSharedInstance.model_construct(
+        guid=row.guid,
+        reference=row.reference,
+        root_reference=row.root_reference,
+        software_type=row.type,
+        parameters=from_json(row.parameters),
+        state=InstanceState(row.requested),
+        revision=row.revision,
+    )
+
+
+def _instance(row: AnyRow, shared: tuple[DesiredSharedInstance, ...], secret: bytes) -> DesiredInstance:
     # Constructed without checks: it was checked when it was stored, and there may be thousands.
     return DesiredInstance.model_construct(
         guid=row.guid,
@@ -138,6 +184,7 @@ def _instance(row: AnyRow, secret: bytes) -> DesiredInstance:
         state=InstanceState(row.requested),
         bang=row.bang,
         children=row.children,
+        shared=shared,
         revision=row.revision,
         token=token_of_partition(secret, row.guid),
     )

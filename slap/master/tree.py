@@ -1,20 +1,19 @@
-"""Instance trees: reading them, and what goes through all of one."""
+"""Instance trees: reading and following them."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, select
 
 from slap.master.access.auth import Caller, CallerKind
-from slap.master.computer import bump
 from slap.master.database.hub import answer_topic, tree_topic
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, history, instance, is_living, partition, supply
-from slap.master.database.text import from_json, now
+from slap.master.database.text import from_json
 from slap.master.history import entries
+from slap.master.order.cascade import bang_tree
 from slap.model.errors import NotFound
 from slap.model.instance import Answer, HistoryEntry, Instance, InstanceTree
-from slap.model.state import InstanceState
 
 _root = instance.alias("root_row")
 
@@ -26,7 +25,7 @@ _VIEW = select(
     supply.c.message.label("software_message"),
 ).select_from(
     instance.join(_root, _root.c.guid == instance.c.root)
-    .outerjoin(partition, partition.c.instance == instance.c.guid)
+    .outerjoin(partition, partition.c.instance == func.coalesce(instance.c.host, instance.c.guid))
     .outerjoin(supply, (supply.c.computer == instance.c.computer) & (supply.c.url == instance.c.release))
 )
 _ONE = _VIEW.where(instance.c.guid == bindparam("guid"))
@@ -102,42 +101,9 @@ async def bang(store: Store, caller: Caller, guid: str) -> None:
     """Have all partitions of the tree of an instance processed again."""
 
     def job(transaction: Transaction) -> None:
-        row = visible(transaction.connection, caller, guid)
-        touch(transaction, row.root)
-        rows = transaction.connection.execute(_MEMBERS, {"root": row.root}).all()
-        revisions = {name: bump(transaction, name) for name in sorted({each.computer for each in rows})}
-        transaction.connection.execute(
-            _BANG, [{"member": each.guid, "computer_revision": revisions[each.computer]} for each in rows]
-        )
+        bang_tree(transaction, visible(transaction.connection, caller, guid).root)
 
     await store.write(job)
-
-
-def touch(transaction: Transaction, root: str) -> int:
-    """The next revision of a tree. Its root's row stays locked, so changes of one tree follow each other."""
-    transaction.wake(tree_topic(root))
-    return int(transaction.connection.execute(_TOUCH, {"tree": root}).scalar_one())
-
-
-def cascade(transaction: Transaction, root: str) -> None:
-    """Make what is requested of each instance of a tree follow from what is wanted of it and of all above it."""
-    effective: dict[str | None, InstanceState] = {}
-    changed = []
-    for row in transaction.connection.execute(_MEMBERS, {"root": root}).all():
-        state = weaker(effective.get(row.parent, InstanceState.STARTED), InstanceState(row.wanted))
-        effective[row.guid] = state
-        if state != row.requested:
-            changed.append((row, state))
-    revisions = {name: bump(transaction, name) for name in sorted({row.computer for row, _ in changed})}
-    for row, state in changed:
-        values = {"member": row.guid, "state": state, "computer_revision": revisions[row.computer], "at": now()}
-        transaction.connection.execute(_REQUESTED, values)
-
-
-def weaker(above: InstanceState, own: InstanceState) -> InstanceState:
-    """Nothing is more alive than what it is a part of."""
-    order = (InstanceState.STARTED, InstanceState.STOPPED, InstanceState.DESTROYED)
-    return max(above, own, key=order.index)
 
 
 def living(connection: Connection, requester: str, reference: str) -> AnyRow | None:
@@ -171,12 +137,17 @@ def render(row: RowMapping | dict[str, Any]) -> Instance:
         software_type=row["type"],
         parameters=from_json(row["parameters"]),
         sla=from_json(row["sla"]),
+        shared=row["host"] is not None,
+        host=row["host"] or "",
+        serves=row["serving"],
+        serialisation=row["serialisation"],
         requested=row["requested"],
         reported=row["reported"],
         is_current=row["reported_revision"] >= row["revision"],
         message=row["message"],
         promises=from_json(row["promises"]),
         connection=from_json(row["connection"]),
+        published=row["published"],
         computer=row["computer"],
         partition=row["partition"],
         addresses=from_json(row["addresses"]) if row["addresses"] else (),
@@ -186,29 +157,6 @@ def render(row: RowMapping | dict[str, Any]) -> Instance:
         created_at=row["created_at"],
         changed_at=row["changed_at"],
     )
-
-
-_MEMBERS = (
-    select(instance.c.guid, instance.c.parent, instance.c.computer, instance.c.wanted, instance.c.requested)
-    .where(instance.c.root == bindparam("root"), is_living)
-    .order_by(instance.c.depth)
-)
-_TOUCH = (
-    update(instance)
-    .where(instance.c.guid == bindparam("tree"))
-    .values(tree_revision=instance.c.tree_revision + 1)
-    .returning(instance.c.tree_revision)
-)
-_BANG = (
-    update(instance)
-    .where(instance.c.guid == bindparam("member"))
-    .values(bang=instance.c.bang + 1, revision=bindparam("computer_revision"))
-)
-_REQUESTED = (
-    update(instance)
-    .where(instance.c.guid == bindparam("member"))
-    .values(requested=bindparam("state"), revision=bindparam("computer_revision"), changed_at=bindparam("at"))
-)
 
 
 def _revision(connection: Connection, caller: Caller, root: str) -> int:

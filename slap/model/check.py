@@ -1,4 +1,4 @@
-"""Promises that a partition declares, so that none of them needs a Python of its own: etc/plugin/NAME.json."""
+"""Promises of a partition: declared ones, that need no program (etc/plugin/NAME.json), programs, and SlapOS's plugins."""
 
 from typing import Annotated, Literal
 
@@ -36,4 +36,16 @@ class CommandCheck(_Timed):
     environment: dict[str, str] = Field(default_factory=dict)
 
 
-Check = Annotated[NetworkCheck | CommandCheck, Field(discriminator="check")]
+class PluginCheck(_Timed):
+    """A promise as SlapOS has them: etc/plugin/NAME.py with a class RunPromise, run as the partition's user.
+
+    How often it runs is for its own code to say (setPeriodicity), so `frequency` is only for before its first run.
+    """
+
+    check: Literal["plugin"]
+    path: str
+    timeout: float = Field(default=20, gt=0, le=600)
+    frequency: float = Field(default=120, ge=1)
+
+
+Check = Annotated[NetworkCheck | CommandCheck | PluginCheck, Field(discriminator="check")]

@@ -14,6 +14,7 @@ class Partition(Frozen):
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
     tap: str = ""
+    route: tuple[str, str, str, str] | None = None  # address, gateway, netmask and network that are routed to the tap
 
 
 class ComputerConfiguration(Frozen):

@@ -114,6 +114,13 @@ class Unreachable(SlapError):
     http_status = 503
 
 
+class NotOffered(SlapError):
+    """The other side speaks a protocol that has no such question."""
+
+    kind = "not-offered"
+    http_status = 501
+
+
 class CommandFailed(SlapError):
     """A program ended with a non-zero status, was killed, or could not be started."""
 

@@ -1,19 +1,31 @@
 """Instances and instance trees: what is requested, what came of it, and what had been requested before."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from pydantic import ConfigDict, Field, computed_field
 
 from slap.model.base import Frozen, Name, Parameters
 from slap.model.promise import PromiseResult
+from slap.model.serialisation import Serialisation
 from slap.model.software import DEFAULT_TYPE
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, Status, derive_status
+
+
+class Spread(StrEnum):
+    """How the instances of one tree keep away from each other."""
+
+    NONE = ""
+    BY_COMPUTER = "unique_by_computer"
+    BY_NETWORK = "unique_by_network"
 
 
 class Sla(Frozen):
     """Where an instance may be placed; empty fields filter nothing.
 
-    `instance`: the guid of the instance that shall serve a shared one.
+    `instance`: the guid of the instance that shall serve a shared one. `spread`: no other instance of the tree is on the
+    same computer, or in the same network. `retention` (days) filters nothing: it says how long a node keeps what a
+    destroyed instance leaves.
     """
 
     computer: str = ""
@@ -21,6 +33,8 @@ class Sla(Frozen):
     labels: dict[str, str] = Field(default_factory=dict)
     capabilities: frozenset[str] = frozenset()
     instance: str = ""
+    spread: Spread = Spread.NONE
+    retention: float = Field(default=0, ge=0)
 
 
 class InstanceRequest(Frozen):
@@ -36,6 +50,13 @@ class InstanceRequest(Frozen):
     state: InstanceState = InstanceState.STARTED
     sla: Sla = Sla()
     shared: bool = False
+    serialisation: Serialisation = Serialisation.NONE  # how a classic node gets the parameters, unless its release says
+
+
+class Renaming(Frozen):
+    """What an instance is to be called from now on."""
+
+    name: Name
 
 
 class Instance(Frozen):
@@ -57,14 +78,19 @@ class Instance(Frozen):
     parameters: Parameters
     sla: Sla
     shared: bool = False
+    host: str = ""  # guid of the instance that serves a shared one
+    serves: int = 0  # how many shared instances it serves
+    serialisation: Serialisation = Serialisation.NONE
     requested: InstanceState
     reported: ReportedInstanceState
     is_current: bool = True  # whether what was reported is about what is requested now, or about something before it
     message: str = ""  # why it is not as requested, in the words of what failed
     promises: tuple[PromiseResult, ...] = ()
     connection: Parameters = Field(default_factory=dict)
+    published: Serialisation = Serialisation.NONE  # how the connection came, if a classic node published it
     computer: str
     partition: str  # of a shared instance: that of the instance which serves it
+    placed_by: str = ""  # the URL of the master that placed it, when that is another one
     addresses: tuple[str, ...] = ()
     software: ReportedSupplyState = ReportedSupplyState.NONE  # of the release on that computer
     software_message: str = ""
@@ -116,11 +142,16 @@ class HistoryEntry(Frozen):
 
 
 class Placement(Frozen):
-    """A candidate computer, and why it was taken or passed over (`refusals` is empty for one that fits)."""
+    """A candidate computer, and why it was taken or passed over (`refusals` is empty for one that fits).
+
+    For a shared instance the candidate is an `instance` on that computer, with the number that it `serves` already.
+    """
 
     computer: str
     title: str
-    free_partitions: int
+    free_partitions: int = 0
+    instance: str = ""
+    serves: int = 0
     refusals: tuple[str, ...] = ()
 
 

@@ -1,10 +1,21 @@
 """What a master and a node tell each other: the desired state of a computer, and reports of what is."""
 
-from pydantic import Field
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field
 
 from slap.model.base import Frozen, Parameters, PartitionName
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, SupplyState
+
+Reported = TypeVar("Reported", ReportedInstanceState, ReportedSupplyState)
+
+
+def _is_known(state: Reported) -> Reported:
+    """A node knows what it sees; `unknown` is for those who are not told."""
+    if state.value == "unknown":
+        raise ValueError("a node cannot report that")
+    return state
 
 
 class DesiredSupply(Frozen):
@@ -62,7 +73,9 @@ class LogRequest(Frozen):
 class DesiredState(Frozen):
     """All that a computer shall be (`since` = 0), or only what changed since a revision.
 
-    An instance stays in here as destroyed until its node reported it destroyed, so a change never needs a tombstone.
+    An instance stays in here as destroyed until its node reported it destroyed, so a change never needs a tombstone. A
+    master that keeps no such instances names in `complete` the partitions of which this is all that shall be in them:
+    whatever else its node has there is gone.
     """
 
     computer: str
@@ -71,6 +84,7 @@ class DesiredState(Frozen):
     supplies: tuple[DesiredSupply, ...] = ()
     instances: tuple[DesiredInstance, ...] = ()
     logs: tuple[LogRequest, ...] = ()
+    complete: tuple[PartitionName, ...] = ()
 
 
 class SupplyReport(Frozen):
@@ -81,7 +95,7 @@ class SupplyReport(Frozen):
 
     url: str
     revision: int = 0
-    state: ReportedSupplyState
+    state: Annotated[ReportedSupplyState, AfterValidator(_is_known)]
     message: str = ""
     log: str = ""
 
@@ -95,7 +109,7 @@ class InstanceReport(Frozen):
 
     guid: str
     revision: int = 0
-    state: ReportedInstanceState
+    state: Annotated[ReportedInstanceState, AfterValidator(_is_known)]
     message: str = ""
     promises: tuple[PromiseResult, ...] = ()
     connection: Parameters | None = None
@@ -128,10 +142,23 @@ class PartitionContext(Frozen):
     software_path: str  # folder of the built release
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
+    authority: str = ""  # file by which the master's certificate is checked; empty: by the system's authorities
     patience: float = 0  # seconds that this instantiation may wait for what a child publishes
     instance: DesiredInstance
 
 
+class Requested(Frozen):
+    """A child as the recipes note it before they order it; `keep`: it stays when its part leaves the profile."""
+
+    reference: str
+    software_release: str
+    software_type: str
+    shared: bool = False
+    keep: bool = False
+
+
 CONTEXT_FILE = ".slapos-context.json"
 ANSWERED_FILE = ".slapos-children"  # up to which of its children's news an instantiation was answered
+REQUESTED_FILE = ".slapos-requested"  # the children that an instantiation requested, a line each
+SHARED_FOLDER = ".slapos-shared"  # files of publish-shared: what is published, by the guids of shared instances
 CONNECTION_FILE = ".slapos-connection.json"  # what the publish recipe leaves for the agent to report

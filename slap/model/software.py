@@ -1,6 +1,7 @@
 """Software releases and supplies."""
 
 import os.path
+from collections.abc import Container
 from datetime import datetime
 from hashlib import md5
 from typing import Any
@@ -10,18 +11,28 @@ from pydantic import Field
 
 from slap.model.base import Frozen
 from slap.model.errors import InvalidInput
+from slap.model.serialisation import Serialisation
 from slap.model.state import ReportedSupplyState, SupplyState
 
 DEFAULT_TYPE = "default"
+# What SlapOS called its default type before; releases and orders that say either mean the same.
+FORMER_DEFAULT_TYPE = "RootSoftwareInstance"
 
 
 class SoftwareType(Frozen):
-    """One way to instantiate a release, with the JSON Schemas of what goes in and what comes out."""
+    """One way to instantiate a release, with the JSON Schemas of what goes in and what comes out.
+
+    Shared instances of a software type have schemas of their own, under a key of their own: `software_type` is then
+    the type that serves them.
+    """
 
     title: str = ""
     description: str = ""
     parameters_schema: dict[str, Any] = Field(default_factory=dict)
     connection_schema: dict[str, Any] = Field(default_factory=dict)
+    shared: bool = False
+    software_type: str = ""  # empty when it is the key
+    serialisation: Serialisation = Serialisation.NONE  # how nodes and clients of SlapOS expect the parameters
 
 
 class SoftwareRelease(Frozen):
@@ -31,6 +42,18 @@ class SoftwareRelease(Frozen):
     title: str = ""
     description: str = ""
     types: dict[str, SoftwareType] = Field(default_factory=dict)
+    serialisation: Serialisation = Serialisation.NONE  # of the types that declare none
+
+    def keys_of_types(self, shared: bool) -> dict[str, str]:
+        """The software types that instances, or shared ones, can have, each with its key in `types`."""
+        return {each.software_type or key: key for key, each in self.types.items() if each.shared == shared}
+
+    def serialisation_of(self, software_type: str, shared: bool = False) -> Serialisation:
+        """What is declared for a type, or for the whole release."""
+        keys = self.keys_of_types(shared)
+        described = described_type(software_type, keys)
+        own = self.types[keys[described]].serialisation if described in keys else Serialisation.NONE
+        return own or self.serialisation
 
 
 class SupplyRequest(Frozen):
@@ -52,6 +75,12 @@ class Supply(Frozen):
     message: str = ""
     log: str = ""
     changed_at: datetime
+
+
+def described_type(name: str, known: Container[str]) -> str:
+    """The name by which a release describes a type: the default type has two names, and either may be meant."""
+    same = {DEFAULT_TYPE: FORMER_DEFAULT_TYPE, FORMER_DEFAULT_TYPE: DEFAULT_TYPE}.get(name, name)
+    return same if name not in known and same in known else name
 
 
 def software_id(url: str) -> str:

@@ -24,6 +24,7 @@ class ReportedInstanceState(StrEnum):
     STOPPED = "stopped"
     ERROR = "error"
     DESTROYED = "destroyed"
+    UNKNOWN = "unknown"  # what its node saw is not told by its master; no node reports this
 
     def may_become(self, new: "ReportedInstanceState") -> bool:
         """Reports are repeated, reordered and lost, so all is legal but coming back from destroyed."""
@@ -45,6 +46,7 @@ class ReportedSupplyState(StrEnum):
     AVAILABLE = "available"
     ERROR = "error"
     DESTROYED = "destroyed"
+    UNKNOWN = "unknown"  # the same
 
 
 class Status(StrEnum):
@@ -58,11 +60,12 @@ class Status(StrEnum):
     DESTROYING = "destroying"
     DESTROYED = "destroyed"
     ERROR = "error"
+    UNKNOWN = "unknown"
 
     @property
     def is_settled(self) -> bool:
-        """Nothing more is going to happen by itself."""
-        return self in (Status.STARTED, Status.STOPPED, Status.DESTROYED)
+        """Nothing more is going to happen by itself, or to be heard of it."""
+        return self in (Status.STARTED, Status.STOPPED, Status.DESTROYED, Status.UNKNOWN)
 
 
 _ON_THE_WAY = {
@@ -77,8 +80,8 @@ def derive_status(requested: InstanceState, reported: ReportedInstanceState, is_
 
     A report that is not current, about what was requested before, says nothing of what is requested now.
     """
-    if reported is ReportedInstanceState.DESTROYED:
-        return Status.DESTROYED
+    if reported in (ReportedInstanceState.DESTROYED, ReportedInstanceState.UNKNOWN):
+        return Status(reported.value)
     if is_current and reported is ReportedInstanceState.ERROR:
         return Status.ERROR
     if is_current and reported.value == requested.value:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from slap.model.errors import Conflict, SlapError
+from slap.model.errors import Conflict, SlapError, Unauthenticated
 from slap.node.node import Node
 from slap.node.partition.cron import Cron
 from slap.node.partition.supervision import ensure_running
@@ -46,6 +46,7 @@ class Agent:
                 self._node.scheduler.run,
                 self._node.reporter.run,
                 self._cron.run,
+                self._node.usage.run,
                 self._guard_supervisord,
                 self._follow_master,
             )
@@ -53,6 +54,7 @@ class Agent:
     def stop(self) -> None:
         self._stopped.set()
         self._cron.stop()
+        self._node.usage.stop()
 
     def _keep_up(self, *loops: Callable[[], None]) -> None:
         """A loop that ends by what nobody thought of begins anew: an agent that lost one of its threads looks alive."""
@@ -70,7 +72,7 @@ class Agent:
                 failures = 0
             except SlapError as error:
                 failures += 1
-                log.warning("%s Services go on; asking again.", error.brief)
+                log.warning("%s Services go on; asking again.", _in_words(error))
                 self._stopped.wait(_backoff(failures))
 
     def _hear(self, group: str, process: str, event: str) -> None:
@@ -126,6 +128,11 @@ def only_agent(node: Node) -> Iterator[None]:
 _TELLING = frozenset(
     f"ProcessState{name}Event" for name in ("Running", "Backoff", "Exited", "Fatal", "Stopped", "Unknown")
 )
+
+
+def _in_words(error: SlapError) -> str:
+    """A master that is away comes back by itself; for one that does not know this computer, somebody has to act."""
+    return str(error) if isinstance(error, Unauthenticated) else error.brief
 
 
 def _is_supervised() -> bool:

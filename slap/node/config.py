@@ -1,6 +1,7 @@
 """slapos.cfg of a node: where things are, who it is, how its partitions are made."""
 
 import configparser
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -8,6 +9,7 @@ from pydantic import Field, ValidationError
 from slap.model.base import Frozen
 from slap.model.errors import InvalidInput, NotFound
 from slap.model.software import software_id
+from slap.node import inherited
 from slap.system import files
 
 # sun_path of a Unix socket, unix(7).
@@ -34,6 +36,11 @@ class NodeConfig(Frozen):
 
     master_url: str = ""
     computer_id: str = ""
+    cert_file: Path | None = None  # the computer's certificate; its key may be in the same file
+    key_file: Path | None = None
+    master_ca_file: Path | None = (
+        None  # what the master's certificate is checked against; none: this system's authorities
+    )
     root: Path
     software_root: Path
     instance_root: Path
@@ -42,12 +49,27 @@ class NodeConfig(Frozen):
     instance_timeout: float = Field(default=1800, gt=0)  # seconds that one buildout run of a partition may take
     parallel_builds: int = Field(default=2, ge=1)
     parallel_instances: int = Field(default=8, ge=1)
+    promise_timeout: float = Field(default=0, ge=0)  # seconds that one run of a promise may take; 0 as it says itself
+    manager_list: str = "prerm"  # what partitions may ask for, see slap/node/manager
+    power_user_list: str = ""  # users whose programs may have a processor of their own
+    prerm_timeout: float = Field(default=3600, gt=0)  # seconds that scripts of etc/prerm may take
+    managers: dict[str, dict[str, str]] = Field(default_factory=dict)  # [manager:NAME]
     format: FormatConfig = FormatConfig()
     labels: dict[str, str] = Field(default_factory=dict)
 
     @property
     def token_file(self) -> Path:
         return self.root / "etc/computer.token"
+
+    @property
+    def certificate_file(self) -> Path:
+        """Where registration leaves the computer's key and certificate."""
+        return self.root / "etc/computer.pem"
+
+    @property
+    def authority_file(self) -> Path:
+        """Where registration leaves the authority of the master; everybody may read it."""
+        return self.root / "etc/master-ca.pem"
 
     @property
     def log(self) -> Path:
@@ -78,8 +100,17 @@ class NodeConfig(Frozen):
         return self.root / "state/node.sqlite"
 
     @property
+    def usage_file(self) -> Path:
+        return self.root / "state/usage.sqlite"
+
+    @property
     def download_cache(self) -> Path:
         return self.software_root / ".download-cache"
+
+    @property
+    def shared_parts(self) -> Path:
+        """Where releases put parts that several of them can use (`shared = true`)."""
+        return self.software_root / "shared"
 
     def software(self, url: str) -> Path:
         return self.software_root / software_id(url)
@@ -121,8 +152,8 @@ def read(path: Path) -> NodeConfig:
 def write(path: Path, config: NodeConfig) -> None:
     """Write a configuration that `read` understands; raises InvalidInput for what such a file cannot say."""
     parser = _parser()
-    own = config.model_dump(exclude={"format", "labels"}, mode="json")
-    parser["slapos"] = {name: str(value) for name, value in own.items()}
+    own = config.model_dump(exclude={"format", "labels", "managers"}, mode="json")
+    parser["slapos"] = {name: str(value) for name, value in own.items() if value is not None}
     parser["slapformat"] = {name: str(value).lower() for name, value in config.format.model_dump().items()}
     parser["labels"] = config.labels
     lines = ["# Configuration of this node, read by every `slapos node` command."]
@@ -164,18 +195,37 @@ def _says(path: Path, text: str, config: NodeConfig) -> bool:
 
 
 def _checked(path: Path, parser: configparser.ConfigParser) -> NodeConfig:
-    own = dict(parser["slapos"]) if parser.has_section("slapos") else {}
-    for name, folder in default_root(Path(own.get("root", "/"))).items():
-        own.setdefault(name, str(folder))
+    given, form = (_section(parser, name) for name in ("slapos", "slapformat"))
+    own, of_format = inherited.meant(given, form, _OPTIONS, _FORMAT_OPTIONS)
     config = NodeConfig.model_validate(
         {
+            **_places(given),
             **own,
-            "format": dict(parser["slapformat"]) if parser.has_section("slapformat") else {},
-            "labels": dict(parser["labels"]) if parser.has_section("labels") else {},
+            "format": of_format,
+            "labels": _section(parser, "labels"),
+            "managers": {
+                name.removeprefix("manager:"): dict(parser[name])
+                for name in parser.sections()
+                if name.startswith("manager:")
+            },
         }
     )
     _check_paths(path, config)
     return config
+
+
+def _section(parser: configparser.ConfigParser, name: str) -> dict[str, str]:
+    return dict(parser[name]) if parser.has_section(name) else {}
+
+
+def _places(given: Mapping[str, str]) -> dict[str, str]:
+    """Where things are when nothing else is said."""
+    places = {name: str(folder) for name, folder in default_root(Path(given.get("root", "/"))).items()}
+    return places | (inherited.own_root(given) if inherited.is_inherited(given) else {})
+
+
+_OPTIONS = frozenset(NodeConfig.model_fields) - {"format", "labels", "managers"}
+_FORMAT_OPTIONS = frozenset(FormatConfig.model_fields)
 
 
 def _check_paths(path: Path, config: NodeConfig) -> None:

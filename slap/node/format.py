@@ -1,6 +1,7 @@
 """Preparing a computer: a plan of what is missing for its partitions, and carrying it out."""
 
 import ipaddress
+import logging
 import os
 import platform
 import pwd
@@ -16,6 +17,8 @@ from slap.node.partition.users import partition_account, software_account
 from slap.system import environment, files
 from slap.system.netlink import Network
 from slap.system.process import Command, Runner
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def observe(config: NodeConfig, network: Network) -> Observed:
 def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, network: Network) -> None:
     """Carry a plan out, action by action; what was cut off is in the next plan again."""
     for action in actions:
+        log.info("%s", action)
         if isinstance(action, MakeUser):
             _make_user(action, runner)
         elif isinstance(action, AddAddress):

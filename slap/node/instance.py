@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from typing import Any
 
 from slap.model.errors import SlapError
 from slap.model.node import DesiredInstance, InstanceReport
@@ -63,29 +64,11 @@ def decide(desired: DesiredInstance, seen: Seen) -> Step:
 
 def digest_of(desired: DesiredInstance, fingerprint: str, addresses: tuple[str, ...]) -> str:
     """Of all that an instantiation depends on; its state is not among them, so stop and start run no buildout."""
-    text = desired.model_dump_json(exclude={"state", "revision", "token"})
+    text = desired.model_dump_json(exclude=_NOT_INSTANTIATED)
     return sha256("\0".join((text, fingerprint, *addresses)).encode()).hexdigest()
 
 
-def instance_profile(desired: DesiredInstance, template: str, options: Mapping[str, str]) -> str:
-    """The buildout.cfg of a partition: the release's template, and the section that profiles for SlapOS expect."""
-    buildout = {
-        "extends": template,
-        "directory": options["directory"],
-        "eggs-directory": options["software-path"] + "/eggs",
-        "develop-eggs-directory": options["software-path"] + "/develop-eggs",
-        "offline": "true",
-        "newest": "false",
-    }
-    connection = {
-        "computer-id": options["computer-id"],
-        "partition-id": desired.partition,
-        "server-url": options["server-url"],
-        "software-release-url": desired.software_release,
-        "software-path": options["software-path"],
-        "context": options["context"],
-    }
-    return _section("buildout", buildout) + "\n" + _section("slap-connection", connection)
+_NOT_INSTANTIATED: Any = {"state": True, "revision": True, "token": True, "shared": {"__all__": {"revision"}}}
 
 
 class Reconciler:
@@ -148,8 +131,3 @@ def _decide_start(record: InstanceRecord | None, seen: Seen) -> Step:
 
 def _reported(record: InstanceRecord | None, state: ReportedInstanceState) -> bool:
     return record is not None and record.report.state is state
-
-
-def _section(name: str, options: Mapping[str, str]) -> str:
-    lines = [f"{key} = {value.replace('${', '$${')}" for key, value in options.items()]
-    return "\n".join([f"[{name}]", *lines, ""])

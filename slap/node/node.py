@@ -8,26 +8,31 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slap.client.connect import connect as connect_master
-from slap.client.credentials import Credentials
 from slap.client.master import Master
-from slap.model.errors import NotFound, SlapError
+from slap.model.errors import SlapError
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, LogRequest, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState, SupplyState
 from slap.node.build.builder import WarmBuilder
 from slap.node.config import NodeConfig
+from slap.node.identity.credentials import Renewal, computer_credentials, stamp
 from slap.node.instance import Reconciler
 from slap.node.logs import read_logs
+from slap.node.manager.base import Tools
+from slap.node.manager.table import make_managers, partition_of
 from slap.node.partition.folder import Partitions
 from slap.node.partition.steps import Hands, Steps
 from slap.node.partition.supervision import connect
 from slap.node.partition.users import software_account
 from slap.node.partition.watch import Watch
+from slap.node.plugin.launch import PluginLauncher
 from slap.node.promise import PromiseRunner
 from slap.node.report import Reporter
 from slap.node.scheduler import Again, Scheduler
 from slap.node.software import SoftwareReconciler
 from slap.node.store import Store
-from slap.system import files
+from slap.node.usage.collect import Collector
+from slap.node.usage.keep import UsageKeeper, teller
+from slap.node.usage.store import UsageStore
 from slap.system.clock import SystemClock
 from slap.system.process import SystemRunner
 from slap.system.supervisor import News
@@ -51,7 +56,8 @@ class Key:
 class Node:
     """All the parts of a node. `close` ends what it started, but for the services."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: NodeConfig, role: str = "") -> None:
+        """`role` is that of its builder."""
         config.make_folders()
         self.config = config
         self.clock = SystemClock()
@@ -61,26 +67,33 @@ class Node:
         self.supervisor = connect(config, self.news)
         self.store = Store(config.store_file)
         self.partitions = Partitions(config)
-        self.builder = WarmBuilder(config.root)
+        self.builder = WarmBuilder(config.root, role)
         self.reporter = Reporter(config.computer_id, self.master, self.store, self._partition_is_free)
-        self.promises = PromiseRunner(self.runner, self.clock)
+        plugins = PluginLauncher(config.run / "plugin", self.runner)
+        self.promises = PromiseRunner(self.runner, self.clock, plugins)
         self.scheduler: Scheduler[Key] = Scheduler(self._work, self.clock)
         self._masters = threading.local()
+        self._renewal = Renewal(config, self.clock)
+        self.usage_store = UsageStore(config.usage_file)
+        self.collector = Collector(config, self.usage_store, self.clock)
+        tell = teller(self.master, config.computer_id)
+        self.usage = UsageKeeper(self.collector, self.usage_store, self.store.instances, tell)
         self._software = SoftwareReconciler(
             config, self.store, self.builder, self.clock, software_account(config), self.reporter
         )
         self._instances = self._reconciler()
 
     def master(self) -> Master:
-        """The master, over a connection of this thread's own, with the token that is in force now."""
-        token = read_token(self.config)
-        if getattr(self._masters, "token", None) != token:
-            master = connect_master(self.config.master_url, Credentials(token))
-            self._masters.master, self._masters.token = master, token
+        """The master, over a connection of this thread's own, with the credentials that are in force now."""
+        now = stamp(self.config)
+        if getattr(self._masters, "stamp", None) != now:
+            master = connect_master(self.config.master_url, computer_credentials(self.config))
+            self._masters.master, self._masters.stamp = master, now
         return self._masters.master  # type: ignore[no-any-return]
 
     def synchronize(self, wait: float = 0) -> set[Key]:
         """Fetch what the master wants differently; returns what is to be worked on. Raises SlapError without a master."""
+        wait = min(wait, self._renewal.once())
         known = self.store.revision()
         desired = self.master().desired_state(self.config.computer_id, known, wait)
         if desired.revision == known and not desired.logs:
@@ -116,8 +129,9 @@ class Node:
         step = self._instances.next_step(key.name) if key.kind is Kind.INSTANCE else self._software.next_step(key.name)
         return step.value if step else "nothing"
 
-    def touch_partition(self, partition: str) -> None:
-        self.scheduler.touch([Key(Kind.INSTANCE, partition)])
+    def touch_partition(self, group: str) -> None:
+        """Look at the partition whose group of processes this is, or that of one of its managers."""
+        self.scheduler.touch([Key(Kind.INSTANCE, partition_of(group))])
 
     def close(self) -> None:
         self.scheduler.stop()
@@ -126,7 +140,8 @@ class Node:
         self.executor.shutdown(wait=False, cancel_futures=True)
 
     def _reconciler(self) -> Reconciler:
-        hands = Hands(self.config, self.store, self.builder, self.supervisor, self.clock, self.partitions)
+        managers = make_managers(Tools(self.config, self.supervisor, self.runner, self.clock))
+        hands = Hands(self.config, self.store, self.builder, self.supervisor, self.clock, self.partitions, managers)
         watch = Watch(self.config, self.store, self.supervisor, self.promises, self.clock)
         steps = Steps(hands, watch, self.reporter)
         return Reconciler(self.store.instance_in, steps.look, steps.table(), steps.fail)
@@ -159,19 +174,10 @@ class Node:
 def keys_of(desired: DesiredState) -> set[Key]:
     """What a change of the master's wishes concerns."""
     supplies: Iterable[Key] = (Key(Kind.SOFTWARE, supply.url) for supply in desired.supplies)
-    return {*supplies, *(Key(Kind.INSTANCE, each.partition) for each in desired.instances)}
+    partitions = {*(each.partition for each in desired.instances), *desired.complete}
+    return {*supplies, *(Key(Kind.INSTANCE, each) for each in partitions)}
 
 
 def computer_master(config: NodeConfig) -> Master:
     """The master, spoken to as this computer."""
-    return connect_master(config.master_url, Credentials(read_token(config)))
-
-
-def read_token(config: NodeConfig) -> str:
-    """The token of this computer; raises NotFound when it was never registered."""
-    token = files.read_or(config.token_file, "").strip()
-    if not token:
-        raise NotFound(
-            "This computer has no token.", f"{config.token_file} is missing.", "Type `slapos node register` first."
-        )
-    return token
+    return connect_master(config.master_url, computer_credentials(config))

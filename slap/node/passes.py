@@ -1,81 +1,272 @@
 """Single passes, as `slapos node software|instance|report|promise` make them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
+from slap.model.errors import Conflict, NotFound, SlapError, Unreachable
 from slap.model.promise import PromiseResult
+from slap.model.software import software_id
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.agent import EVERYTHING
 from slap.node.node import Key, Kind, Node
+from slap.node.partition.layout import is_stale
 from slap.node.partition.supervision import ensure_running
+from slap.node.promise import limited
+from slap.node.software import MARKER
+from slap.node.store import InstanceRecord
 from slap.system import files
 from slap.system.supervisor import announce, listen
+
+# Between two looks at what the agent does about a pass.
+_GLANCE = 0.2
+# What is done about a key that is not to be waited for any more.
+_SETTLED = frozenset({"keep", "check", "rest", "wait", "wait to retry", "wait for software", "nothing"})
+
+
+class PassRuns(Conflict):
+    """Another pass of the same kind runs: SlapOS's status for that."""
+
+    exit_code = 10
+
+
+class PromisesFail(SlapError):
+    """All was processed, but promises of it fail: SlapOS's status for that."""
+
+    exit_code = 2
+
+
+class Offline(SlapError):
+    """The master did not answer; what it last wanted was done: SlapOS's status for that."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a pass is about: names of partitions, URLs or MD5 sums of releases; all of them without `only`."""
+
+    patience: float
+    only: frozenset[str] = frozenset()
+    force: bool = False
+    periodicity: float | None = None  # seconds after which an instantiation is made again
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass came to: what failed, in words, and what is not content yet."""
+    """What a pass came to: what failed, in words, whose promises fail, and what is not content yet."""
 
     failures: tuple[str, ...] = ()
+    promises: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
+    offline: str = ""  # why the master could not be asked
     by_agent: bool = False
 
+    def check(self) -> None:
+        """Raise what is worst about it."""
+        if self.failures or self.unfinished:
+            late = tuple(f"{name} is not finished; the next pass goes on with it." for name in self.unfinished)
+            raise SlapError("Not everything is as requested.", "\n".join((*self.failures, *late)), _LOOK)
+        if self.promises:
+            raise PromisesFail("Promises fail.", "\n".join(self.promises), _LOOK)
+        if self.offline:
+            raise Offline("The master did not answer; what it last wanted is done.", self.offline)
 
-def run_pass(node: Node, kind: Kind, patience: float, only: frozenset[str] = frozenset()) -> PassResult:
-    """One pass over all releases or all partitions (or `only` some); with an agent running, the agent makes it."""
-    with files.exclusive(node.config.run / "agent.lock", wait=False) as mine:
-        if not mine:
-            announce(node.config.events, EVERYTHING, "pass", "asked")
-            return PassResult(by_agent=True)
-        return _run_own_pass(node, kind, patience, only)
+
+def run_pass(node: Node, kind: Kind, asked: Asked) -> PassResult:
+    """One pass over all releases or all partitions (or some); with an agent running, the agent makes it."""
+    with _only_pass(node, kind), files.exclusive(node.config.run / "agent.lock", wait=False, shared=True) as mine:
+        return _run_own_pass(node, kind, asked) if mine else _run_by_agent(node, kind, asked)
 
 
-def plan_pass(node: Node, kind: Kind, only: frozenset[str] = frozenset()) -> dict[str, str]:
+def plan_pass(node: Node, kind: Kind, asked: Asked) -> dict[str, str]:
     """What a pass would do first with each release or partition; nothing is done but asking the master."""
     node.synchronize()
-    return {key.name: node.next_step(key) for key in _keys(node, kind, only)}
+    return {key.name: node.next_step(key) for key in _keys(node, kind, asked.only)}
 
 
 def report_all(node: Node) -> int:
     """Tell the master everything that this node knows, whether it was told before or not."""
     node.store.untell()
     node.reporter.recall()
-    return node.reporter.flush()
+    return node.reporter.flush() + node.usage.report()
 
 
 def run_promises(node: Node, partitions: list[str]) -> dict[str, tuple[PromiseResult, ...]]:
-    """Run all promises of some partitions now."""
+    """Run all promises of some partitions now; the master hears of what it does not know yet."""
     results = {}
     for name in partitions:
         record = node.store.instance_record(name)
         if record and record.installed.checks:
-            results[name] = node.promises.run(node.partitions.get(name).place(), record.installed.checks)
+            checks = limited(record.installed.checks, node.config.promise_timeout)
+            results[name] = node.promises.run(node.partitions.get(name).place(), checks)
             node.store.add_results(name, results[name])
     return results
 
 
-def _run_own_pass(node: Node, kind: Kind, patience: float, only: frozenset[str]) -> PassResult:
-    with listen(node.config.events, lambda group, process, event: node.news.tell(group)):
+def stop_services(node: Node, only: frozenset[str]) -> list[str]:
+    """Stop the services of partitions whatever is requested of them; returns the partitions that had any."""
+    names = set(node.supervisor.groups()) & {key.name for key in _keys(node, Kind.INSTANCE, only)}
+    for name in names:
+        node.supervisor.control("stopProcessGroup", name)
+    return sorted(names)
+
+
+@contextmanager
+def _only_pass(node: Node, kind: Kind) -> Iterator[None]:
+    """Passes over software and over partitions go on side by side, two of one kind do not."""
+    with files.exclusive(node.config.run / f"pass-{kind}.lock", wait=False) as got:
+        if not got:
+            raise PassRuns(f"Another pass over {kind} runs already.", "It does what this one would do.")
+        yield
+
+
+def _run_by_agent(node: Node, kind: Kind, asked: Asked) -> PassResult:
+    keys = _keys(node, kind, asked.only)
+    _process_anew(node, keys, asked)
+    announce(node.config.events, EVERYTHING, "pass", "asked")
+    deadline = node.clock.monotonic() + asked.patience
+    while (busy := _unsettled(node, keys)) and node.clock.monotonic() < deadline:
+        node.clock.sleep(_GLANCE)
+    return _result(node, kind, keys, _Course(unfinished=busy, by_agent=True))
+
+
+def _run_own_pass(node: Node, kind: Kind, asked: Asked) -> PassResult:
+    with ExitStack() as stack:
+        stack.enter_context(listen(node.config.events, lambda group, process, event: node.news.tell(group)))
         if kind is Kind.INSTANCE:
             ensure_running(node.config, node.supervisor)
-        node.synchronize()
+        offline = _synchronize(node, kind)
         node.reporter.recall()
-        node.scheduler.touch(_keys(node, kind, only))
-        unfinished = node.scheduler.drain(patience)
-        node.reporter.flush()
-    return PassResult(_failures(node, kind), tuple(sorted(key.name for key in unfinished)))
+        keys = _keys(node, kind, asked.only)
+        _process_anew(node, keys, asked)
+        node.scheduler.touch(keys)
+        unfinished = {key.name for key in node.scheduler.drain(asked.patience)}
+        if not offline:
+            node.reporter.flush()
+    return _result(node, kind, keys, _Course(unfinished=unfinished, offline=offline))
+
+
+def _synchronize(node: Node, kind: Kind) -> str:
+    """Why the master could not be asked. Partitions do not need it: what it last wanted is known."""
+    try:
+        node.synchronize()
+    except Unreachable as error:
+        if kind is Kind.SOFTWARE:
+            raise
+        return str(error)
+    return ""
+
+
+def _process_anew(node: Node, keys: list[Key], asked: Asked) -> None:
+    """Forget what would spare the work: with `force` that it is done, for what was named that it failed a while ago."""
+    for key in keys:
+        if key.kind is Kind.SOFTWARE:
+            _build_anew(node, key.name, asked)
+        elif record := node.store.instance_record(key.name):
+            changed = forgotten(record, asked, _is_due(node, record, asked))
+            if changed != record:
+                node.store.save_instance(changed)
+
+
+def _is_due(node: Node, record: InstanceRecord, asked: Asked) -> bool:
+    now = node.clock.now().timestamp()
+    return record.applied != "" and is_stale(node.config.partition(record.partition), now, asked.periodicity)
+
+
+def forgotten(record: InstanceRecord, asked: Asked, due: bool) -> InstanceRecord:
+    update: dict[str, object] = {"failed": "", "retry_at": 0.0} if asked.force or asked.only else {}
+    return record.model_copy(update=update | ({"applied": ""} if asked.force or due else {}))
+
+
+def _build_anew(node: Node, url: str, asked: Asked) -> None:
+    record = node.store.software_record(url)
+    if record and (asked.force or (asked.only and record.failures)):
+        node.store.save_software(record.model_copy(update={"revision": -1, "failures": 0, "retry_at": 0.0}))
+    if asked.force:
+        (node.config.software(url) / MARKER).unlink(missing_ok=True)
 
 
 def _keys(node: Node, kind: Kind, only: frozenset[str]) -> list[Key]:
-    wanted = (key for key in node.all_keys() if key.kind is kind and (not only or key.name in only))
-    return sorted(wanted, key=lambda key: key.name)
+    known = sorted((key for key in node.all_keys() if key.kind is kind), key=lambda key: key.name)
+    if not only:
+        return known
+    found = [key for key in known if key.name in only or (kind is Kind.SOFTWARE and software_id(key.name) in only)]
+    _check_names(node, kind, found, only)
+    return found
 
 
-def _failures(node: Node, kind: Kind) -> tuple[str, ...]:
+def _check_names(node: Node, kind: Kind, found: list[Key], only: frozenset[str]) -> None:
+    """A name that is none is a mistake; a partition that is free is not."""
+    known = {key.name for key in found} | {software_id(key.name) for key in found}
+    if kind is Kind.INSTANCE:
+        known |= set(node.partitions.names())
+    if wrong := sorted(only - known):
+        resolution = "slapos computer info shows what there is."
+        raise NotFound(f"This computer has no {_NOUNS[kind]} {', '.join(wrong)}.", resolution=resolution)
+
+
+def _unsettled(node: Node, keys: list[Key]) -> set[str]:
+    return {key.name for key in keys if node.next_step(key) not in _SETTLED or _starts(node, key)}
+
+
+def _starts(node: Node, key: Key) -> bool:
+    record = node.store.instance_record(key.name) if key.kind is Kind.INSTANCE else None
+    waits = node.next_step(key) != "check"
+    return record is not None and not waits and record.report.state is ReportedInstanceState.INSTANTIATING
+
+
+@dataclass(frozen=True)
+class _Course:
+    """How a pass went, apart from what came of it."""
+
+    unfinished: set[str] = field(default_factory=set)
+    offline: str = ""
+    by_agent: bool = False
+
+
+def _result(node: Node, kind: Kind, keys: list[Key], course: _Course) -> PassResult:
+    names = {key.name for key in keys}
     if kind is Kind.SOFTWARE:
-        records = node.store.software_records()
-        return tuple(f"{r.url}: {r.report.message}" for r in records if r.report.state is ReportedSupplyState.ERROR)
-    return tuple(
-        f"{record.partition}: {record.report.message}"
-        for record in node.store.instance_records()
-        if record.report.state is ReportedInstanceState.ERROR
-    )
+        built = [each for each in node.store.software_records() if each.url in names]
+        failures = [f"{r.url}: {r.report.message}" for r in built if r.report.state is ReportedSupplyState.ERROR]
+        return _pass_result(failures, [], course.unfinished - _failed_urls(node), course)
+    records = [each for each in node.store.instance_records() if each.partition in names]
+    promises = {each.partition for each in records if promises_fail(each)}
+    failures = [_words(each) for each in records if is_failure(each) and each.partition not in promises]
+    words = [_words(each) for each in records if each.partition in promises]
+    return _pass_result(failures, words, course.unfinished - promises, course)
+
+
+def is_failure(record: InstanceRecord) -> bool:
+    """Whether a partition is not what was requested, and nobody works on it."""
+    state = record.report.state
+    waits = record.applied == "" or record.failed != ""
+    return state is ReportedInstanceState.ERROR or (state is ReportedInstanceState.INSTANTIATING and waits)
+
+
+def promises_fail(record: InstanceRecord) -> bool:
+    """Whether a partition was instantiated, and a promise of it does not hold."""
+    ended_well = record.applied != "" and not record.failed
+    return ended_well and is_unready(record) and any(not each.passed for each in record.report.promises)
+
+
+def is_unready(record: InstanceRecord) -> bool:
+    return record.report.state in (ReportedInstanceState.ERROR, ReportedInstanceState.INSTANTIATING)
+
+
+def _failed_urls(node: Node) -> set[str]:
+    return {each.url for each in node.store.software_records() if each.report.state is ReportedSupplyState.ERROR}
+
+
+def _pass_result(failures: list[str], promises: list[str], unfinished: set[str], course: _Course) -> PassResult:
+    late = tuple(sorted(unfinished))
+    return PassResult(tuple(failures), tuple(promises), late, course.offline, course.by_agent)
+
+
+def _words(record: InstanceRecord) -> str:
+    return f"{record.partition}: {record.report.message}"
+
+
+_NOUNS = {Kind.SOFTWARE: "software release", Kind.INSTANCE: "partition"}
+_LOOK = "Look with `slapos node status`, and into the logs with `slapos service logs NAME`."

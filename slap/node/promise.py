@@ -4,16 +4,18 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any
 
-from slap.model.check import Check, CommandCheck, NetworkCheck
+from slap.model.check import Check, CommandCheck, NetworkCheck, PluginCheck
 from slap.model.errors import SlapError
 from slap.model.promise import PromiseResult
+from slap.node.plugin.launch import PluginAnswer, PluginLauncher
 from slap.system.clock import Clock
 from slap.system.process import Command, Completed, Runner
 
@@ -21,6 +23,8 @@ from slap.system.process import Command, Completed, Runner
 LONGEST_MESSAGE = 2000
 # So many promises of one partition run at a time.
 _SIDE_BY_SIDE = 16
+# So many seconds at least lie between two runs of a plugin.
+_BETWEEN_PLUGINS = 1.0
 # Of a page that is searched for `expect`, this much is read.
 _LONGEST_PAGE = 1 << 20
 
@@ -39,30 +43,68 @@ class PartitionPlace:
 class PromiseRunner:
     """Runs the promises of a partition side by side, in threads of its own: those of another may all hang."""
 
-    def __init__(self, runner: Runner, clock: Clock) -> None:
+    def __init__(self, runner: Runner, clock: Clock, plugins: PluginLauncher | None = None) -> None:
+        """Without `plugins` there is nothing that could run one."""
         self._runner = runner
         self._clock = clock
+        self._plugins = plugins
+        self._learned: dict[str, float] = {}
 
-    def run(self, place: PartitionPlace, checks: Mapping[str, Check]) -> tuple[PromiseResult, ...]:
-        """One result for each check, in the order of their names."""
-        names = sorted(checks)
-        if len(names) == 1:  # nothing to run beside it, so no thread either
-            return (self._run_one(place, names[0], checks[names[0]]),)
-        with ThreadPoolExecutor(min(len(names), _SIDE_BY_SIDE), "promise") as threads:
-            return tuple(threads.map(lambda name: self._run_one(place, name, checks[name]), names))
+    def run(
+        self, place: PartitionPlace, checks: Mapping[str, Check], *, steady: bool = False
+    ) -> tuple[PromiseResult, ...]:
+        """One result for each check, in the order of their names.
 
-    def _run_one(self, place: PartitionPlace, name: str, check: Check) -> PromiseResult:
+        `steady`: all was well at the last look, and plugins are asked whether something has gone wrong since.
+        """
+        plugins = {name: check for name, check in checks.items() if isinstance(check, PluginCheck)}
+        others = {name: check for name, check in checks.items() if not isinstance(check, PluginCheck)}
+        work = [partial(self._run_one, place, name, check) for name, check in others.items()]
+        if plugins:  # all in one process
+            work.append(partial(self._run_plugins, place, plugins, steady))
+        return tuple(sorted(_side_by_side(work), key=lambda result: result.name))
+
+    def as_learned(self, checks: Mapping[str, Check]) -> dict[str, Check]:
+        """The checks, with plugins as often as they said at their last run that they want to be run."""
+        return {name: self._as_learned(check) for name, check in checks.items()}
+
+    def _as_learned(self, check: Check) -> Check:
+        if not isinstance(check, PluginCheck) or check.path not in self._learned:
+            return check
+        return check.model_copy(update={"frequency": self._learned[check.path]})
+
+    def _run_plugins(
+        self, place: PartitionPlace, plugins: Mapping[str, PluginCheck], steady: bool
+    ) -> list[PromiseResult]:
+        base = Command((), cwd=place.folder, env=place.environment, user=place.user, group=place.group)
+        answers = self._plugins.run(base, plugins, anomaly=steady) if self._plugins else {}
+        self._learned |= {plugins[name].path: answer.frequency for name, answer in answers.items()}
+        return [self._result_of(name, answers.get(name)) for name in plugins]
+
+    def _result_of(self, name: str, answer: PluginAnswer | None) -> PromiseResult:
+        if answer is None:
+            return PromiseResult(name=name, passed=False, message="Plugins are not run here.", at=self._clock.now())
+        return PromiseResult(
+            name=name,
+            passed=answer.passed,
+            message=answer.message[:LONGEST_MESSAGE],
+            at=self._clock.now(),
+            seconds=answer.seconds,
+        )
+
+    def _run_one(self, place: PartitionPlace, name: str, check: NetworkCheck | CommandCheck) -> list[PromiseResult]:
         started = self._clock.monotonic()
         passed, message = self._sense(place, check)
-        return PromiseResult(
+        result = PromiseResult(
             name=name,
             passed=passed,
             message=message[:LONGEST_MESSAGE],
             at=self._clock.now(),
             seconds=round(self._clock.monotonic() - started, 3),
         )
+        return [result]
 
-    def _sense(self, place: PartitionPlace, check: Check) -> tuple[bool, str]:
+    def _sense(self, place: PartitionPlace, check: NetworkCheck | CommandCheck) -> tuple[bool, str]:
         if isinstance(check, CommandCheck):
             return self._sense_command(place, check)
         if check.host not in place.addresses:
@@ -86,6 +128,13 @@ class PromiseRunner:
         return completed.status == 0, _words_of(completed, check)
 
 
+def _side_by_side(work: Sequence[Callable[[], list[PromiseResult]]]) -> list[PromiseResult]:
+    if len(work) == 1:  # nothing to run beside it, so no thread either
+        return work[0]()
+    with ThreadPoolExecutor(max(1, min(len(work), _SIDE_BY_SIDE)), "promise") as threads:
+        return [result for results in threads.map(lambda each: each(), work) for result in results]
+
+
 def due_checks(
     checks: Mapping[str, Check], last: Mapping[str, float], now: float, *, all_of_them: bool
 ) -> dict[str, Check]:
@@ -93,8 +142,18 @@ def due_checks(
     return {
         name: check
         for name, check in checks.items()
-        if all_of_them or name not in last or not 0 <= now - last[name] < check.frequency
+        if name not in last or not 0 <= now - last[name] < (_pause(check) if all_of_them else check.frequency)
     }
+
+
+def _pause(check: Check) -> float:
+    """Between two runs while all checks are asked anew and anew: those that cost a Python are spared a little."""
+    return _BETWEEN_PLUGINS if isinstance(check, PluginCheck) else 0.0
+
+
+def limited(checks: Mapping[str, Check], timeout: float) -> dict[str, Check]:
+    """The checks with a time-out that is not their own; with their own, when it is 0."""
+    return {name: each.model_copy(update={"timeout": timeout} if timeout else {}) for name, each in checks.items()}
 
 
 def next_due(checks: Mapping[str, Check], last: Mapping[str, float], now: float) -> float:

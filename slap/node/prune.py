@@ -19,11 +19,14 @@ class Leftover:
     reason: str
 
 
-def find_leftovers(config: NodeConfig, store: Store) -> tuple[Leftover, ...]:
-    """What `slapos node prune` would remove. A release that an instance uses is never among it."""
+def find_leftovers(config: NodeConfig, store: Store, elsewhere: Iterable[Path] = ()) -> tuple[Leftover, ...]:
+    """What `slapos node prune` would remove. A release that an instance uses is never among it.
+
+    Nor is one that a release in another folder (`elsewhere`) was built with.
+    """
     wanted = {each.url for each in store.supplies() if each.state is SupplyState.AVAILABLE}
     used = {each.software_release for each in store.instances()}
-    keep = {software_id(url) for url in wanted | used}
+    keep = {software_id(url) for url in wanted | used} | _mentioned(config, elsewhere)
     partitions = {each.name for each in config.instance_root.glob("*")}
     return (
         *_without(config.software_root.glob("[0-9a-f]*"), keep, "no supply or instance wants this release"),
@@ -40,6 +43,16 @@ def find_leftovers(config: NodeConfig, store: Store) -> tuple[Leftover, ...]:
 def prune(leftovers: Iterable[Leftover]) -> None:
     for leftover in leftovers:
         files.remove_tree(leftover.path)
+
+
+def is_release(config: NodeConfig, leftover: Leftover) -> bool:
+    return leftover.path.parent == config.software_root and leftover.path != config.download_cache
+
+
+def _mentioned(config: NodeConfig, folders: Iterable[Path]) -> set[str]:
+    """Releases of ours whose folder the records of buildout name that lie in releases elsewhere."""
+    records = [files.read_or(path, "") for folder in folders for path in folder.glob("*/.installed.cfg")]
+    return {path.name for path in config.software_root.glob("[0-9a-f]*") if any(str(path) in text for text in records)}
 
 
 def _without(paths: Iterable[Path], keep: set[str], reason: str) -> Iterable[Leftover]:

@@ -91,6 +91,7 @@ def build_profile(config: NodeConfig, url: str) -> str:
             f"extends = {_escape(url)}",
             f"directory = {_escape(str(folder))}",
             f"download-cache = {_escape(str(config.download_cache))}",
+            f"shared-part-list = {_escape(str(config.shared_parts))}",
             "newest = false",
             "",
             # Where profiles find the files that lie beside software.cfg.
@@ -176,7 +177,7 @@ class SoftwareReconciler:
 
     def _run(self, url: str) -> BuildResult:
         folder, build_log = self._config.software(url), self._config.software_log(url)
-        for each in (self._config.download_cache, folder):
+        for each in (self._config.download_cache, self._config.shared_parts, folder):
             files.make_folder(each)
             self._account.own(each)
         (folder / MARKER).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from slap.model.check import Check
 from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, SupplyReport
 from slap.model.promise import PromiseResult
+from slap.model.state import InstanceState
 
 
 class SoftwareRecord(Frozen):
@@ -52,6 +53,7 @@ class InstanceRecord(Frozen):
     unready_since: float = 0.0  # since when promises fail; 0 when they pass
     was_ready: bool = False  # since the last instantiation
     connection: Parameters | None = None
+    shared: dict[str, Parameters] | None = None
     report: InstanceReport
     told: bool = False
 
@@ -107,6 +109,7 @@ class Store:
                 self._put("supply", supply.url, "", supply)
             for instance in desired.instances:
                 self._put("instance", instance.guid, instance.partition, instance)
+            self._end_what_is_gone(desired)
             self._connection.execute("insert or replace into meta values ('revision', ?)", (desired.revision,))
 
     def supplies(self) -> list[DesiredSupply]:
@@ -124,7 +127,11 @@ class Store:
         return max(found, key=lambda each: each.state != "destroyed", default=None)
 
     def forget_instance(self, guid: str) -> None:
-        self._delete("instance", guid)
+        """After it was destroyed. Masters that name instances by partition may meanwhile want another one of that name."""
+        with self._transaction():
+            known = self._get(DesiredInstance, "instance", guid)
+            if known and known.state is InstanceState.DESTROYED:
+                self._connection.execute("delete from item where kind = 'instance' and key = ?", (guid,))
 
     def forget_supply(self, url: str) -> None:
         self._delete("supply", url)
@@ -211,6 +218,16 @@ class Store:
 
     def _forget_what_is_not_in(self, desired: DesiredState) -> None:
         self._connection.execute("delete from item where kind in ('supply', 'instance')")
+
+    def _end_what_is_gone(self, desired: DesiredState) -> None:
+        """A master that keeps no destroyed instances says only what shall be in a partition: all else in it shall go."""
+        named = {each.guid for each in desired.instances}
+        for partition in desired.complete:
+            for text in self._documents("instance", partition):
+                known = DesiredInstance.model_validate_json(text)
+                if known.guid not in named:
+                    gone = known.model_copy(update={"state": InstanceState.DESTROYED})
+                    self._put("instance", known.guid, partition, gone)
 
     def _put(self, kind: str, key: str, partition: str, document: Frozen) -> None:
         row = (kind, key, partition, document.model_dump_json())

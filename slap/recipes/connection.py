@@ -1,19 +1,12 @@
-"""What a partition knows of itself (slapconfiguration), orders from others (request), and tells (publish)."""
+"""What a partition knows of itself (slapconfiguration), and what it tells (publish, publish-shared)."""
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from slap.client.master import Master
-from slap.client.partition import master_of
-from slap.model.errors import NotReady, SlapError
-from slap.model.instance import Answer, Instance, InstanceRequest, Sla
-from slap.model.node import ANSWERED_FILE, CONNECTION_FILE, PartitionContext
-from slap.recipes.common.base import RecipeError
+from slap.model.node import CONNECTION_FILE, SHARED_FOLDER, DesiredSharedInstance, PartitionContext
+from slap.model.state import InstanceState
 from slap.recipes.common.part import told_by
 from slap.recipes.common.partition import InstancePart, PartReader, is_option_name
 from slap.recipes.template import render
@@ -22,8 +15,7 @@ _HEADER = re.compile(r"\[[A-Za-z0-9_.-]+\]")
 _UNFIT_FOR_PROFILE = re.compile(r"[\x00-\x1f\x7f-\x9f$\u2028\u2029]")
 
 # Models are built at their first use: here, so that forks of a process that imported this have them.
-for _model in (PartitionContext, InstanceRequest, Instance, Answer):
-    _model.model_rebuild()
+PartitionContext.model_rebuild()
 
 
 class Configuration(InstancePart):
@@ -55,7 +47,8 @@ class Profile(InstancePart):
         options.finish(self.guide)
         parameters = {**defaults, **self.context.instance.parameters}
         with told_by(self.name):
-            text = render(self.name, str(path), path.read_text(), {"parameter": parameters}, _harmless)
+            context = {"parameter": parameters, "shared": _served(self.context, InstanceState.STARTED)}
+            text = render(self.name, str(path), path.read_text(), context, _harmless)
         for line in text.splitlines():
             if line.startswith("[") and not _HEADER.fullmatch(line.rstrip()):
                 options.problem(
@@ -63,73 +56,6 @@ class Profile(InstancePart):
                 )
         options.finish(self.guide)
         self.buildout.parse(text)
-
-
-class Request(InstancePart):
-    """slap:request. Options: name, software-url, software-type, config-KEY, parameters, sla-*, state, return.
-
-    The order is placed while the profile is read, so that children are made side by side; what is still missing is
-    told when the part is installed.
-    """
-
-    guide = "request"
-
-    def __init__(
-        self, buildout: Any, name: str, options: Any, master: Callable[[PartitionContext], Master] = master_of
-    ) -> None:
-        self._master = master
-        super().__init__(buildout, name, options)
-
-    def read(self, options: PartReader) -> None:
-        context = self.context
-        request = self._request(options, context)
-        options.finish(self.guide)  # nothing is ordered by a part that is wrong
-        wanted = dict.fromkeys(options.words("return"), "")
-        master = self._master(context)
-        self._child = self._answered(master, _ask(master, request), wanted)
-        self._missing = _missing(wanted, self._child)
-        self.options["instance-guid"] = self._child.guid
-        self.options["instance-state"] = self._child.status.value
-        for name, value in named("connection-", {**wanted, **self._child.connection}).items():
-            self.options[name] = value
-
-    def install(self) -> list[str]:
-        if self._missing:
-            raise _not_ready(self._child, self._missing)
-        return []
-
-    def _answered(self, master: Master, child: Instance, wanted: Mapping[str, str]) -> Instance:
-        """The child once it published, where that comes soon: it spares the parent a second instantiation.
-
-        With several children none is waited for: all are to be ordered first, and the count of news that is left for the
-        node must not hide what another child published meanwhile.
-        """
-        end = time.monotonic() + self.context.patience
-        while _missing(wanted, child) and (left := end - time.monotonic()) > 0 and self._is_only_request():
-            answer = master.answer(child.guid, left)
-            child = answer.child
-            if not _missing(wanted, child):
-                self.place(self.folder / ANSWERED_FILE, str(answer.children))
-        return child
-
-    def _is_only_request(self) -> bool:
-        # The raw sections: to look at others by their names would make their parts.
-        recipes = [section.get("recipe") for section in self.buildout._raw.values()]
-        return recipes.count("slap:request") == 1
-
-    def _request(self, options: PartReader, context: PartitionContext) -> InstanceRequest:
-        document = {
-            "reference": options.text("name", self.name),
-            "software_release": options.text("software-url", context.instance.software_release),
-            "software_type": options.text("software-type", "default"),
-            "parameters": {**read_object(options, "parameters"), **options.prefixed("config-")},
-            "state": options.text("state", context.instance.state.value),
-            "sla": _read_sla(options),
-        }
-        try:
-            return InstanceRequest.model_validate(document)
-        except ValidationError as error:
-            raise _wrong_request(self.name, error) from error
 
 
 class Publish(InstancePart):
@@ -146,6 +72,46 @@ class Publish(InstancePart):
 
     def install(self) -> list[str]:
         return [self.place(self.folder / CONNECTION_FILE, json.dumps(self._connection, sort_keys=True))]
+
+
+class PublishShared(InstancePart):
+    """slap:publish-shared. Publishes for the shared instances that this one serves. Options: -shared-guid, -extends, -json.
+
+    With -shared-guid the options are for that one; without, for each that is started, with {guid} and {reference} in
+    them replaced by its own. -json: an object of objects, by guid.
+    """
+
+    guide = "publish-shared"
+
+    def read(self, options: PartReader) -> None:
+        self._known = {each.guid: each for each in self.context.instance.shared}
+        common: dict[str, str] = {}
+        for section in options.words("-extends"):
+            common |= _published(self.buildout[section])
+        common |= _published(self.options)
+        chosen = options.words("-shared-guid")
+        self._connections = {guid: dict(_own(each, common)) for guid, each in self._chosen(options, chosen).items()}
+        for guid, connection in read_object(options, "-json").items():
+            self._publish(options, guid, connection)
+
+    def install(self) -> list[str]:
+        path = self.folder / SHARED_FOLDER / f"{self.name}.json"
+        return [self.place(path, json.dumps(self._connections, sort_keys=True))]
+
+    def _chosen(self, options: PartReader, guids: Iterable[str]) -> dict[str, DesiredSharedInstance]:
+        if not guids:
+            return {guid: each for guid, each in self._known.items() if each.state is InstanceState.STARTED}
+        for guid in set(guids) - set(self._known):
+            options.problem("-shared-guid", f"is {guid!r}, which is no shared instance that is served here")
+        return {guid: self._known[guid] for guid in guids if guid in self._known}
+
+    def _publish(self, options: PartReader, guid: str, connection: object) -> None:
+        if guid not in self._known or not isinstance(connection, dict):
+            options.problem(
+                "-json", f'has {guid!r}: write {{"GUID": {{...}}}} of shared instances that are served here'
+            )
+        else:
+            self._connections[guid] = self._connections.get(guid, {}) | connection
 
 
 def named(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
@@ -210,7 +176,22 @@ def _describe(context: PartitionContext) -> dict[str, str]:
         "computer-id": context.computer,
         "partition-id": instance.partition,
         "software-path": context.software_path,
+        "shared-list": json.dumps(_served(context, InstanceState.STARTED), sort_keys=True),
+        "shared-stopped-list": json.dumps(_served(context, InstanceState.STOPPED), sort_keys=True),
+        "shared-count": str(len(_served(context, InstanceState.STARTED))),
     }
+
+
+def _served(context: PartitionContext, state: InstanceState) -> list[dict[str, Any]]:
+    """The shared instances in a state, as profiles see them."""
+    shared = (each for each in context.instance.shared if each.state is state)
+    return [each.model_dump(mode="json", exclude={"revision", "state"}) for each in shared]
+
+
+def _own(shared: DesiredSharedInstance, options: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """What is published for one of all: the same, but for its own names."""
+    for name, text in options.items():
+        yield name, text.replace("{guid}", shared.guid).replace("{reference}", shared.reference)
 
 
 def _first(addresses: Iterable[str]) -> str:
@@ -223,39 +204,3 @@ def _as_text(value: Any) -> str:
 
 def _published(section: Mapping[str, str]) -> dict[str, str]:
     return {name: section[name] for name in section if name != "recipe" and name[0] not in "-_<"}
-
-
-def _read_sla(options: PartReader) -> Sla:
-    return Sla(
-        computer=options.text("sla-computer", ""),
-        network=options.text("sla-network", ""),
-        labels=options.prefixed("sla-label-"),
-        capabilities=frozenset(options.words("sla-capabilities")),
-    )
-
-
-def _missing(wanted: Mapping[str, str], child: Instance) -> list[str]:
-    return [key for key in wanted if key not in child.connection]
-
-
-def _ask(master: Master, request: InstanceRequest) -> Instance:
-    """Order the child. What is wrong with it is told here, before buildout takes away anything that runs."""
-    try:
-        return master.request(request)
-    except SlapError as error:
-        raise type(error)(f"Child {request.reference!r}: {error.brief}", error.details, error.resolution) from error
-
-
-def _not_ready(child: Instance, missing: list[str]) -> NotReady:
-    return NotReady(
-        f"Waiting for child {child.reference!r} to publish {', '.join(missing)}.",
-        f"It is {child.status}" + (f": {child.message}" if child.message else "."),
-        "Nothing to do: this goes on by itself as soon as the child has published.",
-    )
-
-
-def _wrong_request(part: str, error: ValidationError) -> RecipeError:
-    problems = (f"- {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-    return RecipeError(
-        f"Part [{part}] orders what cannot be ordered.", "\n".join(problems), f"Correct section [{part}]."
-    )

@@ -8,10 +8,10 @@ from pathlib import Path
 from slap.recipes.common.base import OptionReader, RecipeError
 from slap.recipes.common.part import SoftwarePart
 from slap.system import files
+from slap.system.environment import open_python
 from slap.system.process import Command
 
 LOCK_FILE = "requirements.lock"
-SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 _PIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]+\])?\s*==\s*[\w.!+-]+(\s*;.+?)?(\s+--hash=sha256:[0-9a-f]{64})*")
 
@@ -39,7 +39,7 @@ class Recipe(SoftwarePart):
             options.problem("requirements", problem)
         self.from_source = options.words("from-source")
         executable = options.text("executable", "")
-        self.executable = self.absolute(executable) if executable else default_python()
+        self.executable = self.absolute(executable) if executable else open_python()
         if not self.executable.is_file():
             options.problem("executable", f"names {self.executable}, which is not a file")
         # What a profile refers to, and what makes another Python or another lock a reason to build anew.
@@ -100,21 +100,6 @@ def read_lock(text: str) -> Lock:
     lines = tuple(" ".join(line.split()) for line in plain if line)
     problems = tuple(f"has {line!r}: write name==version" for line in lines if not _PIN.fullmatch(line))
     return Lock(lines, problems)
-
-
-def default_python() -> Path:
-    """A Python that partition users may run too: the one that runs us, unless it lies in somebody's home."""
-    own = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    return own if is_open_to_all(own) and is_open_to_all(Path(sys.base_prefix)) else SYSTEM_PYTHON
-
-
-def is_open_to_all(path: Path) -> bool:
-    """Whether any user may get there, and read and run what is there."""
-    return _allows(path, 0o005) and all(_allows(place, 0o001) for place in path.parents)
-
-
-def _allows(path: Path, bits: int) -> bool:
-    return path.exists() and path.stat().st_mode & bits == bits
 
 
 def move_texts(part: Path, before: Path, after: Path) -> None:

@@ -1,13 +1,16 @@
 """The one place that reads the environment of this process."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
+from slap.model.errors import NotFound
 from slap.system.processes import BUILD_MARK, NODE_MARK, PARTITION_MARK
 
 # What a child process gets when nothing else is said: no variable of ours leaks into a build or a service.
 CLEAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 
 def variable(name: str, default: str = "") -> str:
@@ -56,6 +59,18 @@ def become(variables: dict[str, str]) -> None:
     os.environ.update(variables)
 
 
+def find_program(name: str) -> str:
+    """Where a program of the system is; empty when it is not installed."""
+    return shutil.which(name, path=CLEAN_PATH) or ""
+
+
+def program(name: str, package: str = "") -> str:
+    """The same; raises NotFound with the Debian package that has it."""
+    if path := find_program(name):
+        return path
+    raise NotFound(f"This computer has no {name}.", resolution=f"Type `apt-get install {package or name}` as root.")
+
+
 def own_program(name: str) -> Path:
     """A command that was installed beside the Python that runs us (`slapos`, `supervisord`)."""
     return Path(sys.executable).parent / name
@@ -69,3 +84,18 @@ _PASSED_ON = frozenset(
         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
     }
 )  # fmt: skip
+
+
+def open_python() -> Path:
+    """A Python that partition users may run too: the one that runs us, unless it lies in somebody's home."""
+    own = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    return own if is_open_to_all(own) and is_open_to_all(Path(sys.base_prefix)) else SYSTEM_PYTHON
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Whether any user may get there, and read and run what is there."""
+    return _allows(path, 0o005) and all(_allows(place, 0o001) for place in path.parents)
+
+
+def _allows(path: Path, bits: int) -> bool:
+    return path.exists() and path.stat().st_mode & bits == bits

@@ -42,6 +42,18 @@ def write_if_changed(path: Path, content: str, mode: int = 0o644) -> bool:
     return True
 
 
+def put_in_place(made: Path, path: Path) -> None:
+    """Give a file that was made aside its real name, durably; what had the name before is replaced."""
+    for each in (made, path.parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            if each == made:
+                made.replace(path)
+        finally:
+            os.close(descriptor)
+
+
 def read_or(path: Path, default: str) -> str:
     """The text of a file, or a default when there is no such file."""
     try:
@@ -82,11 +94,14 @@ def remove_tree(path: Path) -> None:
 
 
 @contextmanager
-def exclusive(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock between processes while the block runs; yields whether it was got (always true with `wait`)."""
+def exclusive(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
+    """Hold a lock between processes while the block runs; yields whether it was got (always true with `wait`).
+
+    Those who `shared` it hold it side by side, and nobody else meanwhile.
+    """
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
         else:

@@ -15,13 +15,29 @@ def fetch_text(url: str, limit: int = 1 << 20, timeout: float = 20) -> str:
 
     Never reads much more than `limit` bytes, and never takes much longer than twice `timeout`, whatever the server does.
     """
+    status, text = _fetch(url, limit, timeout)
+    if status != requests.codes.ok:
+        raise NotFound(f"{url} cannot be read.", f"The server answered {text}.", _CHECK)
+    return text
+
+
+def fetch_known(url: str, limit: int = 1 << 20, timeout: float = 20) -> str:
+    """The same from a server that is asked whether it knows something: NotFound says that it does not (404)."""
+    status, text = _fetch(url, limit, timeout)
+    if status == requests.codes.not_found:
+        raise NotFound(f"{url} does not exist.")
+    if status != requests.codes.ok:
+        raise Unreachable(f"{url} cannot be read.", f"The server answered {text}.", _CHECK)
+    return text
+
+
+def _fetch(url: str, limit: int, timeout: float) -> tuple[int, str]:
+    """The status and the document; for another status than 200, its words in place of the document."""
     try:
         with requests.get(url, timeout=timeout, stream=True) as response:
-            if response.status_code != 200:
-                raise NotFound(
-                    f"{url} cannot be read.", f"The server answered {response.status_code} {response.reason}.", _CHECK
-                )
-            return _bounded(response, limit, timeout).decode(errors="replace")
+            if response.status_code != requests.codes.ok:
+                return response.status_code, f"{response.status_code} {response.reason}"
+            return response.status_code, _bounded(response, limit, timeout).decode(errors="replace")
     except (requests.RequestException, HTTPError) as error:
         raise Unreachable(f"{url} cannot be read.", _reason(error), _CHECK) from error
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NoReturn, Protocol
 
 from slap.model.errors import CommandFailed
 from slap.system.pipes import Listening
@@ -106,6 +106,11 @@ def start_daemon(argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Pa
             start_new_session=True,
         )  # fmt: skip
     return process.pid
+
+
+def become(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Be another program from now on."""
+    os.execve(argv[0], list(argv), dict(env))
 
 
 def start_child(argv: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[int]) -> Child:

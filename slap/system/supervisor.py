@@ -209,6 +209,17 @@ def listen(folder: Path, tell: Callable[[str, str, str], None]) -> Iterator[None
             path.unlink(missing_ok=True)
 
 
+def answers(address: Path) -> bool:
+    """Whether somebody listens on a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.settimeout(5)
+        try:
+            caller.connect(str(address))
+        except OSError:
+            return False
+        return True
+
+
 def announce(folder: Path, group: str, process: str, event: str) -> None:
     """Say something to all that listen, as supervisord does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from slap.client.config import read_configuration
 from slap.client.master import Master
+from slap.client.native import NativeMaster
 from slap.node.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News, ProcessInfo
@@ -88,7 +89,7 @@ class Cloud:
 
     def master(self) -> Master:
         found = read_configuration(self.folder / "client.cfg")
-        return Master(found.master_url, found.token)
+        return NativeMaster(found.master_url, found.token)
 
     def up(self, partitions: int = 10) -> None:
         words = ("standalone", "up", "--folder", str(self.folder), "--partition-number", str(partitions))

@@ -95,7 +95,14 @@ def started(cloud: Cloud, *words: str) -> Iterator[None]:
 def a_master(cloud: Cloud) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    words = ("--port", str(port), "--folder", str(cloud.folder / "master"), "--cfg", str(cloud.folder / "client.cfg"))
+    words = (
+        "--port",
+        str(port),
+        "--folder",
+        str(cloud.folder / "master"),
+        "--client-cfg",
+        str(cloud.folder / "client.cfg"),
+    )
     with started(cloud, "proxy", "start", *words):
         eventually(lambda: cloud.slapos("computer", "list", check=False).status == 0)
         yield

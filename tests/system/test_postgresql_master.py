@@ -15,7 +15,10 @@ from threading import Thread
 import pytest
 
 from slap.client.master import Master
-from slap.master.server import MasterSettings, create_user, serve
+from slap.client.native import NativeMaster
+from slap.master.access.accounts import create_user
+from slap.master.server import serve
+from slap.master.settings import MasterSettings
 from slap.master.slapproxy.proxy import administrator_token, prepare_proxy
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition, RegisteredComputer
 from slap.model.errors import Conflict, InvalidInput, SlapError, Unreachable
@@ -28,7 +31,7 @@ from tests.contract.master.world import until
 from tests.system.postgresql import PostgreSql, running_postgresql
 
 PROGRAM = (
-    "import sys; from slap.master.server import MasterSettings, serve;"
+    "import sys; from slap.master.server import serve; from slap.master.settings import MasterSettings;"
     "serve(MasterSettings.model_validate_json(sys.argv[1]))"
 )
 
@@ -66,7 +69,7 @@ def _free_port() -> int:
 
 
 def _api(port: int, token: str) -> Master:
-    return Master(f"http://127.0.0.1:{port}", token)
+    return NativeMaster(f"http://127.0.0.1:{port}", token)
 
 
 def _furnish(folder: Path, admin: Master, partitions: int = 50) -> tuple[RegisteredComputer, str]:

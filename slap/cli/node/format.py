@@ -2,18 +2,23 @@
 
 import argparse
 import socket
+import sys
 from pathlib import Path
 
-from slap.cli.base import ClientCommand
+from slap.cli.base import ClientCommand, read_small_file
 from slap.cli.local import NodeCommand
+from slap.cli.node.logs import log_to_files
 from slap.cli.output import Style, say
-from slap.model.errors import UsageError
+from slap.model.computer import Partition
+from slap.model.errors import Unreachable, UsageError
 from slap.node.config import NodeConfig, read
 from slap.node.format import check_rights, execute, finish, observe, partitions_of, plan, restore_addresses
+from slap.node.identity.register import Registration, enrol, register
 from slap.node.node import computer_master
+from slap.node.partition.definition import definition_text, read_definition
+from slap.node.partition.folder import FORMATTED
 from slap.node.partition.supervision import connect, ensure_running
-from slap.node.register import Registration, register
-from slap.system import environment
+from slap.system import environment, files
 from slap.system.netlink import KernelNetwork, Network
 from slap.system.process import SystemRunner
 from slap.system.supervisor import News
@@ -24,8 +29,10 @@ SYSTEM_CFG = Path("/etc/opt/slapos/slapos.cfg")
 class NodeRegister(ClientCommand):
     """Register this computer at a master.
 
-    Writes slapos.cfg and the computer's token. As root the node gets the system's layout (/opt/slapgrid, /srv/slapgrid)
-    and a Unix user for each partition; without root rights, or with --root, it lives in one folder.
+    With a one-time token (slapos computer token) the node makes a key, which stays here, and gets a certificate for it;
+    without one, whoever is configured as a client registers it. Writes slapos.cfg, and what the computer is known by. As
+    root the node gets the system's layout (/opt/slapgrid, /srv/slapgrid) and a Unix user for each partition; without root
+    rights, or with --root, it lives in one folder.
     """
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
@@ -36,6 +43,19 @@ class NodeRegister(ClientCommand):
         parser.add_argument("--ipv6-prefix", default="", metavar="NETWORK", help="public addresses of partitions")
         parser.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="what orders filter on")
         parser.add_argument("--replace", action="store_true", help="take over the name of a computer that was lost")
+        parser.add_argument("--master-url", metavar="URL", help="the master (that of the client configuration)")
+        parser.add_argument("--token-file", metavar="FILE", help="a one-time token; - is stdin")
+        parser.add_argument("--token", help="the same in sight of all users of this machine: better use --token-file")
+        parser.add_argument("--ca-file", metavar="FILE", help="authority of the master, where no token tells it")
+        parser.add_argument(
+            "--interface-name", default="", metavar="NAME", help="gets the addresses of partitions (lo)"
+        )
+        parser.add_argument("--ipv4-local-network", default="", metavar="NETWORK", help="addresses of partitions")
+        parser.add_argument("--software-root", metavar="FOLDER", help="where releases are")
+        parser.add_argument("--instance-root", metavar="FOLDER", help="where partitions are")
+        parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument("--master-url-web", metavar="URL", help="accepted for SlapOS")
+        parser.add_argument("-t", "--create-tap", action="store_true", help="accepted for SlapOS")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
@@ -50,10 +70,34 @@ class NodeRegister(ClientCommand):
             replace=args.replace,
             labels=dict(_pair(text) for text in args.label),
             ipv6_prefix=args.ipv6_prefix,
+            interface_name=args.interface_name,
+            ipv4_local_network=args.ipv4_local_network,
+            software_root=(self.folder / args.software_root).resolve() if args.software_root else None,
+            instance_root=(self.folder / args.instance_root).resolve() if args.instance_root else None,
+            authority=(self.folder / args.ca_file).resolve() if args.ca_file else None,
         )
-        config = register(self.configuration(args).master_url, self.master(args), cfg, wish)
+        self._remark(args)
+        if args.dry_run:
+            self.app.stdout.write(f"register {args.title}\nwrite {cfg}\n")
+            return
+        token = self._token(args)
+        if token:
+            config = enrol(args.master_url or self.configuration(args).master_url, token, cfg, wish)
+        else:
+            config = register(self.configuration(args).master_url, self.master(args), cfg, wish)
         say(f"This computer is {config.computer_id}, configured in {cfg}.", Style.GOOD)
         say(f"Next: slapos node format --cfg {cfg}", Style.BOLD)
+
+    def _remark(self, args: argparse.Namespace) -> None:
+        if args.master_url_web:
+            say("--master-url-web changes nothing here: certificates are made by the master itself, at --master-url.")
+        if args.create_tap:
+            say("--create-tap changes nothing here: partitions of this node have no tap interfaces.")
+
+    def _token(self, args: argparse.Namespace) -> str:
+        if args.token_file:
+            return read_small_file(args.token_file, sys.stdin.read, self.folder).strip()
+        return str(args.token or "").strip()
 
 
 class NodeFormat(NodeCommand):
@@ -64,13 +108,23 @@ class NodeFormat(NodeCommand):
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
-        parser.add_argument("--dry-run", action="store_true", help="only print what would be done")
+        add = parser.add_argument
+        add("-n", "--dry-run", "--dry_run", action="store_true", help="only print what would be done")
+        add("--now", action="store_true", help="at once, as always")
+        add("--alter_user", "--alter-user", choices=("True", "False"), help="make Unix users (see slapos.cfg)")
+        add("--alter_network", "--alter-network", choices=("True", "False"), help="add addresses (see slapos.cfg)")
+        add("-i", "--input_definition_file", metavar="FILE", help="partitions as written down there")
+        add("-o", "--output_definition_file", metavar="FILE", help="write the partitions down there")
+        add("--computer_json", metavar="FILE", help="write what the master is told there, as JSON")
+        add("-x", "--computer_xml", metavar="FILE", help="accepted for SlapOS")
+        add("-c", "--console", help="accepted for SlapOS")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
-        config = read(self.cfg(args))
+        config = altered(read(self.cfg(args)), args)
         network = KernelNetwork()
-        actions = plan(config, partitions_of(config.format), observe(config, network))
+        partitions = self._partitions(config, args)
+        actions = plan(config, partitions, observe(config, network))
         for action in actions:
             self.app.stdout.write(f"{action}\n")
         if args.dry_run:
@@ -78,13 +132,39 @@ class NodeFormat(NodeCommand):
             return
         check_rights(config)
         config.make_folders()
+        log_to_files(config)
         execute(config, actions, SystemRunner(), network)
-        tell_master(config)
-        say(f"{config.format.partition_amount} partitions are ready, {len(actions)} actions were needed.", Style.GOOD)
+        self._tell(config, partitions, args)
+        say(f"{len(partitions)} partitions are ready, {len(actions)} actions were needed.", Style.GOOD)
+
+    def _partitions(self, config: NodeConfig, args: argparse.Namespace) -> tuple[Partition, ...]:
+        for option in ("computer_xml", "console"):
+            if getattr(args, option):
+                say(f"--{option} changes nothing here: what was made is in {config.root / FORMATTED}.")
+        if args.input_definition_file:
+            return read_definition(self.folder / args.input_definition_file, config.format)
+        return partitions_of(config.format)
+
+    def _tell(self, config: NodeConfig, partitions: tuple[Partition, ...], args: argparse.Namespace) -> None:
+        """Files first: the master may be away."""
+        configuration = finish(config, partitions)
+        if args.computer_json:
+            files.write(self.folder / args.computer_json, configuration.model_dump_json(indent=1) + "\n")
+        if args.output_definition_file:
+            files.write(self.folder / args.output_definition_file, definition_text(partitions, config.format))
+        try:
+            computer_master(config).configure_computer(config.computer_id, configuration)
+        except Unreachable as error:
+            raise FormattedOffline("Formatted, but the master does not know it yet.", str(error), _AGAIN) from error
 
 
 class NodeBoot(NodeCommand):
     """Bring everything up after the machine started: addresses, supervisord, all partitions that shall be started."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("-m", "--message", help="also have all partitions processed again, and say why")
+        return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
         config = self.config(args)
@@ -92,6 +172,24 @@ class NodeBoot(NodeCommand):
         restore_addresses(config, SystemRunner(), KernelNetwork())
         started = ensure_running(config, connect(config, News()))
         say("supervisord was started." if started else "supervisord runs already.", Style.GOOD)
+        if args.message:
+            computer_master(config).bang_computer(config.computer_id, args.message)
+
+
+class FormattedOffline(Unreachable):
+    """All was made, but the master could not be told: SlapOS's status for that."""
+
+    exit_code = 2
+
+
+def altered(config: NodeConfig, args: argparse.Namespace) -> NodeConfig:
+    """The configuration with what the command line says differently."""
+    given = {name: getattr(args, name) for name in ("alter_user", "alter_network")}
+    update = {name: value == "True" for name, value in given.items() if value}
+    return config.model_copy(update={"format": config.format.model_copy(update=update)})
+
+
+_AGAIN = "Type `slapos node format` again when the master is there."
 
 
 def tell_master(config: NodeConfig) -> None:

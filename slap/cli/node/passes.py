@@ -4,73 +4,97 @@ import argparse
 import logging
 import os
 import signal
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from slap.cli.local import NodeCommand
+from slap.cli.node.logs import log_to_files
+from slap.cli.node.options import add_options, configured, explain, names, pid_file
 from slap.cli.output import Style, duration, harmless, say
 from slap.model.errors import SlapError
 from slap.node.agent import Agent
 from slap.node.config import NodeConfig
 from slap.node.node import Kind, Node
-from slap.node.passes import PassResult, plan_pass, report_all, run_pass, run_promises
-from slap.node.prune import find_leftovers, prune
-
-_FORMAT = "%(asctime)s %(levelname)s %(message)s"
-# Which file under log/ gets the lines of which module; all others go to that of the instances.
-_LOGS = {"slap.node.software": "software", "slap.node.report": "report"}
+from slap.node.passes import (
+    Asked,
+    PassResult,
+    PromisesFail,
+    plan_pass,
+    report_all,
+    run_pass,
+    run_promises,
+    stop_services,
+)
+from slap.node.prune import find_leftovers, is_release, prune
 
 
 class _Working(NodeCommand):
     """A command that has the node work."""
 
-    def node(self, args: argparse.Namespace) -> Node:
-        config = self.config(args)
+    def node(self, args: argparse.Namespace, role: str = "") -> Node:
+        return self._node(self.config(args), role)
+
+    def _node(self, config: NodeConfig, role: str = "") -> Node:
         config.make_folders()
         log_to_files(config)
-        return Node(config)
+        return Node(config, role)
 
 
-class _Pass(_Working):
+class _WithOptions(_Working):
+    """A command that has the options of SlapOS's passes."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        add_options(parser)
+        return parser
+
+    def node(self, args: argparse.Namespace, role: str = "") -> Node:
+        explain(args)
+        return self._node(configured(self.config(args), args, self.folder), role)
+
+
+class _Pass(_WithOptions):
     """A single pass over one kind of thing."""
 
     kind: Kind
     patience: float
+    only: str  # SlapOS's name of the option
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
-        parser.add_argument(
-            "--timeout", type=float, default=self.patience, metavar="S", help=f"longest wait ({self.patience:g} s)"
-        )
+        parser.add_argument("--timeout", type=float, default=self.patience, metavar="S", help=_PATIENCE)
         parser.add_argument("--dry-run", action="store_true", help="only print what would be done first, name by name")
-        parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only these")
+        parser.add_argument("--buildout-debug", action="store_true", help="accepted for SlapOS")
+        parser.add_argument("--force", action="store_true", help="also what was done already")
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--all", action="store_true", dest="force", help="the same as --force")
+        which.add_argument("--only", self.only, action="append", default=[], metavar="NAME[,...]", help="only these")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
-        node = self.node(args)
-        if args.dry_run:
-            self._plan(node, frozenset(args.only))
-            return
-        started = self.clock.monotonic()
+        node = self.node(args, f":{self.kind}")
         try:
-            result = run_pass(node, self.kind, args.timeout, frozenset(args.only))
+            with pid_file(args.pidfile):
+                self._act(node, args)
         finally:
             node.close()
-        self._show(result, self.clock.monotonic() - started)
 
-    def _plan(self, node: Node, only: frozenset[str]) -> None:
-        for name, step in plan_pass(node, self.kind, only).items():
-            self.app.stdout.write(f"{name}  {step}\n")
-        node.close()
+    def _act(self, node: Node, args: argparse.Namespace) -> None:
+        asked = Asked(args.timeout, names(args.only), args.force, args.maximum_periodicity)
+        if args.dry_run:
+            for name, step in plan_pass(node, self.kind, asked).items():
+                self.app.stdout.write(f"{name}  {step}\n")
+            return
+        started = self.clock.monotonic()
+        self._show(run_pass(node, self.kind, asked), self.clock.monotonic() - started)
 
     def _show(self, result: PassResult, seconds: float) -> None:
         if result.by_agent:
             say("The agent runs and was told to look at everything now.")
-            return
-        for name in result.unfinished:
-            say(f"{name} is not finished; the next pass goes on with it.", Style.BUSY)
-        if result.failures:
-            raise SlapError("Not everything is as requested.", harmless("\n".join(result.failures)), _LOOK)
+        try:
+            result.check()
+        except SlapError as error:
+            error.details = harmless(error.details)
+            raise
         say(f"Done in {duration(seconds)}.", Style.GOOD)
 
 
@@ -79,6 +103,25 @@ class NodeSoftware(_Pass):
 
     kind = Kind.SOFTWARE
     patience = 4 * 3600
+    only = "--only-sr"
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("--garbage-collect", action="store_true", help="remove releases that nothing wants")
+        return parser
+
+    def _act(self, node: Node, args: argparse.Namespace) -> None:
+        try:
+            super()._act(node, args)
+        finally:  # one release that cannot be built keeps no other
+            if args.garbage_collect:
+                self._collect(node, args.dry_run)
+
+    def _collect(self, node: Node, dry_run: bool) -> None:
+        leftovers = [each for each in find_leftovers(node.config, node.store) if is_release(node.config, each)]
+        for leftover in leftovers:
+            self.app.stdout.write(f"{leftover.path}  {leftover.reason}\n")
+        prune(() if dry_run else leftovers)
 
 
 class NodeInstance(_Pass):
@@ -86,14 +129,29 @@ class NodeInstance(_Pass):
 
     kind = Kind.INSTANCE
     patience = 60
+    only = "--only-cp"
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("--force-stop", action="store_true", help="stop services, whatever is requested of them")
+        return parser
+
+    def _act(self, node: Node, args: argparse.Namespace) -> None:
+        if not args.force_stop:
+            super()._act(node, args)
+            return
+        for name in stop_services(node, names(args.only)):
+            self.app.stdout.write(f"{name}  stopped\n")
+        say("They stay stopped until `slapos node start`, or until something about them changes.")
 
 
-class NodeReport(_Working):
+class NodeReport(_WithOptions):
     """Report everything to the master, whether it was told before or not."""
 
     def take_action(self, args: argparse.Namespace) -> None:
         node = self.node(args)
-        say(f"{report_all(node)} reports were taken by the master.", Style.GOOD)
+        with pid_file(args.pidfile):
+            say(f"{report_all(node)} reports were taken by the master.", Style.GOOD)
         node.close()
 
 
@@ -124,26 +182,35 @@ class NodeBang(_Working):
         node.close()
 
 
-class NodePromise(_Working):
+class NodePromise(_WithOptions):
     """Run the promises of partitions now, and say what each says."""
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
         parser.add_argument("partition", nargs="*", help="(all)")
+        parser.add_argument("--only-cp", "--only", action="append", default=[], metavar="NAME[,...]", help="only these")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
         node = self.node(args)
-        results = run_promises(node, args.partition or node.partitions.names())
+        try:
+            with pid_file(args.pidfile):
+                self._run(node, args)
+        finally:
+            node.close()
+
+    def _run(self, node: Node, args: argparse.Namespace) -> None:
+        wanted = sorted({*args.partition, *names(args.only_cp)}) or node.partitions.names()
+        for name in wanted:
+            node.partitions.get(name)  # raises for one that is none
         failed = 0
-        for partition, each in results.items():
+        for partition, each in run_promises(node, wanted).items():
             for result in each:
                 failed += not result.passed
                 words = "passed" if result.passed else "failed"
                 self.app.stdout.write(f"{partition} {result.name} {words} {harmless(result.message)}".rstrip() + "\n")
-        node.close()
         if failed:
-            raise SlapError(f"{failed} promises failed.")
+            raise PromisesFail(f"{failed} promises failed.")
 
 
 class NodePrune(_Working):
@@ -152,11 +219,15 @@ class NodePrune(_Working):
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
         parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+        parser.add_argument(
+            "--additional-software-directory", action="append", default=[], metavar="FOLDER", type=Path,
+            help="another folder with releases, which use what they name (may be repeated)",
+        )  # fmt: skip
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
         node = self.node(args)
-        leftovers = find_leftovers(node.config, node.store)
+        leftovers = find_leftovers(node.config, node.store, args.additional_software_directory)
         for leftover in leftovers:
             self.app.stdout.write(f"{leftover.path}  {leftover.reason}\n")
         if not args.dry_run:
@@ -165,20 +236,4 @@ class NodePrune(_Working):
         node.close()
 
 
-def log_to_files(config: NodeConfig) -> None:
-    """One file for each kind of work, rotated, as SlapOS has them: slapos-node-software.log and so on."""
-    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to fill another one
-    root = logging.getLogger("slap.node")
-    root.setLevel(logging.INFO)
-    root.addHandler(_handler(config.log / "slapos-node-instance.log"))
-    for module, name in _LOGS.items():
-        logging.getLogger(module).addHandler(_handler(config.log / f"slapos-node-{name}.log"))
-
-
-def _handler(path: Path) -> logging.Handler:
-    handler = RotatingFileHandler(path, maxBytes=10_000_000, backupCount=3, delay=True)
-    handler.setFormatter(logging.Formatter(_FORMAT))
-    return handler
-
-
-_LOOK = "Look with `slapos node status`, and into the logs with `slapos service logs NAME`."
+_PATIENCE = "longest wait"

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,14 +11,20 @@ from slap.cli.local import NodeCommand, find_cfg
 from slap.cli.output import Style, duration, harmless, say
 from slap.model.errors import NotFound, UsageError
 from slap.node.config import NodeConfig, read
+from slap.node.manager.table import partition_of
 from slap.node.partition.supervision import connect, is_running
 from slap.node.store import Store
 from slap.system import files
-from slap.system.supervisor import News, ProcessInfo, RpcSupervisor
+from slap.system.supervisor import News, ProcessInfo, ProcessState, RpcSupervisor
 
 
 class NodeStatus(Lister):
     """Show the processes of the partitions."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("process", nargs="*", default=["all"], help=_WHICH)
+        return parser
 
     def take_action(self, args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         config = read(find_cfg(args.cfg or "", self.folder))
@@ -28,19 +34,8 @@ class NodeStatus(Lister):
             return _COLUMNS, []
         references = {each.partition: each.reference for each in Store(config.store_file).instances()}
         now = self.clock.now().timestamp()
-        rows: list[tuple[str, ...]] = [
-            (
-                group,
-                process.name,
-                process.state.value,
-                str(process.pid or ""),
-                _up(process, now),
-                references.get(group, ""),
-            )
-            for group in supervisor.groups()
-            for process in supervisor.processes(group)
-        ]
-        return _COLUMNS, rows
+        found = [each for words in args.process for each in find(supervisor, words, may_be_none=True)]
+        return _COLUMNS, [_row(group, process, now, references) for group, process in dict.fromkeys(found)]
 
 
 class _Control(NodeCommand):
@@ -50,20 +45,25 @@ class _Control(NodeCommand):
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
-        parser.add_argument("process", metavar="PARTITION[:PROCESS]")
+        parser.add_argument("process", nargs="+", help=_WHICH)
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
+        """All names are looked up before anything is done to one of them."""
         supervisor = connect(self.config(args), News())
-        partition, _, process = args.process.partition(":")
-        if process == "all":
-            process = ""
-        _check(supervisor, partition, process)
+        found = dict.fromkeys(each for words in args.process for each in find(supervisor, words))
         for verb in self.verbs:
-            method, name = (verb, args.process) if process else (f"{verb}Group", partition)
-            supervisor.control(method, name)
-        for each in supervisor.processes(partition):
-            self.app.stdout.write(f"{partition}:{each.name} {each.state}\n")
+            for group, process in found:
+                self._control(supervisor, verb, group, process)
+        for group in dict.fromkeys(group for group, _ in found):
+            for each in supervisor.processes(group):
+                self.app.stdout.write(f"{group}:{each.name} {each.state}\n")
+
+    def _control(self, supervisor: RpcSupervisor, verb: str, group: str, process: ProcessInfo) -> None:
+        """Nothing is to be done about what is as it shall be; supervisord would call that a mistake."""
+        runs = verb in self.verbs[:1] and (process.state.is_alive or process.state is ProcessState.BACKOFF)
+        if runs == (verb == "stopProcess"):
+            supervisor.control(verb, f"{group}:{process.name}")
 
 
 class NodeStart(_Control):
@@ -90,6 +90,7 @@ class NodeTail(NodeCommand):
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
         parser.add_argument("process", metavar="PARTITION:PROCESS")
+        parser.add_argument("stream", nargs="?", choices=("stdout", "stderr"), help="both are in one log")
         parser.add_argument("-n", "--lines", type=int, default=50, help="how many (50)")
         parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
         return parser
@@ -103,27 +104,44 @@ class NodeTail(NodeCommand):
             self.app.stdout.flush()
 
 
+_WHICH = "PARTITION, PARTITION:PROCESS, or all"
+# SlapOS adds this to the names of services.
+_WATCHED = "-on-watch"
 _COLUMNS: tuple[str, ...] = ("Partition", "Process", "State", "PID", "Up", "Service")
+
+
+def find(supervisor: RpcSupervisor, words: str, may_be_none: bool = False) -> list[tuple[str, ProcessInfo]]:
+    """The processes that are meant by PARTITION, PARTITION:PROCESS, PARTITION:* or all, with their groups."""
+    group, _, name = words.partition(":")
+    if words == "all":
+        return [(each, process) for each in supervisor.groups() for process in supervisor.processes(each)]
+    processes = supervisor.processes(group)
+    if not processes and not may_be_none:
+        groups = ", ".join(supervisor.groups()) or "none"
+        raise NotFound(f"Nothing is supervised in {group}.", f"There are: {groups}.", "slapos node status")
+    if name in ("", "*", "all"):
+        return [(group, process) for process in processes]
+    found = [(group, each) for each in processes if each.name in (name, name.removesuffix(_WATCHED))]
+    if not found and not may_be_none:
+        known = ", ".join(each.name for each in processes)
+        raise NotFound(f"{group} has no process {name}.", f"It has: {known}.", "slapos node status")
+    return found
+
+
+def _row(group: str, process: ProcessInfo, now: float, references: Mapping[str, str]) -> tuple[str, ...]:
+    pid, up = str(process.pid or ""), _up(process, now)
+    return group, process.name, process.state.value, pid, up, references.get(partition_of(group), "")
 
 
 def _up(process: ProcessInfo, now: float) -> str:
     return duration(max(0.0, now - process.started)) if process.state.is_alive else ""
 
 
-def _check(supervisor: RpcSupervisor, partition: str, process: str) -> None:
-    known = [each.name for each in supervisor.processes(partition)]
-    if not known:
-        groups = ", ".join(supervisor.groups()) or "none"
-        raise NotFound(f"Nothing is supervised in {partition}.", f"There are: {groups}.", "slapos node status")
-    if process and process not in known:
-        raise NotFound(f"{partition} has no process {process}.", f"It has: {', '.join(known)}.", "slapos node status")
-
-
 def _log(config: NodeConfig, words: str) -> Path:
     partition, _, process = words.partition(":")
     if not process or "/" in words or partition.startswith("."):
         raise UsageError(f"{words!r} is not PARTITION:PROCESS.", resolution="slapos node status")
-    path = config.partition_logs / partition / f"{process}.log"
+    path = config.partition_logs / partition_of(partition) / f"{process.removesuffix(_WATCHED)}.log"
     if not path.exists():
         raise NotFound(f"{words} has no log.", f"{path} does not exist.", "slapos node status")
     return path

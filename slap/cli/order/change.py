@@ -72,11 +72,16 @@ def same_but(instance: Instance, state: InstanceState) -> InstanceRequest:
         parameters=instance.parameters,
         state=state,
         sla=instance.sla,
+        shared=instance.shared,
+        serialisation=instance.serialisation,
     )
 
 
 def former_request(master: Master, reference: str, number: int | None) -> InstanceRequest:
-    return choose_entry(reference, master.history(find(master, reference).guid), number).request
+    """What was requested once, of what is called otherwise by now, perhaps."""
+    instance = find(master, reference)
+    request = choose_entry(reference, master.history(instance.guid), number).request
+    return request.model_copy(update={"reference": instance.reference})
 
 
 def choose_entry(reference: str, history: Sequence[HistoryEntry], number: int | None) -> HistoryEntry:

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from slap.cli.base import Show
 from slap.cli.order.parameters import add_request_options, request_of
+from slap.cli.order.products import resolve
 from slap.cli.output import Style, columns, harmless, paint
 from slap.model.errors import CannotBePlaced
 from slap.model.instance import FieldChange, Placement, Plan
@@ -33,7 +34,9 @@ class ServicePlan(Show):
         return parser
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
-        plan = self.master(args).plan(request_of(args, self.folder))
+        master = self.master(args)
+        args.url = resolve(master, args.url)
+        plan = master.plan(request_of(args, self.folder))
         command = apply_command(args)
         if not plan.computer:
             self.unfinished = cannot_be_placed(plan)
@@ -49,7 +52,7 @@ def plan_text(plan: Plan, command: str) -> Iterator[str]:
     if plan.partition:
         yield f"Place\n  stays on {plan.computer}, in {plan.partition}"
     elif plan.placements:
-        yield "Place\n" + columns((one.computer, _judgement(one, plan)) for one in plan.placements)
+        yield "Place\n" + columns((one.instance or one.computer, _judgement(one, plan)) for one in plan.placements)
     if command:
         yield f"To do it:\n  {command}"
 
@@ -66,7 +69,8 @@ def change_lines(changes: Sequence[FieldChange], stream: TextIO) -> Iterator[str
 def cannot_be_placed(plan: Plan) -> CannotBePlaced:
     return CannotBePlaced(
         f"{plan.reference} cannot be placed.",
-        "\n".join(f"{one.computer}: {', '.join(one.refusals)}" for one in plan.placements) or "There is no computer.",
+        "\n".join(f"{one.instance or one.computer}: {', '.join(one.refusals)}" for one in plan.placements)
+        or "There is no computer.",
         "slapos computer list",
     )
 
@@ -74,17 +78,23 @@ def cannot_be_placed(plan: Plan) -> CannotBePlaced:
 def apply_command(args: argparse.Namespace) -> str:
     """The request that carries a plan out, quoted for a shell; options that were not given stay away."""
     words = ["slapos", "request", args.reference, args.url]
-    optional = {"--cfg": args.cfg, "--computer": args.computer, "--node": args.node}
-    optional |= {"--parameters-file": args.parameters_file}
+    optional = {"--cfg": args.cfg, "--computer": args.computer, "--parameters-file": args.parameters_file}
     optional |= {"--type": args.type if args.type != DEFAULT_TYPE else ""}
     optional |= {"--state": args.state if args.state is not InstanceState.STARTED else ""}
+    optional |= {"--force-serialisation": args.force_serialisation}
     for option, value in optional.items():
         words += [option, str(value)] if value else []
-    return shlex.join(words + (["--parameters", *args.parameters] if args.parameters else []))
+    words += ["--slave"] if args.slave else []
+    for option, values in (("--node", args.node), ("--parameters", args.parameters)):
+        words += [option, *values] if values else []
+    return shlex.join(words)
 
 
 def _judgement(candidate: Placement, plan: Plan) -> str:
     if candidate.refusals:
         return "no: " + ", ".join(candidate.refusals)
-    chosen = "chosen" if candidate.computer == plan.computer else "would do as well"
+    first = next(one for one in plan.placements if not one.refusals)
+    chosen = "chosen" if candidate == first else "would do as well"
+    if candidate.instance:
+        return f"{chosen}: {candidate.title}, which serves {candidate.serves}"
     return f"{chosen}: {candidate.free_partitions} free partitions"

@@ -9,6 +9,7 @@ from slap.cli.base import Show
 from slap.cli.order.follow import Follower, display
 from slap.cli.order.parameters import add_request_options, request_of
 from slap.cli.order.plan import change_lines
+from slap.cli.order.products import resolve
 from slap.cli.order.wait import Order, make_order, phase
 from slap.cli.output import Style, duration, say
 from slap.client.master import Master
@@ -48,7 +49,7 @@ class Ordering(Show):
             say(f"No longer waiting; the order goes on. See how: slapos service info {name}")
             raise
         if order.changed:
-            say(f"{name} is {root.requested} after {duration(self.clock.monotonic() - started)}.", Style.GOOD)
+            say(*outcome(root, self.clock.monotonic() - started))
         return root
 
 
@@ -65,7 +66,9 @@ class Request(Ordering):
         return parser
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
-        return self.order(args, self.master(args), request_of(args, self.folder))
+        master = self.master(args)
+        args.url = resolve(master, args.url)
+        return self.order(args, master, request_of(args, self.folder))
 
 
 def place(master: Master, request: InstanceRequest) -> Order:
@@ -96,6 +99,15 @@ def announce(master: Master, order: Order) -> None:
         say(f"{accepted.reference} changes:")
         for line in change_lines(master.history(accepted.guid)[-1].changes, sys.stderr):
             say(line)
+
+
+def outcome(root: Instance, seconds: float) -> tuple[str, Style]:
+    """What was seen of an order in the end. Some masters keep orders and connection parameters, and no reports."""
+    if root.status is not Status.UNKNOWN:
+        return f"{root.reference} is {root.requested} after {duration(seconds)}.", Style.GOOD
+    published = "It published its connection parameters. " if root.connection else ""
+    what = f"{root.reference} is requested {root.requested}. {published}"
+    return f"{what}Its master does not tell whether it is {root.requested}.", Style.PLAIN
 
 
 def not_ready(root: Instance) -> NotReady:

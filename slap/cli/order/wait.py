@@ -83,7 +83,8 @@ def describe(tree: InstanceTree) -> tuple[Line, ...]:
     for instance in tree.instances:
         depths[instance.guid] = depths.get(instance.requester, -1) + 1
         mark, text = phase(instance)
-        lines.append(Line(instance.guid, depths[instance.guid], instance.reference, mark, text))
+        name = f"{instance.reference} (shared)" if instance.shared else instance.reference
+        lines.append(Line(instance.guid, depths[instance.guid], name, mark, text))
     return tuple(lines)
 
 
@@ -110,9 +111,16 @@ def summary(instance: Instance) -> str:
     return "" if instance.status.is_settled else phase(instance)[1]
 
 
+def access_status(instance: Instance) -> str:
+    """What SlapOS calls the access status: `#access` or `#error`, and what there is to say."""
+    return f"{'#error' if instance.status is Status.ERROR else '#access'} {phase(instance)[1]}"
+
+
 def _reported_phase(instance: Instance, place: str) -> tuple[Mark, str]:
     if instance.status is Status.ERROR:
         return Mark.FAILED, _first_line(_reason(instance))
+    if instance.status is Status.UNKNOWN:
+        return Mark.WAITING, f"requested {instance.requested} on {place}; its master does not tell whether it is"
     if instance.status.is_settled:
         return Mark.DONE, f"{instance.status} on {place}"
     if instance.status is Status.WAITING:

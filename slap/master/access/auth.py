@@ -1,11 +1,13 @@
-"""Who calls: tokens of users, computers and partitions, and what each may touch.
+"""Who calls, by token, certificate or being on this machine, and what each may touch.
 
 Tokens of users and computers are random and stored as SHA-256 only. A partition's token is derived from its instance's
-guid by a secret of this master, so that it can be handed out with every desired state without being stored.
+guid by a secret of this master, so that it can be handed out with every desired state without being stored. A caller
+with a certificate is who the certificate was issued for, by its serial; what is written in it is for people.
 """
 
 import hashlib
 import hmac
+import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -13,21 +15,26 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
+from slap.master.access.knock import Knock
+from slap.master.access.settings import AccessSettings
 from slap.master.database.store import Store, Transaction
-from slap.master.database.tables import computer, instance, is_living, setting, token
+from slap.master.database.tables import certificate, computer, instance, is_living, setting, token
 from slap.master.database.text import now
 from slap.model.errors import Forbidden, Unauthenticated
+from slap.system.trust.peer import home_name
 
 # How long another process may go on accepting a token that was revoked.
 _REMEMBERED = 2.0
 _MOST_REMEMBERED = 20_000
 _PARTITION = "partition"
+_CREDENTIALS = "Users: slapos configure client. Nodes: slapos node register --replace."
 
 
 class CallerKind(StrEnum):
     USER = "user"
     COMPUTER = "computer"
     PARTITION = "partition"
+    NEIGHBOUR = "local program"  # of a partition's Unix user; it may only become the instance in its partition
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Caller:
     """Who calls. `owner` is the user on whose computers it may place instances; `root` is the tree of a partition."""
 
     kind: CallerKind
-    subject: str  # the name of a user, the guid of a computer or of an instance
+    subject: str  # the name of a user, the guid of a computer or of an instance; of a neighbour the partition's name
     owner: str
     root: str = ""
 
@@ -47,8 +54,8 @@ class Caller:
     def must_be(self, *kinds: CallerKind) -> None:
         if self.kind not in kinds:
             raise Forbidden(
-                f"This is not for the token of a {self.kind}.",
-                f"It takes the token of a {' or '.join(kinds)}.",
+                f"This is not for the credentials of a {self.kind}.",
+                f"It takes those of a {' or '.join(kinds)}.",
             )
 
     def may_see_computer(self, guid: str, owner: str) -> bool:
@@ -62,10 +69,11 @@ class Caller:
 
 
 class Guard:
-    """Tells callers by their tokens, remembering them for a moment."""
+    """Tells callers, remembering for a moment those with tokens and certificates."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: AccessSettings | None = None) -> None:
         self._store = store
+        self._settings = settings or AccessSettings()
         self._secret = b""
         self._known: dict[str, tuple[float, Caller]] = {}
 
@@ -74,14 +82,35 @@ class Guard:
         known = self._known.get(authorization)
         if known and known[0] > time.monotonic():
             return known[1]
-        caller = await self._look_up(authorization.removeprefix("Bearer "))
-        if len(self._known) > _MOST_REMEMBERED:
-            self._known.clear()
-        self._known[authorization] = (time.monotonic() + _REMEMBERED, caller)
-        return caller
+        return self._remember(authorization, await self._look_up(authorization.removeprefix("Bearer ")))
+
+    async def admit(self, knock: Knock, for_partition: bool = False) -> Caller:
+        """The caller by whatever a request shows: a token, else a certificate, else that it comes from this machine.
+
+        With `for_partition`, that may be a neighbour.
+        """
+        if knock.token:
+            return await self.caller(f"Bearer {knock.token}")
+        if knock.serial:
+            return await self.by_certificate(knock.serial)
+        if self._settings.open_to_this_machine and knock.is_direct:
+            return self._local(knock.user(), for_partition)
+        raise Unauthenticated(
+            "This request carries neither a token nor a certificate.",
+            "The master does not know who calls.",
+            _CREDENTIALS,
+        )
+
+    async def by_certificate(self, serial: str) -> Caller:
+        """The caller with the certificate of this serial, which TLS has verified to be of our own authority."""
+        key = f"certificate {serial}"  # as no header begins
+        known = self._known.get(key)
+        if known and known[0] > time.monotonic():
+            return known[1]
+        return self._remember(key, await self._store.read(lambda connection: _holder(connection, serial)))
 
     def forget(self) -> None:
-        """A token of this process was revoked."""
+        """A token or a certificate was revoked in this process."""
         self._known.clear()
 
     async def partition_token(self, guid: str) -> str:
@@ -93,6 +122,25 @@ class Guard:
             self._secret = (await self._store.write(_secret)).encode()
         return self._secret
 
+    def _remember(self, key: str, caller: Caller) -> Caller:
+        if len(self._known) > _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[key] = (time.monotonic() + _REMEMBERED, caller)
+        return caller
+
+    def _local(self, user: int | None, for_partition: bool) -> Caller:
+        """Who calls without credentials from this machine, by the Unix user that the kernel says it is."""
+        if user in (0, os.geteuid()):
+            return Caller(CallerKind.USER, self._settings.administrator, self._settings.administrator)
+        home = home_name(user) if user is not None and for_partition else ""
+        if home:
+            return Caller(CallerKind.NEIGHBOUR, home, "")
+        raise Unauthenticated(
+            "This master takes requests without credentials only from the user that runs it.",
+            "The request comes from another user of this machine.",
+            _CREDENTIALS,
+        )
+
     async def _look_up(self, words: str) -> Caller:
         kind, _, rest = words.partition(":")
         if kind == _PARTITION:
@@ -100,12 +148,12 @@ class Guard:
             genuine = hmac.compare_digest(token_of_partition(await self.secret(), guid).encode(), words.encode())
             caller = await self._store.read(lambda c: _partition(c, guid)) if genuine else None
         else:
-            caller = await self._store.read(lambda c: _known_caller(c, _digest(words)))
+            caller = await self._store.read(lambda c: _known_caller(c, digest_of(words)))
         if caller is None:
             raise Unauthenticated(
                 "The master does not know this token.",
                 "It is missing, misspelt or revoked, or the instance that it was for is gone.",
-                "Users: slapos configure client. Nodes: slapos node register --replace.",
+                _CREDENTIALS,
             )
         return caller
 
@@ -117,17 +165,19 @@ def token_of_partition(secret: bytes, guid: str) -> str:
 def issue_token(connection: Connection, kind: CallerKind, subject: str) -> str:
     """A new token; its secret is returned and not stored."""
     words = f"{kind}:{secrets.token_urlsafe(32)}"
-    row = {"digest": _digest(words), "kind": kind, "subject": subject, "created_at": now()}
+    row = {"digest": digest_of(words), "kind": kind, "subject": subject, "created_at": now()}
     connection.execute(insert(token), row)
     return words
 
 
-def revoke_tokens(connection: Connection, kind: CallerKind, subject: str) -> None:
+def revoke_tokens(connection: Connection, kind: CallerKind, subject: str) -> int:
+    """All tokens of somebody end; how many there were."""
     revoked = update(token).where(token.c.kind == kind, token.c.subject == subject, token.c.revoked_at.is_(None))
-    connection.execute(revoked.values(revoked_at=now()))
+    return connection.execute(revoked.values(revoked_at=now())).rowcount
 
 
-def _digest(words: str) -> str:
+def digest_of(words: str) -> str:
+    """What is stored of a secret."""
     return hashlib.sha256(words.encode()).hexdigest()
 
 
@@ -145,6 +195,45 @@ def _known_caller(connection: Connection, digest: str) -> Caller | None:
         return None
     kind = CallerKind(row.kind)
     return Caller(kind, row.subject, row.owner if kind is CallerKind.COMPUTER else row.subject)
+
+
+_HOLDER = (
+    select(
+        certificate.c.kind, certificate.c.subject, certificate.c.expires_at, certificate.c.revoked_at, computer.c.owner
+    )
+    .join_from(certificate, computer, computer.c.guid == certificate.c.subject, isouter=True)
+    .where(certificate.c.serial == bindparam("serial"))
+)
+
+
+def _holder(connection: Connection, serial: str) -> Caller:
+    """Whom a certificate is for; raises Unauthenticated for one that is no longer in force."""
+    row = connection.execute(_HOLDER, {"serial": serial}).first()
+    if row is None:
+        raise _not_in_force("The master does not know this certificate.", "It was not issued on this database.")
+    if row.revoked_at:
+        raise _not_in_force("This certificate was revoked.", f"That was at {row.revoked_at}.")
+    if row.expires_at < now():
+        raise _not_in_force("This certificate has expired.", f"That was at {row.expires_at}.")
+    kind = CallerKind(row.kind)
+    if kind is CallerKind.COMPUTER:
+        return Caller(kind, row.subject, row.owner)
+    if kind is CallerKind.USER:
+        return Caller(kind, row.subject, row.subject)
+    caller = _partition(connection, row.subject)
+    if caller is None:
+        raise _not_in_force("The instance that this certificate was for is gone.", row.subject)
+    return caller
+
+
+def _not_in_force(brief: str, details: str) -> Unauthenticated:
+    return Unauthenticated(brief, details, _NEW_CERTIFICATE)
+
+
+_NEW_CERTIFICATE = (
+    "Nodes: have a user type `slapos computer token COMPUTER`, then on the node "
+    "`slapos node register NAME --token-file FILE`. Users: ask who runs the master for `slapos master user`."
+)
 
 
 def _partition(connection: Connection, guid: str) -> Caller | None:

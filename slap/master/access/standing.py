@@ -1,7 +1,7 @@
 """Standing in: protocols in which one caller speaks for a computer, or for a partition, that is named in the call.
 
 Nobody gets more rights by it: a user may have a token of each computer that is theirs, and a computer has the tokens of
-all its partitions.
+all its partitions. A neighbour, a program that runs as a partition's Unix user beside the master, stands for that one.
 """
 
 from sqlalchemy import Connection, bindparam, select
@@ -43,7 +43,15 @@ def _partition(connection: Connection, caller: Caller, computer: str, name: str)
                 f"This caller is not the instance in {name} of {computer}.", "A partition sees only itself."
             )
         return caller
-    find(connection, caller, computer)
+    if caller.kind is CallerKind.NEIGHBOUR:
+        _check_neighbour(caller, name)
+    else:
+        find(connection, caller, computer)
     if inside is None:
         raise NotFound(f"There is nothing in partition {name} of {computer}.")
     return inside
+
+
+def _check_neighbour(caller: Caller, name: str) -> None:
+    if caller.subject != name:
+        raise Forbidden(f"This caller is not the Unix user of {name}.", f"It is that of {caller.subject}.")

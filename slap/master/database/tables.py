@@ -50,6 +50,32 @@ token = Table(
     Index(None, "kind", "subject"),
 )
 
+certificate = Table(
+    "certificate",
+    metadata,
+    Column("serial", Text, primary_key=True),  # in hexadecimal digits
+    Column("kind", Text, nullable=False),  # user | computer | partition
+    Column("subject", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("revoked_at", Text),
+    Index(None, "kind", "subject"),
+)
+
+# One-time tokens by which nodes register.
+registration = Table(
+    "registration",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("title", Text, nullable=False),  # of the computer that it is for; empty for any
+    Column("guid", Text, nullable=False),  # the same; empty for a new one
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("used_at", Text),
+    Index(None, "owner"),
+)
+
 computer = Table(
     "computer",
     metadata,
@@ -82,6 +108,8 @@ partition = Table(
     Column("name", Text, nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("addresses", Text, nullable=False, server_default="[]"),
+    Column("tap", Text, nullable=False, server_default=""),
+    Column("route", Text, nullable=False, server_default=""),  # what is routed to the tap interface; empty for nothing
     Column("instance", Text, ForeignKey("instance.guid", deferrable=True, initially="DEFERRED")),
     PrimaryKeyConstraint("computer", "name"),
     sqlite_with_rowid=False,
@@ -121,6 +149,8 @@ instance = Table(
     Column("depth", Integer, nullable=False),
     Column("computer", Text, ForeignKey("computer.guid"), nullable=False),
     Column("partition", Text, nullable=False),
+    Column("host", Text),  # of a shared instance: the one that serves it, in whose partition it is; null for all others
+    Column("serving", Integer, nullable=False, server_default="0"),  # how many shared instances it serves
     Column("release", Text, ForeignKey("release.url"), nullable=False),
     Column("type", Text, nullable=False),
     Column("parameters", Text, nullable=False),
@@ -131,6 +161,9 @@ instance = Table(
     Column("message", Text, nullable=False, server_default=""),
     Column("promises", Text, nullable=False, server_default="[]"),
     Column("connection", Text, nullable=False, server_default="{}"),
+    # The forms in which the classic protocol brought the parameters and the connection; empty when they tell by themselves.
+    Column("serialisation", Text, nullable=False, server_default=""),
+    Column("published", Text, nullable=False, server_default=""),
     Column("bang", Integer, nullable=False, server_default="0"),
     Column("children", Integer, nullable=False, server_default="0"),
     Column("revision", Integer, nullable=False),  # of the computer, when this row last changed for its node
@@ -144,6 +177,17 @@ instance = Table(
 # A name is free again once its instance is gone.
 Index(
     "uq_instance_living", instance.c.requester, instance.c.reference, unique=True, **_where("reported != 'destroyed'")
+)
+
+Index("ix_instance_host", instance.c.host, **_where("host IS NOT NULL"))
+# What may serve shared instances, those that serve the fewest first.
+Index(
+    "ix_instance_serving",
+    instance.c.owner,
+    instance.c.release,
+    instance.c.type,
+    instance.c.serving,
+    **_where("host IS NULL AND reported != 'destroyed'"),
 )
 
 # As a literal: with a parameter in its place the databases would not use the index above.
@@ -173,4 +217,30 @@ log_request = Table(
     Column("created_at", Text, nullable=False),
     Column("text", Text),  # null until the node answered
     Index(None, "computer", "revision"),
+)
+
+# Instances that another master placed: who asked here, what for, and what was answered there.
+forwarded = Table(
+    "forwarded",
+    metadata,
+    Column("requester", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("guid", Text, nullable=False),
+    Column("master_url", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("created_at", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+    PrimaryKeyConstraint("requester", "reference"),
+    Index(None, "guid"),
+    sqlite_with_rowid=False,
+)
+
+# What an instance used, a day of it in one document: each report of a node replaces it.
+usage = Table(
+    "usage",
+    metadata,
+    Column("instance", Text, ForeignKey("instance.guid"), primary_key=True),
+    Column("document", Text, nullable=False),
 )

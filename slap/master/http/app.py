@@ -13,24 +13,35 @@ from fastapi import APIRouter, FastAPI, Query, Response
 from pydantic import BaseModel, TypeAdapter
 from pydantic.warnings import UnsupportedFieldAttributeWarning
 
-from slap.master import computer, instance, logs, supply, tree
+from slap.master import computer, instance, logs, name, supply, tree, usage
 from slap.master.access.auth import Guard
+from slap.master.access.certificate import Certificates
+from slap.master.access.registration import Registrations
+from slap.master.access.settings import AccessSettings
 from slap.master.database.engine import database_url, is_sqlite
 from slap.master.database.hub import LONGEST_WAIT
 from slap.master.database.postgres import PostgresStore
 from slap.master.database.sqlite import SqliteStore
 from slap.master.database.store import Store
+from slap.master.facade import slap_tool
+from slap.master.facade.served import Served
+from slap.master.hateoas.route import install_hateoas
+from slap.master.http import registration
 from slap.master.http.call import Called, Services
 from slap.master.http.failure import install_handlers
 from slap.master.http.shortcut import ShortCut
+from slap.master.jsonrpc.route import install_jsonrpc
 from slap.master.report import ReportService
+from slap.master.slapproxy.config import Beside
+from slap.master.slapproxy.orders import Orders, connection_to
 from slap.master.state import StateService
 from slap.model.base import Frozen
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.errors import ErrorDocument
-from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan
+from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan, Renaming
 from slap.model.node import DesiredState, NodeReport
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
+from slap.model.usage import UsageReport, UsageSeries
 
 PREFIX = "/api/v1"
 
@@ -63,16 +74,17 @@ Since = Annotated[int, Query(ge=0)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT)]
 
 
-def create_app(words: str) -> FastAPI:
+def create_app(words: str, settings: AccessSettings | None = None, beside: Beside | None = None) -> FastAPI:
     """The application on the database at this URL, which has been migrated."""
+    beside = beside or Beside()
     # FastAPI gives an alias to each body, of which pydantic says that it does nothing once it builds a deferred model.
     warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_store(words)
-        guard = Guard(store)
-        app.state.services = Services(store, guard, StateService(store, guard), ReportService(store))
+        app.state.services = _services(store, settings or AccessSettings(), beside)
+        app.state.served = Served(store)
         _end_waiting_at_sigterm(store)
         try:
             yield
@@ -90,10 +102,29 @@ def create_app(words: str) -> FastAPI:
         max_body_size=_LARGEST_BODY,
     )
     app.include_router(router)
+    registration.install(app)
+    install_jsonrpc(app)
+    install_hateoas(app)
+    slap_tool.install(app)
     app.add_api_route("/health", _health, response_model=Health)
     app.add_middleware(ShortCut)
     install_handlers(app)
     return app
+
+
+def _services(store: Store, settings: AccessSettings, beside: Beside) -> Services:
+    guard = Guard(store, settings)
+    certificates = Certificates(store, guard, settings)
+    return Services(
+        store,
+        guard,
+        StateService(store, guard),
+        ReportService(store),
+        certificates,
+        Registrations(store, guard, certificates),
+        Orders(store, beside.others, connection_to),
+        beside.products,
+    )
 
 
 def _end_waiting_at_sigterm(store: Store) -> None:
@@ -136,7 +167,7 @@ async def _health() -> Response:
 # Routes are tried one after the other: those that are asked most come first.
 @router.post("/instances", response_model=Instance)
 async def request_instance(call: Called, order: InstanceRequest) -> Response:
-    return _document(await instance.request(call.store, call.caller, order))
+    return _document(await call.services.orders.request(call.caller, order))
 
 
 @router.get("/computers/{guid}/state", response_model=DesiredState)
@@ -185,6 +216,22 @@ async def bang_computer(call: Called, guid: str, why: Bang) -> Response:
     return _nothing()
 
 
+@router.post("/computers/{guid}/usage")
+async def report_usage(call: Called, guid: str, told: UsageReport) -> Response:
+    await usage.report(call.store, call.caller, guid, told)
+    return _nothing()
+
+
+@router.get("/computers/{guid}/usage", response_model=list[UsageSeries])
+async def computer_usage(call: Called, guid: str) -> Response:
+    return _documents(UsageSeries, list(await usage.of_computer(call.store, call.caller, guid)))
+
+
+@router.get("/instances/{guid}/usage", response_model=UsageSeries)
+async def instance_usage(call: Called, guid: str) -> Response:
+    return _document(await usage.of_instance(call.store, call.caller, guid))
+
+
 @router.put("/supplies", response_model=Supply)
 async def request_supply(call: Called, wanted: SupplyRequest) -> Response:
     return _document(await supply.request_supply(call.store, call.caller, wanted))
@@ -207,22 +254,22 @@ async def plan(call: Called, order: InstanceRequest) -> Response:
 
 @router.get("/instances", response_model=list[Instance])
 async def instances(call: Called, reference: str = "") -> Response:
-    return _documents(Instance, list(await tree.listing(call.store, call.caller, reference)))
+    return _documents(Instance, list(await call.services.orders.listing(call.caller, reference)))
 
 
 @router.get("/instances/{guid}", response_model=Instance)
 async def one_instance(call: Called, guid: str) -> Response:
-    return _document(await tree.show(call.store, call.caller, guid))
+    return _document(await call.services.orders.show(call.caller, guid))
 
 
 @router.get("/instances/{root}/tree", response_model=InstanceTree)
 async def instance_tree(call: Called, root: str, since: Since = 0, wait: Wait = 0) -> Response:
-    return _document(await tree.follow(call.store, call.caller, root, since, wait))
+    return _document(await call.services.orders.follow(call.caller, root, since, wait))
 
 
 @router.get("/instances/{guid}/answer", response_model=Answer)
 async def answer(call: Called, guid: str, wait: Wait = 0) -> Response:
-    return _document(await tree.answer(call.store, call.caller, guid, wait))
+    return _document(await call.services.orders.answer(call.caller, guid, wait))
 
 
 @router.get("/instances/{guid}/history", response_model=list[HistoryEntry])
@@ -234,6 +281,11 @@ async def history(call: Called, guid: str) -> Response:
 async def bang_instance(call: Called, guid: str, why: Bang) -> Response:
     await tree.bang(call.store, call.caller, guid)
     return _nothing()
+
+
+@router.put("/instances/{guid}/name", response_model=Instance)
+async def rename_instance(call: Called, guid: str, to: Renaming) -> Response:
+    return _document(await name.rename(call.store, call.caller, guid, to))
 
 
 @router.get("/instances/{guid}/logs", response_model=LogText)

@@ -1,14 +1,21 @@
 """What every route is given: who calls, and the services that answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from slap.master.access.auth import Caller, Guard
+from slap.master.access.certificate import Certificates
+from slap.master.access.registration import Registrations
 from slap.master.database.store import Store
+from slap.master.http.peer import knock_of
 from slap.master.report import ReportService
+from slap.master.slapproxy.orders import Orders
 from slap.master.state import StateService
+
+_BEARER = "Bearer "
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,10 @@ class Services:
     guard: Guard
     states: StateService
     reports: ReportService
+    certificates: Certificates
+    registrations: Registrations
+    orders: Orders
+    products: Mapping[str, str]  # software releases by short words
 
 
 @dataclass(frozen=True)
@@ -33,10 +44,29 @@ class Call:
         return self.services.store
 
 
+async def caller_of(request: Request, services: Services, for_partition: bool = False) -> Caller:
+    """Who sends a request; raises Unauthenticated for nobody that is known."""
+    authorization = request.headers.get("authorization", "")
+    if authorization.startswith(_BEARER):  # the busiest callers, past all that others may show instead
+        return await services.guard.caller(authorization)
+    return await services.guard.admit(knock_of(request), for_partition)
+
+
 async def call_of(request: Request) -> Call:
     """The call that a request is; raises Unauthenticated for one of nobody that is known."""
     services: Services = request.app.state.services
-    return Call(await services.guard.caller(request.headers.get("authorization", "")), services)
+    return Call(await caller_of(request, services), services)
+
+
+async def call_for_partition(request: Request) -> Call:
+    """The same, where the caller may also be a program of a partition's Unix user on this machine, without credentials.
+
+    Such a caller is of the kind NEIGHBOUR and may do nothing itself: `as_partition` makes it the instance in its
+    partition. Only routes that name a computer and a partition, and call that first, take this.
+    """
+    services: Services = request.app.state.services
+    return Call(await caller_of(request, services, for_partition=True), services)
 
 
 Called = Annotated[Call, Depends(call_of)]
+CalledForPartition = Annotated[Call, Depends(call_for_partition)]

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from slap.master.http.call import caller_of
 from slap.master.http.failure import malformed, told
-from slap.master.instance import request as request_instance
 from slap.model.errors import SlapError
 from slap.model.instance import InstanceRequest
 
@@ -42,9 +42,9 @@ def _is_plain(request: Request) -> bool:
 async def _answer(request: Request) -> Response:
     services = request.app.state.services
     try:
-        caller = await services.guard.caller(request.headers.get("authorization", ""))
+        caller = await caller_of(request, services)
         order = InstanceRequest.model_validate_json(await request.body())
-        instance = await request_instance(services.store, caller, order)
+        instance = await services.orders.request(caller, order)
     except SlapError as error:
         return await told(request, error)
     except ValidationError as error:

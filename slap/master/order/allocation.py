@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slap.model.errors import CannotBePlaced
-from slap.model.instance import Placement, Sla
+from slap.model.instance import Placement, Sla, Spread
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,18 @@ class Candidate:
     is_supplied: bool = True
 
 
-def sla_refusals(candidate: Candidate, sla: Sla) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Occupied:
+    """Where the other instances of a tree are, from which one that is to be spread keeps away."""
+
+    computers: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+
+
+NOWHERE = Occupied()
+
+
+def sla_refusals(candidate: Candidate, sla: Sla, occupied: Occupied = NOWHERE) -> tuple[str, ...]:
     """Why a computer is not what was asked for; nothing when it is."""
     found = []
     if sla.computer and sla.computer not in (candidate.guid, candidate.title):
@@ -29,12 +40,13 @@ def sla_refusals(candidate: Candidate, sla: Sla) -> tuple[str, ...]:
         found.append(f"is in network {candidate.network or '(none)'}, not in {sla.network}")
     found += [_label_refusal(candidate, name, sla.labels[name]) for name in sorted(sla.labels)]
     found += [f"lacks capability {name}" for name in sorted(sla.capabilities - candidate.capabilities)]
+    found.append(_spread_refusal(candidate, sla.spread, occupied))
     return tuple(words for words in found if words)
 
 
-def judge(candidate: Candidate, sla: Sla) -> Placement:
+def judge(candidate: Candidate, sla: Sla, occupied: Occupied = NOWHERE) -> Placement:
     """What speaks against a candidate, as it is now."""
-    refusals = list(sla_refusals(candidate, sla))
+    refusals = list(sla_refusals(candidate, sla, occupied))
     if not candidate.is_supplied:
         refusals.append("does not have the software release")
     if candidate.free_partitions < 1:
@@ -47,9 +59,9 @@ def judge(candidate: Candidate, sla: Sla) -> Placement:
     )
 
 
-def rank(candidates: Iterable[Candidate], sla: Sla) -> list[Placement]:
+def rank(candidates: Iterable[Candidate], sla: Sla, occupied: Occupied = NOWHERE) -> list[Placement]:
     """All candidates: those that fit first, and of these the emptiest first, so that load spreads."""
-    placements = [judge(candidate, sla) for candidate in candidates]
+    placements = [judge(candidate, sla, occupied) for candidate in candidates]
     return sorted(placements, key=lambda p: (bool(p.refusals), -p.free_partitions, p.computer))
 
 
@@ -68,6 +80,16 @@ def _label_refusal(candidate: Candidate, name: str, wanted: str) -> str:
     if has is None:
         return f"has no label {name}"
     return "" if has == wanted else f"has label {name}={has}, not {wanted}"
+
+
+def _spread_refusal(candidate: Candidate, spread: Spread, occupied: Occupied) -> str:
+    if spread is Spread.BY_COMPUTER and candidate.guid in occupied.computers:
+        return "has another instance of this tree"
+    if spread is not Spread.BY_NETWORK:
+        return ""
+    if not candidate.network:
+        return "is in no network"
+    return f"network {candidate.network} has another instance of this tree" * (candidate.network in occupied.networks)
 
 
 def _next_step(lines: list[str], release: str) -> str:

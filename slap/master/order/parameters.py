@@ -1,5 +1,6 @@
 """Parameters against the JSON Schema of a software type: all violations at once."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from referencing.exceptions import Unresolvable
 from slap.master.database.text import did_you_mean
 from slap.model.base import Parameters
 from slap.model.errors import BrokenRelease, InvalidParameters
-from slap.model.software import SoftwareRelease
+from slap.model.software import SoftwareRelease, described_type
 
 _MOST_COMPILED = 512
 
@@ -24,37 +25,43 @@ class KnownRelease:
         self.release = SoftwareRelease.model_validate_json(document)
         self._validators: dict[str, Validator] = {}
 
-    def validator(self, software_type: str) -> Validator | None:
-        """What checks the parameters of a type; None when the release says nothing about them."""
-        schema = self.release.types[software_type].parameters_schema
-        if schema and software_type not in self._validators:
+    def validator(self, key: str) -> Validator | None:
+        """What checks the parameters of a type by its key; None when the release says nothing about them."""
+        schema = self.release.types[key].parameters_schema
+        if schema and key not in self._validators:
             # With a registry of its own a schema cannot make the master fetch anything.
-            self._validators[software_type] = _validator_class(schema)(schema, registry=Registry())
-        return self._validators.get(software_type)
+            self._validators[key] = _validator_class(schema)(schema, registry=Registry())
+        return self._validators.get(key)
 
 
 # The same text is the same release, and is compiled once.
 known_release = lru_cache(maxsize=_MOST_COMPILED)(KnownRelease)
 
 
-def check_parameters(known: KnownRelease, software_type: str, parameters: Parameters) -> None:
+def check_parameters(known: KnownRelease, software_type: str, parameters: Parameters, shared: bool = False) -> None:
     """Raise unless the release has this type, and its schema takes these parameters."""
     release = known.release
     if not release.types:
         return
-    if software_type not in release.types:
-        raise BrokenRelease(
-            f"{release.url} has no software type {software_type}.",
-            f"Its types: {', '.join(sorted(release.types))}.",
-            did_you_mean(software_type, release.types) or "Use one of its types.",
-        )
-    lines = _violations(known.validator(software_type), parameters)
+    keys = release.keys_of_types(shared)
+    described = described_type(software_type, keys)
+    if described not in keys:
+        raise _no_type(release, software_type, keys, "shared " if shared else "")
+    lines = _violations(known.validator(keys[described]), parameters)
     if lines:
         raise InvalidParameters(
             f"{len(lines)} parameter{'s' * (len(lines) > 1)} of {release.url} ({software_type}) cannot be accepted.",
             "\n".join(lines),
             "Correct them and repeat the request; nothing was changed.",
         )
+
+
+def _no_type(release: SoftwareRelease, name: str, known: Iterable[str], kind: str) -> BrokenRelease:
+    return BrokenRelease(
+        f"{release.url} has no {kind}software type {name}.",
+        f"Its {kind}types: {', '.join(sorted(known)) or 'none'}.",
+        did_you_mean(name, known) or f"Use one of its {kind}types.",
+    )
 
 
 def _violations(validator: Validator | None, parameters: Parameters) -> list[str]:

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, or_, select, update
 
 from slap.master.computer import no_computer
-from slap.master.database.tables import AnyRow, computer, partition, supply
+from slap.master.database.tables import AnyRow, computer, instance, is_living, partition, supply
 from slap.master.database.text import from_json
-from slap.master.order.allocation import Candidate, cannot_be_placed, rank
-from slap.model.instance import InstanceRequest, Placement
+from slap.master.order.allocation import NOWHERE, Candidate, Occupied, cannot_be_placed, rank
+from slap.model.instance import InstanceRequest, Placement, Spread
 
 # The emptiest computers are nearly always enough; all of them are looked at only before giving up.
 _FEW = 16
@@ -26,10 +26,11 @@ class Taken:
     software_message: str
 
 
-def place(connection: Connection, owner: str, order: InstanceRequest, guid: str) -> Taken:
-    """Take a free partition for an instance; raises CannotBePlaced with a line for each computer."""
+def place(connection: Connection, owner: str, order: InstanceRequest, guid: str, root: str = "") -> Taken:
+    """Take a free partition for an instance of a tree; raises CannotBePlaced with a line for each computer."""
+    occupied = occupied_by(connection, order, root)
     for few in (_FEW, None):
-        placements = _ranked(connection, owner, order, few)
+        placements = _ranked(connection, owner, order, few, occupied)
         for each in placements:
             taken = None if each.refusals else _take(connection, each.computer, guid, order.software_release)
             if taken:
@@ -37,8 +38,16 @@ def place(connection: Connection, owner: str, order: InstanceRequest, guid: str)
     raise cannot_be_placed(order.reference, order.software_release, placements)
 
 
-def placements_of(connection: Connection, owner: str, order: InstanceRequest) -> list[Placement]:
-    return _ranked(connection, owner, order, None)
+def placements_of(connection: Connection, owner: str, order: InstanceRequest, root: str = "") -> list[Placement]:
+    return _ranked(connection, owner, order, None, occupied_by(connection, order, root))
+
+
+def occupied_by(connection: Connection, order: InstanceRequest, root: str, but: str = "") -> Occupied:
+    """Where the instances of a tree are, if that matters to an order; `but` is one that does not count."""
+    if order.sla.spread is Spread.NONE or not root:
+        return NOWHERE
+    rows = connection.execute(_OCCUPIED, {"root": root, "but": but}).all()
+    return Occupied(frozenset(row.guid for row in rows), frozenset(row.network for row in rows) - {""})
 
 
 def candidates_of(connection: Connection, owner: str, url: str, guid: str) -> list[Candidate]:
@@ -54,6 +63,12 @@ def check_computer(connection: Connection, owner: str, name: str) -> None:
         raise no_computer(connection, owner, name)
 
 
+_OCCUPIED = (
+    select(computer.c.guid, computer.c.network)
+    .join_from(instance, computer, computer.c.guid == instance.c.computer)
+    .where(instance.c.root == bindparam("root"), is_living, instance.c.guid != bindparam("but"))
+    .distinct()
+)
 _SUPPLIED = (
     select(1)
     .where(supply.c.computer == computer.c.guid, supply.c.url == bindparam("url"), supply.c.requested == "available")
@@ -96,12 +111,14 @@ _TAKE = (
 )
 
 
-def _ranked(connection: Connection, owner: str, order: InstanceRequest, few: int | None) -> list[Placement]:
+def _ranked(
+    connection: Connection, owner: str, order: InstanceRequest, few: int | None, occupied: Occupied
+) -> list[Placement]:
     query: Select[Any] = _PROMISING if few else _CANDIDATES
     if few and order.sla.computer:
         query = query.where(or_(computer.c.guid == order.sla.computer, computer.c.title == order.sla.computer))
     rows = connection.execute(query, {"owner": owner, "url": order.software_release}).all()
-    return rank((_candidate(row) for row in rows), order.sla)
+    return rank((_candidate(row) for row in rows), order.sla, occupied)
 
 
 def _take(connection: Connection, computer_guid: str, guid: str, url: str) -> Taken | None:

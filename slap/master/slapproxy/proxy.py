@@ -3,7 +3,10 @@
 import ipaddress
 from pathlib import Path
 
-from slap.master.server import MasterSettings, create_user
+from slap.master.access.accounts import create_user
+from slap.master.settings import MasterSettings
+from slap.master.slapproxy.config import SlapproxyConfig
+from slap.master.slapproxy.migrate import take_over
 from slap.model.errors import InvalidInput
 from slap.system import files
 
@@ -16,10 +19,31 @@ def prepare_proxy(folder: Path, port: int, host: str = "127.0.0.1") -> MasterSet
     """Settings to serve with. On first start makes the database, and the administrator's token in TOKEN_FILE."""
     _check_loopback(host)
     files.make_folder(folder, 0o700)
-    settings = MasterSettings(database_url=f"sqlite:///{folder.resolve() / DATABASE_FILE}", host=host, port=port)
+    settings = MasterSettings(
+        database_url=f"sqlite:///{folder.resolve() / DATABASE_FILE}", host=host, port=port, open_to_this_machine=True
+    )
     if not (folder / TOKEN_FILE).exists():
         files.write(folder / TOKEN_FILE, create_user(settings.database_url, ADMINISTRATOR), 0o600)
     return settings
+
+
+def prepare_slapproxy(config: SlapproxyConfig) -> tuple[MasterSettings, Path | None]:
+    """Settings to serve with as a slapos.cfg says, and the copy of the former database when one was taken over."""
+    _check_loopback(config.host)
+    database = config.database.resolve()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    copy = take_over(database, ADMINISTRATOR)
+    settings = MasterSettings(
+        database_url=f"sqlite:///{database}",
+        host=config.host,
+        port=config.port,
+        open_to_this_machine=True,
+        beside=config.beside,
+    )
+    token = database.with_name(f"{database.name}.token")
+    if not token.exists():
+        files.write(token, create_user(settings.database_url, ADMINISTRATOR), 0o600)
+    return settings, copy
 
 
 def administrator_token(folder: Path) -> str:

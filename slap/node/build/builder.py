@@ -12,8 +12,9 @@ from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.system import environment, process
 from slap.system.processes import BUILD_MARK, NODE_MARK, end_stray_builds
 
-
 _ATTEMPTS = 2
+# Of single passes, see slap/node/passes.py.
+ROLES = (":software", ":instance")
 
 
 class Builder(Protocol):
@@ -24,10 +25,14 @@ class Builder(Protocol):
 
 
 class WarmBuilder:
-    """Starts the warm process at the first job. Safe to use from several threads."""
+    """Starts the warm process at the first job. Safe to use from several threads.
 
-    def __init__(self, root: Path) -> None:
+    Builders with a `role` work side by side; the one without works when no other does, and ends what they left behind.
+    """
+
+    def __init__(self, root: Path, role: str = "") -> None:
         self._root = str(root)
+        self._role = role
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[socket.socket, Future[BuildResult | None]]] = {}
@@ -84,7 +89,7 @@ class WarmBuilder:
             self._end_strays()
             self._channel, theirs = socket.socketpair()
             argv = [sys.executable, "-P", "-m", "slap.node.build.zygote", str(theirs.fileno())]
-            marked = environment.clean(Path("/"), {NODE_MARK: self._root, BUILD_MARK: self._root})
+            marked = environment.clean(Path("/"), {NODE_MARK: self._root, BUILD_MARK: self._root + self._role})
             self._child = process.start_child(argv, marked, [theirs.fileno()])
             theirs.close()
             threading.Thread(target=self._read, args=(self._channel, self._child), name="builder", daemon=True).start()
@@ -94,7 +99,8 @@ class WarmBuilder:
         """What the builder before started. It is closed before it is gone, and only then are its builds nobody's."""
         if self._child:
             self._child.wait()
-        end_stray_builds(self._root)
+        for role in {"", self._role} if self._role else ("", *ROLES):
+            end_stray_builds(self._root + role)
 
     def _read(self, channel: socket.socket, child: process.Child) -> None:
         try:

@@ -2,12 +2,12 @@
 
 import ctypes
 import fcntl
-import json
 import logging
 import os
 import signal
 import sys
 import traceback
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ import zc.buildout
 import zc.buildout.buildout
 import zc.buildout.configparser
 import zc.buildout.easy_install
-from pydantic import TypeAdapter, ValidationError
 
-from slap.model.check import Check, CommandCheck
+from slap.client.partition import master_of
 from slap.model.errors import InvalidInput, NotReady, SlapError
-from slap.model.node import ANSWERED_FILE, CONNECTION_FILE, CONTEXT_FILE
+from slap.model.node import ANSWERED_FILE, CONTEXT_FILE
+from slap.node.build import dialect, orphans
+from slap.node.build.discreet import DiscreetStream, discreet
+from slap.node.build.installed import read_connection, read_installed, read_shared
 from slap.node.build.job import BuildJob, BuildResult, Outcome
-from slap.node.partition.names import check_file_name
-from slap.node.store import Installed
 from slap.system import environment, files
+
 
 class _Index(zc.buildout.easy_install.AllowHostsPackageIndex):  # type: ignore[misc]
     """Packages by their names. Buildout's own answers a misspelt one with a search in the list of all that there are."""
@@ -34,14 +35,19 @@ class _Index(zc.buildout.easy_install.AllowHostsPackageIndex):  # type: ignore[m
 
 
 zc.buildout.easy_install.AllowHostsPackageIndex = _Index
+dialect.speak()
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 
 
 def run(job: BuildJob) -> BuildResult:
     """Become the job's user, run buildout, and say what came of it. Only for a process that ends afterwards."""
     _become(job)
+    result = _attempt(job)
+    return result.model_copy(update={"message": discreet(result.message, _secret(job))})
+
+
+def _attempt(job: BuildJob) -> BuildResult:
     try:
         return _build(job)
     except NotReady as error:
@@ -51,10 +57,21 @@ def run(job: BuildJob) -> BuildResult:
     except (zc.buildout.UserError, zc.buildout.configparser.Error, OSError, ImportError) as error:
         return _failed(job, _with_place(error, _reason(error)))
     except Exception as error:  # noqa: BLE001 (whatever a recipe raises is a failed build, never the end of the builder)
+        if _waits_for_child(error):
+            return BuildResult(id=job.id, outcome=Outcome.WAITING, message=str(error.args[0]))
         traceback.print_exc()
         return _failed(job, _with_place(error, f"{type(error).__name__}: {error}"))
     finally:
         logging.shutdown()
+
+
+def _waits_for_child(error: Exception) -> bool:
+    """Whether this is what SlapOS's request recipes raise while an instance that they ordered has not published."""
+    modules = {str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)}
+    by_request = any(name.startswith("slapos.recipe.request") for name in modules)
+    return (
+        bool(error.args) and by_request and (isinstance(error, KeyError) or type(error).__name__ == "ResourceNotReady")
+    )
 
 
 def _failed(job: BuildJob, message: str) -> BuildResult:
@@ -82,7 +99,7 @@ def _with_place(error: Exception, words: str) -> str:
 def _become(job: BuildJob) -> None:
     """The log is opened before rights are given up: it lies where the tenant cannot write or plant a link."""
     os.setsid()
-    _log_to(Path(job.log))
+    _log_to(Path(job.log), _secret(job))
     if job.user is not None and job.group is not None:
         os.setgroups([])
         os.setgid(job.group)
@@ -94,15 +111,19 @@ def _become(job: BuildJob) -> None:
     environment.become(fitting(Path(job.folder), job.environment))
 
 
-def _log_to(path: Path) -> None:
+def _secret(job: BuildJob) -> str:
+    return job.context.instance.token if job.context else ""
+
+
+def _log_to(path: Path, secret: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     # Held until this process ends: two runs never work in one folder, not even after a crash. This kind of lock is not
     # shared with whoever inherits the descriptor: a daemon that a recipe started would keep that for ever.
     fcntl.lockf(descriptor, fcntl.LOCK_EX)
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 (lives as long as the process)
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stdout = DiscreetStream(open(1, "w", buffering=1, closefd=False), secret)  # noqa: SIM115 (lives as long as we)
+    sys.stderr = DiscreetStream(open(2, "w", buffering=1, closefd=False), secret)  # noqa: SIM115
 
 
 def _build(job: BuildJob) -> BuildResult:
@@ -110,17 +131,20 @@ def _build(job: BuildJob) -> BuildResult:
     os.chdir(folder)
     if job.context:
         _prepare_partition(folder, job)
-    files.write(folder / "buildout.cfg", job.profile)
+    files.write(folder / "buildout.cfg", job.profile, 0o600 if job.context else 0o644)
     zc.buildout.buildout.Buildout(str(folder / "buildout.cfg"), [], "").install(())
     if job.context is None:
         return BuildResult(id=job.id, outcome=Outcome.DONE, fingerprint=_fingerprint(folder))
-    return BuildResult(
+    result = BuildResult(
         id=job.id,
         outcome=Outcome.DONE,
         installed=read_installed(folder),
-        connection=_read_connection(folder),
+        connection=read_connection(folder),
+        shared=read_shared(folder),
         children=int(files.read_or(folder / ANSWERED_FILE, "0")),
     )
+    orphans.collect(folder, partial(master_of, job.context))
+    return result
 
 
 def _prepare_partition(folder: Path, job: BuildJob) -> None:
@@ -128,17 +152,13 @@ def _prepare_partition(folder: Path, job: BuildJob) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     assert job.context is not None
     (folder / ANSWERED_FILE).unlink(missing_ok=True)
+    orphans.begin(folder)
     files.write(folder / CONTEXT_FILE, job.context.model_dump_json(indent=1), 0o600)
-
-
-def _read_connection(folder: Path) -> dict[str, object] | None:
-    text = files.read_or(folder / CONNECTION_FILE, "")
-    return json.loads(text) if text else None
 
 
 def _fingerprint(folder: Path) -> str:
     """Instances depend on the profiles and on the parts of a release; both show in these files."""
-    profiles = sorted(folder.glob("instance*.cfg"))
+    profiles = sorted([*folder.glob("instance*.cfg"), *folder.glob("template.cfg")])
     if not profiles:
         raise InvalidInput(
             "The release made no instance profile.",
@@ -149,54 +169,3 @@ def _fingerprint(folder: Path) -> str:
     for path in [*profiles, folder / ".installed.cfg"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def read_installed(folder: Path) -> Installed:
-    """What the profile put into a partition to run, to check and to repeat; raises InvalidInput naming a wrong file."""
-    services, runs = _executables(folder / "etc/service"), _executables(folder / "etc/run")
-    commands, checks = _commands(folder / "etc/promise"), _checks(folder / "etc/plugin")
-    for twice in sorted((services.keys() & runs.keys()) | (commands.keys() & checks.keys())):
-        raise InvalidInput(
-            f"Two programs or two promises of {folder} are called {twice}.",
-            "One lies in etc/service or etc/promise, the other in etc/run or etc/plugin.",
-            "Rename one of them in the instance profile.",
-        )
-    return Installed(
-        services=services,
-        runs=runs,
-        checks={**commands, **checks},
-        crons={path.name: path.read_text().strip() for path in _entries(folder / "etc/cron.d")},
-    )
-
-
-def _entries(folder: Path) -> list[Path]:
-    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    for path in entries:
-        check_file_name(path)
-    return entries
-
-
-def _executables(folder: Path) -> dict[str, str]:
-    """Digests by name: a service is restarted when its executable changed."""
-    return {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in _entries(folder)}
-
-
-def _commands(folder: Path) -> dict[str, Check]:
-    return {path.name: CommandCheck(check="command", command=(str(path),), timeout=20) for path in _entries(folder)}
-
-
-def _checks(folder: Path) -> dict[str, Check]:
-    return {path.stem: _read_check(path) for path in _entries(folder)}
-
-
-def _read_check(path: Path) -> Check:
-    if path.suffix != ".json":
-        raise InvalidInput(
-            f"The promise {path} is of a kind that is not run.",
-            "A promise that nobody runs would be taken for one that passed.",
-            "Use slap:check-port, slap:check-url or slap:check-command, or an executable in etc/promise.",
-        )
-    try:
-        return _CHECK.validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise InvalidInput(f"The promise {path} is wrong.", str(error)) from error

@@ -38,6 +38,7 @@ class BuildResult(Frozen):
     outcome: Outcome
     message: str = ""
     connection: Parameters | None = None
+    shared: dict[str, Parameters] | None = None  # by guid, what was published for shared instances
     installed: Installed = Installed()
     children: int = 0  # up to which of its children's news the instantiation was answered
     fingerprint: str = ""

@@ -1,8 +1,8 @@
 """The warm builder process: has buildout and all recipes imported, and forks for each job.
 
 A bare buildout command spends most of its time importing. A fork of this process starts where that ends. Run by the agent
-as `python -m slap.node.build.zygote DESCRIPTOR`; reads jobs from that socket and writes results to it, a JSON document a line;
-ends, with all that it started, when the other end is closed.
+as `python -m slap.node.build.zygote DESCRIPTOR`; reads jobs from that socket and writes results to it, a JSON document a
+line; ends, with all that it started, when the other end is closed.
 """
 
 import gc
@@ -22,7 +22,6 @@ from slap.node.build import buildout
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.system import environment
 from slap.system.processes import BUILD_MARK, end_stray_builds
-
 
 # A child that answers more than this is not one of ours any more: it runs whatever a release brought along.
 _LONGEST_ANSWER = 8 << 20

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from slap.node.backoff import delay
 from slap.node.build.builder import Builder
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.config import NodeConfig
-from slap.node.instance import Seen, Step, digest_of, fresh_record, instance_profile
+from slap.node.instance import Seen, Step, digest_of, fresh_record
+from slap.node.manager.base import Farewell, Managers
+from slap.node.partition import layout
 from slap.node.partition.folder import PartitionFolder, Partitions
-from slap.node.partition.names import check_file_name
 from slap.node.partition.watch import Watch
+from slap.node.profile import find_template, instance_profile
 from slap.node.report import Reporter
 from slap.node.scheduler import Again, Slots
 from slap.node.software import read_marker
@@ -36,6 +38,10 @@ _UNWRITTEN = 10.0  # until what could not even be written down is tried again
 _PATIENCE = 2.0
 # A run that takes longer than this is not counted any more among those that may run side by side.
 _SLOW = 20.0
+# Between two looks at what a partition that leaves waits for; most often its end is told.
+_LEAVING = 2.0
+# A partition that asked its managers for something may ask for something else at any time.
+_MANAGED = 60.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Hands:
     supervisor: Supervisor
     clock: Clock
     partitions: Partitions
+    managers: Managers = field(default_factory=Managers)
 
 
 class Steps:
@@ -112,23 +119,40 @@ class Steps:
             now=self._now(),
         )
 
-    def _clear(self, desired: DesiredInstance) -> None:
+    def _clear(self, desired: DesiredInstance) -> Again | None:
         """Another instance had this partition before; its master knows that it is gone."""
-        self._empty(self._hands.partitions.get(desired.partition))
+        folder = self._hands.partitions.get(desired.partition)
+        if self._leave(folder).waits_for:
+            return Again(_LEAVING, content=False)
+        self._empty(folder)
         record = self._hands.store.instance_record(desired.partition)
         if record:
             self._hands.store.delete_instance_record(desired.partition, record.guid)
+        return None
 
     def _destroy(self, desired: DesiredInstance) -> Again:
-        self._empty(self._hands.partitions.get(desired.partition))
-        self._hands.partitions.get(desired.partition).make()
-        self._report(desired, fresh_record(desired), ReportedInstanceState.DESTROYED)
+        folder = self._hands.partitions.get(desired.partition)
+        farewell = self._leave(folder)
+        if farewell.waits_for:
+            waits = f"Waits for {farewell.waits_for}."
+            self._report(desired, self._record(desired), ReportedInstanceState.STOPPED, waits)
+            return Again(_LEAVING, content=False)
+        self._empty(folder)
+        folder.make()
+        self._report(desired, fresh_record(desired), ReportedInstanceState.DESTROYED, farewell.complaints)
         log.info("%s: destroyed %s", desired.partition, desired.reference)
         return _REST
+
+    def _leave(self, folder: PartitionFolder) -> Farewell:
+        """Its services end before its last words are heard, and only once: those are processes of it, too."""
+        if not self._hands.managers.is_leaving(folder):
+            self._end(folder)
+        return self._hands.managers.leaving(folder)
 
     def _empty(self, folder: PartitionFolder) -> None:
         self._end(folder)
         folder.clear()
+        self._hands.managers.emptied(folder)
 
     def _end(self, folder: PartitionFolder) -> None:
         """End all that runs. What starts something by itself is told first: cron, and a supervisord that begins anew."""
@@ -136,6 +160,7 @@ class Steps:
         if record and record.was_ready:
             self._hands.store.save_instance(record.model_copy(update={"was_ready": False}))
         folder.group_file.unlink(missing_ok=True)
+        self._hands.managers.stopped(folder)
         self._hands.supervisor.remove(folder.name)
         folder.end_processes()
         self._watch.forget(folder.name)
@@ -151,6 +176,9 @@ class Steps:
         software = self._hands.store.software_record(desired.software_release)
         if software and software.report.state is ReportedSupplyState.ERROR:
             message = f"The software release cannot be built: {software.report.message}"
+            self._report(desired, self._record(desired), ReportedInstanceState.ERROR, message)
+        elif self._hands.store.supply(desired.software_release) is None:
+            message = f"The software release {desired.software_release} is not supplied to this computer."
             self._report(desired, self._record(desired), ReportedInstanceState.ERROR, message)
         else:
             self._report(
@@ -177,6 +205,7 @@ class Steps:
     def _run(self, desired: DesiredInstance, folder: PartitionFolder) -> BuildResult:
         try:
             folder.make()
+            layout.write_resource(folder)
             job = self._job(desired, folder)
         except OSError as error:
             return BuildResult(id=0, outcome=Outcome.FAILED, message=f"{error.filename}: {error.strerror}")
@@ -192,14 +221,16 @@ class Steps:
             software_path=str(config.software(desired.software_release)),
             ipv4=folder.partition.ipv4,
             ipv6=folder.partition.ipv6,
+            authority=str(config.master_ca_file or ""),
             patience=_PATIENCE if self._slots.are_plenty() else 0,
             instance=desired,
         )
+        template = find_template(Path(context.software_path), desired.software_type)
         files.write(folder.logs / "buildout.log", "")
         return BuildJob(
             id=0,
             folder=str(folder.path),
-            profile=instance_profile(desired, self._template(desired), _options(context, folder)),
+            profile=instance_profile(desired, str(template), _options(context, folder)),
             log=str(folder.logs / "buildout.log"),
             environment={NODE_MARK: str(config.root), PARTITION_MARK: str(folder.path)},
             user=folder.account.user,
@@ -207,13 +238,6 @@ class Steps:
             timeout=config.instance_timeout,
             context=context,
         )
-
-    def _template(self, desired: DesiredInstance) -> str:
-        """instance-TYPE.cfg of the release when it has one; otherwise instance.cfg looks at the type by itself."""
-        software = self._hands.config.software(desired.software_release)
-        own = software / f"instance-{desired.software_type}.cfg"
-        check_file_name(Path(desired.software_type))
-        return str(own if own.exists() else software / "instance.cfg")
 
     def _instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> None:
         record = self._record(desired).model_copy(
@@ -226,11 +250,20 @@ class Steps:
                 "unready_since": self._now(),
                 "was_ready": False,
                 "connection": result.connection,
+                "shared": result.shared,
             }
         )
         self._watch.forget(desired.partition)
+        folder = self._hands.partitions.get(desired.partition)
+        layout.write_success(folder, desired.revision)
+        self._start_what_was_stopped(folder, record)
         self._report(desired, record, ReportedInstanceState.INSTANTIATING)
         self._reporter.poke(desired.partition)  # whoever requested this instance waits for what it published
+
+    def _start_what_was_stopped(self, folder: PartitionFolder, record: InstanceRecord) -> None:
+        """By hand, and only until the partition is processed anew; what changed will be started by itself."""
+        if self._hands.supervisor.processes(folder.name) and _is_configured(folder, record, supervised=True):
+            self._hands.supervisor.start(folder.name)
 
     def _not_instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> Again:
         record = self._record(desired)
@@ -241,6 +274,7 @@ class Steps:
             update={"failed": digest, "failures": failures, "retry_at": self._now() + pause, "was_ready": False}
         )
         state = ReportedInstanceState.INSTANTIATING if waits else ReportedInstanceState.ERROR
+        layout.write_failure(self._hands.partitions.get(desired.partition), result.message)
         self._report(desired, changed, state, result.message)
         log.log(logging.INFO if waits else logging.ERROR, "%s: %s", desired.partition, result.message)
         return Again(pause)
@@ -263,6 +297,7 @@ class Steps:
             folder.group_file.unlink(missing_ok=True)
             self._hands.supervisor.remove(folder.name)
             return
+        self._hands.managers.configured(folder)
         starting = record.model_copy(update={"unready_since": self._now(), "was_ready": False})
         self._hands.store.save_instance(starting)
         files.make_folder(folder.logs, 0o750)
@@ -279,8 +314,12 @@ class Steps:
         return Again(0.1)
 
     def _check(self, desired: DesiredInstance) -> Again:
-        record, again = self._watch.check(self._hands.partitions.get(desired.partition), self._record(desired))
+        folder = self._hands.partitions.get(desired.partition)
+        self._hands.managers.configured(folder)
+        record, again = self._watch.check(folder, self._record(desired))
         self._save(desired, record)
+        if self._hands.managers.watch(folder):
+            return replace(again, seconds=min(again.seconds, _MANAGED))
         return again
 
     def _record(self, desired: DesiredInstance) -> InstanceRecord:
@@ -289,8 +328,9 @@ class Steps:
     def _report(
         self, desired: DesiredInstance, record: InstanceRecord, state: ReportedInstanceState, message: str = ""
     ) -> None:
-        connection = record.connection if state is not ReportedInstanceState.DESTROYED else None
-        report = InstanceReport(guid=record.guid, state=state, message=message, connection=connection)
+        report = InstanceReport(guid=record.guid, state=state, message=message)
+        if state is not ReportedInstanceState.DESTROYED:
+            report = report.model_copy(update={"connection": record.connection, "shared": record.shared})
         self._save(desired, record.model_copy(update={"report": report}))
 
     def _save(self, desired: DesiredInstance, acted: InstanceRecord) -> None:
@@ -329,4 +369,5 @@ def _options(context: PartitionContext, folder: PartitionFolder) -> dict[str, st
         "computer-id": context.computer,
         "server-url": context.master_url,
         "context": str(folder.path / CONTEXT_FILE),
+        "shared-part-list": str(folder.config.shared_parts),
     }

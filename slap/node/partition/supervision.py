@@ -6,9 +6,11 @@ import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from slap.model.errors import CommandFailed, Unreachable
 from slap.node.config import NodeConfig
+from slap.node.partition.links import link_layout
 from slap.node.store import Installed
 from slap.system import environment, files, process
 from slap.system.processes import (
@@ -126,12 +128,25 @@ def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
     with files.exclusive(config.run / "supervisord.lock"):
         if is_running(supervisor):
             return False
-        _see_former_out(config)
-        mine = ancestors_of(os.getpid())
-        end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda pid: pid in mine or is_descendant(pid, os.getpid()))
+        _make_way(config)
         _start(config)
         _wait_until_running(config, supervisor)
         return True
+
+
+def become_supervisord(config: NodeConfig) -> NoReturn:
+    """Be supervisord from now on; only when none runs."""
+    _make_way(config)
+    argv, marked = configure(config)
+    config.supervisor_socket.unlink(missing_ok=True)
+    allow_many_files(os.getpid())
+    process.become(argv, marked)
+
+
+def _make_way(config: NodeConfig) -> None:
+    _see_former_out(config)
+    mine = ancestors_of(os.getpid())
+    end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda pid: pid in mine or is_descendant(pid, os.getpid()))
 
 
 def _see_former_out(config: NodeConfig) -> None:
@@ -205,8 +220,12 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _start(config: NodeConfig) -> None:
-    main = config.root / "etc/supervisord.conf"
+def configuration_file(config: NodeConfig) -> Path:
+    return config.root / "etc/supervisord.conf"
+
+
+def configure(config: NodeConfig) -> tuple[list[str], dict[str, str]]:
+    """Write supervisord's configuration; returns the command line to start it by, and its environment."""
     text = _MAIN.format(
         folder=config.supervisor_folder,
         socket=config.supervisor_socket,
@@ -214,10 +233,15 @@ def _start(config: NodeConfig) -> None:
         run=config.run,
         events=config.events,
     )
-    files.write(main, text)
+    files.write(configuration_file(config), text)
+    link_layout(config)
+    argv = [str(environment.own_program("supervisord")), "-c", str(configuration_file(config))]
+    return argv, environment.bare(config.root, {NODE_MARK: str(config.root)})
+
+
+def _start(config: NodeConfig) -> None:
+    argv, marked = configure(config)
     (config.supervisor_socket).unlink(missing_ok=True)
-    argv = [str(environment.own_program("supervisord")), "-c", str(main)]
-    marked = environment.bare(config.root, {NODE_MARK: str(config.root)})
     pid = process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
     allow_many_files(pid)  # three for each service
     log.info("supervisord was started")

@@ -11,7 +11,7 @@ from slap.node.backoff import delay
 from slap.node.config import NodeConfig
 from slap.node.partition.folder import PartitionFolder
 from slap.node.partition.verdict import Patience, Verdict, judge
-from slap.node.promise import PromiseRunner, due_checks, next_due
+from slap.node.promise import PromiseRunner, due_checks, limited, next_due
 from slap.node.scheduler import Again
 from slap.node.store import InstanceRecord, Store
 from slap.system import files
@@ -57,9 +57,11 @@ class Watch:
     def _sense(self, folder: PartitionFolder, record: InstanceRecord, changed: float) -> Mapping[str, PromiseResult]:
         """What passed before a process was started (`changed`) says nothing of it."""
         known = {name: each for name, each in self._known(record).items() if each.at.timestamp() >= changed}
-        checks = record.installed.checks
-        due = due_checks(checks, _times(known), self._now(), all_of_them=not _was_fine(record))
-        new = self._promises.run(folder.place(), due) if due else ()
+        checks = self._promises.as_learned(record.installed.checks)
+        fine = _was_fine(record)
+        due = due_checks(checks, _times(known), self._now(), all_of_them=not fine)
+        limit = self._config.promise_timeout
+        new = self._promises.run(folder.place(), limited(due, limit), steady=fine) if due else ()
         self._remember(record.partition, known, new)
         return {name: result for name, result in self._known(record).items() if name in checks}
 
@@ -97,6 +99,7 @@ class Watch:
             message=verdict.message,
             promises=_unchanged_or_new(record.report.promises, tuple(results[name] for name in sorted(results))),
             connection=record.connection,
+            shared=record.shared,
         )
         update: dict[str, object] = {"report": report}
         if verdict.is_ready:
@@ -110,7 +113,8 @@ class Watch:
     def _again(self, record: InstanceRecord, verdict: Verdict, results: Mapping[str, PromiseResult]) -> Again:
         now = self._now()
         if verdict.is_ready:
-            return Again(next_due(record.installed.checks, _times(results), now))
+            checks = self._promises.as_learned(record.installed.checks)
+            return Again(next_due(checks, _times(results), now))
         pause = (now - record.unready_since) * _EAGERNESS
         if verdict.state is not ReportedInstanceState.ERROR:
             return Again(min(_LATEST, max(_SOONEST, pause)), content=False)

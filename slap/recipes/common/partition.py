@@ -4,6 +4,9 @@ Values that came from strangers stay values: nothing in them is read as buildout
 looks for ${section:option} in values that were put in by such a reference, so that a parameter with the text
 ${db:password} would be answered. It also keeps all values in .installed.cfg, where a carriage return starts a new line,
 and so could start a section whose header has an expression that buildout evaluates.
+
+The node's builder speaks the dialect of SlapOS profiles, where options hold values that are not strings too; what is said
+here holds with it and without it.
 """
 
 import io
@@ -19,10 +22,10 @@ from zc.buildout.buildout import Options, _save_options
 
 from slap.client.partition import read_context
 from slap.model.node import PartitionContext
+from slap.model.option import for_file
 from slap.recipes.common.base import OptionReader
 from slap.system import files
 
-_UNFIT_FOR_FILE = re.compile(r"[^\n -#&-~]")  # all but printable ASCII without $ and %
 _PATHS = "__buildout_installed__"
 
 # What can stand in ${section:option}, and as a name in a profile.
@@ -57,7 +60,7 @@ class LiteralOptions(Options):
 
     def __eq__(self, other: object) -> bool:
         """Compared by buildout with what .installed.cfg says."""
-        return isinstance(other, Mapping) and _encoded(self) == dict(other)
+        return isinstance(other, Mapping) and _encoded(self.copy()) == dict(other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -88,7 +91,7 @@ class _Ledger:
         for name in ["buildout", *parts]:
             options = installed[name]
             # What was read from the file is encoded already.
-            _save_options(name, options if isinstance(options, Options) else _encoded(options), text)
+            _save_options(name, options.copy() if isinstance(options, Options) else _encoded(options), text)
         files.write_if_changed(self._path, text.getvalue(), 0o600)
         self._parts = set(parts)
 
@@ -206,9 +209,5 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _encoded(options: Mapping[str, str]) -> dict[str, str]:
-    return {name: value if name == _PATHS else _encode(value) for name, value in options.items()}
-
-
-def _encode(value: str) -> str:
-    return _UNFIT_FOR_FILE.sub(lambda match: f"%{ord(match[0]):x};", value)
+def _encoded(options: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value if name == _PATHS else for_file(value) for name, value in options.items()}

@@ -5,6 +5,7 @@ from threading import Thread
 import pytest
 
 from slap.client.master import Master
+from slap.client.native import NativeMaster
 from slap.model.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from slap.model.instance import Instance, InstanceTree
 from slap.model.node import InstanceReport
@@ -93,7 +94,7 @@ def test_a_destroyed_branch_leaves_the_rest_alone_and_its_token_dies_with_it(wor
         node.report(InstanceReport(guid=each.guid, state=ReportedInstanceState.DESTROYED))
     assert [each.guid for each in world.admin.tree(root.guid).instances] == [root.guid]
     with serving(world.database) as fresh, pytest.raises(Unauthenticated):
-        Master(fresh, token).instances()
+        NativeMaster(fresh, token).instances()
 
 
 def test_bang_has_the_whole_tree_processed_again(world: World) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import uvicorn
 
 from slap.client.master import Master
+from slap.client.native import NativeMaster
+from slap.master.access.accounts import create_user
 from slap.master.http.app import create_app
-from slap.master.server import create_user
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.instance import Instance, InstanceRequest
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
@@ -83,7 +84,7 @@ class World:
         return self.speaking(create_user(self.database, name))
 
     def speaking(self, token: str) -> Master:
-        return Master(self.address, token)
+        return NativeMaster(self.address, token)
 
     def computer(self, title: str = "one", partitions: int = 3, owner: Master | None = None, **more: Any) -> Node:
         registered = (owner or self.admin).register_computer(ComputerRegistration(title=title))

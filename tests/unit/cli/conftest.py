@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -9,7 +10,10 @@ from tests.unit.cli.fakes import Shell
 
 
 @pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    (tmp_path / "r/hello").mkdir(parents=True)
-    (tmp_path / "r/hello/software.cfg").write_text("[buildout]\n")
-    yield Shell(tmp_path, capsys)
+def shell(capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    """In a folder with a short path: nodes have sockets in theirs."""
+    with TemporaryDirectory(prefix="slap-", dir="/tmp") as name:
+        folder = Path(name)
+        (folder / "r/hello").mkdir(parents=True)
+        (folder / "r/hello/software.cfg").write_text("[buildout]\n")
+        yield Shell(folder, capsys)

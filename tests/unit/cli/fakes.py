@@ -75,7 +75,7 @@ class Shell:
 
     def run(self, transport: FakeTransport, *words: str) -> Outcome:
         write_configuration(self.folder / "var/standalone/client.cfg", "http://master", "token")
-        status = main(words, World(transport, FakeClock(), self.folder))
+        status = main(words, World(transport, FakeClock(), self.folder, self.folder / "home"))
         captured = self.capture.readouterr()
         return Outcome(status, captured.out, captured.err)
 

@@ -276,6 +276,12 @@ def test_close_commands(words: list[str], meant: list[str]) -> None:
     assert close_commands(words)[:3] == meant
 
 
+def test_node_alone_is_its_status_as_in_slapos(shell: Shell) -> None:
+    (shell.folder / "var/standalone/etc").mkdir(parents=True)
+    (shell.folder / "var/standalone/etc/slapos.cfg").write_text("[slapos")
+    assert "var/standalone/etc/slapos.cfg" in shell.run(FakeTransport({}), "node").err
+
+
 def test_logs_are_shown_by_file_and_followed_until_interrupted(shell: Shell) -> None:
     looks = [{"text": f"==> web.log <==\n{lines}\n"} for lines in ("a\nb", "a\nb", "a\nb\nc")]
     master = FakeTransport(

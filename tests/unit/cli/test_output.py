@@ -83,6 +83,20 @@ def test_a_table_in_a_pipe_is_not_cut_and_cells_may_have_lines() -> None:
     assert out.getvalue().splitlines() == ["NAME   TEXT", f"ü      {'x' * 200}", "three", "lines"]
 
 
+def test_a_message_without_room_beside_its_row_gets_a_line_below() -> None:
+    rows = [("web", "error", "Promise url:\nrefused " + "x" * 80), ("db", "started", "")]
+    narrow, wide = io.StringIO(), io.StringIO()
+    Table(40).emit_list(("name", "status", "message"), rows, narrow, None)
+    Table(120).emit_list(("name", "status", "message"), rows[1:], wide, None)
+    assert narrow.getvalue().splitlines() == [
+        "NAME  STATUS",
+        "web   error",
+        "  Promise url: refused xxxxxxxxxxxxxxxx…",
+        "db    started",
+    ]
+    assert wide.getvalue().splitlines() == ["NAME  STATUS   MESSAGE", "db    started"]
+
+
 def test_shell_output_is_safe_to_evaluate() -> None:
     out = io.StringIO()
     parsed = __import__("argparse").Namespace(prefix="my_")

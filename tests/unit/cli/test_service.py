@@ -1,5 +1,6 @@
 """What is shown of services and computers."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -8,9 +9,10 @@ from slap.cli.computer import info_text as computer_text
 from slap.cli.computer import is_stale, supply_lines
 from slap.cli.service import added, info_text, split_logs
 from slap.model.computer import Computer, ComputerConfiguration, Partition, PartitionUse
+from slap.model.errors import NotOffered
 from slap.model.promise import PromiseResult
 from slap.model.software import SoftwareRelease, SoftwareType, Supply
-from tests.unit.cli.fakes import START, a_tree, an_instance, started
+from tests.unit.cli.fakes import START, FakeTransport, Shell, a_tree, an_instance, started
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,22 @@ def test_the_information_on_a_service_has_all_its_parts() -> None:
         "Tree\n  ✓ hello: started on COMP-1/slappart0\n    · db: placed on COMP-1/slappart0, waiting for the node",
     ):
         assert part in text
+
+
+def test_scripts_that_read_slapos_get_its_output(shell: Shell) -> None:
+    failing = started(reported="error", message="Promise url: refused", parameters={"port": 80})
+    answers = {"GET /instances": [[failing]], "GET /instances/INST-1/tree": [a_tree(failing)], "GET /releases": [[]]}
+    master = FakeTransport({**answers, "GET /instances/INST-1/usage": [NotOffered("No.")]})
+    listed = shell.run(master, "service", "list", "-f", "slapos").out
+    assert json.loads(listed) == {"hello": "/r/hello/software.cfg"}
+    info = json.loads(shell.run(master, "service", "info", "hello", "--news", "-f", "slapos").out)
+    assert (info["software-url"], info["requested-state"], info["status"]) == (
+        "/r/hello/software.cfg",
+        "started",
+        "red",
+    )
+    assert (info["instance-parameters"], info["shared"]) == ({"port": 80}, False)
+    assert info["news"][0]["text"] == "#error Promise url: refused"
 
 
 @pytest.mark.parametrize(("minutes", "stale"), [(None, True), (1, False), (4, True)])

@@ -46,9 +46,13 @@ def everywhere(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("winner", ["option", "first", "second", "standalone", "home", "system"])
+PLACES = ["option", "first", "standalone", "home", "second", "system"]
+
+
+@pytest.mark.parametrize("winner", PLACES)
 def test_the_nearest_place_wins(everywhere: Path, winner: str) -> None:
-    places = ["option", "first", "second", "standalone", "home", "system"]
+    """As in SlapOS, SLAPOS_CONFIGURATION, which names a node's file, does not win over the user's own."""
+    places = PLACES
     left = places[places.index(winner) :]
     variables = {
         name: str(everywhere / f"{place}.cfg")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from slap.master.order.allocation import Candidate, cannot_be_placed, rank, sla_refusals
-from slap.model.instance import Sla
+from slap.master.order.allocation import Candidate, Occupied, cannot_be_placed, rank, sla_refusals
+from slap.model.instance import Sla, Spread
 
 PARIS = Candidate("COMP-1", "paris", 4, {"zone": "paris", "disk": "ssd"}, frozenset({"kvm", "ipv6"}), "lan")
 
@@ -24,6 +24,30 @@ PARIS = Candidate("COMP-1", "paris", 4, {"zone": "paris", "disk": "ssd"}, frozen
 )
 def test_a_computer_is_refused_for_each_thing_that_it_is_not(sla: Sla, refusals: tuple[str, ...]) -> None:
     assert sla_refusals(PARIS, sla) == refusals
+
+
+@pytest.mark.parametrize(
+    ("spread", "occupied", "refusals"),
+    [
+        (Spread.NONE, Occupied(frozenset({"COMP-1"}), frozenset({"lan"})), ()),
+        (Spread.BY_COMPUTER, Occupied(frozenset({"COMP-2"}), frozenset({"lan"})), ()),
+        (Spread.BY_COMPUTER, Occupied(frozenset({"COMP-1"})), ("has another instance of this tree",)),
+        (Spread.BY_NETWORK, Occupied(frozenset({"COMP-1"}), frozenset({"wan"})), ()),
+        (
+            Spread.BY_NETWORK,
+            Occupied(frozenset(), frozenset({"lan"})),
+            ("network lan has another instance of this tree",),
+        ),
+    ],
+)
+def test_instances_that_are_spread_keep_away_from_each_other(
+    spread: Spread, occupied: Occupied, refusals: tuple[str, ...]
+) -> None:
+    assert sla_refusals(PARIS, Sla(spread=spread), occupied) == refusals
+
+
+def test_a_computer_without_a_network_is_away_from_nobody() -> None:
+    assert sla_refusals(_computer("A", 1), Sla(spread=Spread.BY_NETWORK)) == ("is in no network",)
 
 
 def _computer(guid: str, free: int, is_supplied: bool = True) -> Candidate:

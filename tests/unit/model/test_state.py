@@ -1,7 +1,9 @@
 """Which states may follow which, and what people are shown."""
 
 import pytest
+from pydantic import ValidationError
 
+from slap.model.node import InstanceReport, SupplyReport
 from slap.model.state import InstanceState, ReportedInstanceState, Status, derive_status
 
 STARTED, STOPPED, DESTROYED = InstanceState
@@ -13,6 +15,7 @@ TABLE = {
     "stopped": ("starting", "stopped", "destroying"),
     "error": ("error", "error", "error"),
     "destroyed": ("destroyed", "destroyed", "destroyed"),
+    "unknown": ("unknown", "unknown", "unknown"),
 }
 CASES = [
     (requested, ReportedInstanceState(reported), Status(status))
@@ -48,3 +51,10 @@ def test_destroyed_is_final_and_all_else_is_free(kind) -> None:
 def test_a_misspelt_state_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match="not a valid InstanceState"):
         InstanceState(word)
+
+
+def test_a_node_knows_what_it_sees() -> None:
+    """Only those who are not told are left with `unknown`."""
+    for kind, names in ((InstanceReport, {"guid": "INST-1"}), (SupplyReport, {"url": "/r"})):
+        with pytest.raises(ValidationError, match="cannot report"):
+            kind(**names, state="unknown")

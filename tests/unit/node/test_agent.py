@@ -79,4 +79,5 @@ def test_a_new_token_is_used_at_once(node: Node) -> None:
     first = node.master()
     assert node.master() is first
     node.config.token_file.write_text("two\n")
-    assert node.master()._headers["Authorization"] == "Bearer two"
+    assert node.master() is not first
+    assert node.master()._native._headers["Authorization"] == "Bearer two"  # type: ignore[attr-defined]

@@ -1,13 +1,12 @@
 """The next step in a partition, from what is wanted and what is seen."""
 
-from configparser import ConfigParser
 from typing import Any
 
 import pytest
 
 from slap.model.errors import CommandFailed, SlapError
 from slap.model.state import InstanceState, ReportedInstanceState
-from slap.node.instance import Reconciler, Seen, Step, decide, digest_of, instance_profile
+from slap.node.instance import Reconciler, Seen, Step, decide, digest_of
 from slap.node.scheduler import Again
 from slap.node.store import Installed
 from slap.system.supervisor import ProcessInfo, ProcessState
@@ -63,6 +62,19 @@ def test_the_next_step(state: InstanceState, found: Seen, step: Step) -> None:
     assert decide(an_instance(state=state), found) is step
 
 
+SHARED: dict[str, Any] = {"guid": "INST-9", "reference": "page", "root_reference": "page", "software_type": "default"}
+SHARED |= {"parameters": {}, "state": "started", "revision": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [({"parameters": {"a": 1}}, True), ({"state": "stopped"}, True), ({"revision": 4}, False)],
+)
+def test_an_instantiation_depends_on_what_it_serves(change: dict[str, Any], counts: bool) -> None:
+    before = digest_of(an_instance(shared=[SHARED]), "f", ())
+    assert (digest_of(an_instance(shared=[{**SHARED, **change}]), "f", ()) != before) is counts
+
+
 @pytest.mark.parametrize(
     ("change", "counts"),
     [
@@ -74,6 +86,7 @@ def test_the_next_step(state: InstanceState, found: Seen, step: Step) -> None:
         ({"guid": "INST-2"}, True),
         ({"state": STOPPED}, False),
         ({"token": "another"}, False),
+        ({"shared": [{**SHARED, "revision": 9}]}, True),
     ],
 )
 def test_an_instantiation_depends_on_what_was_ordered(change: dict[str, Any], counts: bool) -> None:
@@ -84,22 +97,6 @@ def test_an_instantiation_depends_on_what_was_ordered(change: dict[str, Any], co
 def test_an_instantiation_depends_on_the_release_and_on_addresses() -> None:
     digests = {digest_of(an_instance(), release, where) for release in "ab" for where in ((), ("1",), ("1", "2"))}
     assert len(digests) == 6
-
-
-def test_the_profile_has_what_slapos_profiles_expect_and_nothing_is_substituted() -> None:
-    options = {
-        "directory": "/srv/${a:b}",
-        "software-path": "/opt/x",
-        "computer-id": "C",
-        "server-url": "U",
-        "context": "c",
-    }
-    parser = ConfigParser(interpolation=None)
-    parser.read_string(instance_profile(an_instance(), "/opt/x/instance.cfg", options))
-    assert parser["buildout"]["directory"] == "/srv/$${a:b}"
-    assert (parser["buildout"]["offline"], parser["buildout"]["extends"]) == ("true", "/opt/x/instance.cfg")
-    assert parser["slap-connection"]["partition-id"] == "slappart0"
-    assert parser["slap-connection"]["software-release-url"] == an_instance().software_release
 
 
 class Taken:

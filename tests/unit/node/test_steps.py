@@ -10,7 +10,7 @@ from slap.node.build.job import Outcome
 from slap.node.scheduler import Again
 from slap.node.software import MARKER
 from tests.unit.node.partition import DESTROYED, STOPPED, World, killed_at
-from tests.unit.node.things import PART, URL, a_record, a_report
+from tests.unit.node.things import PART, URL, a_record, a_report, a_supply, wants
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ def test_the_next_instance_finds_an_empty_partition(world: World) -> None:
     agent = world.agent()
     agent.work()
     Path(world.config.partition(PART), "secret").write_text("of the first")
+    world.wants(state=DESTROYED)
     world.store.forget_instance("INST-1")
     world.wants(guid="INST-2")
     agent.work()
@@ -103,9 +104,17 @@ def test_failures_are_retried_less_and_less_often_and_a_change_at_once(world: Wo
 
 def test_without_its_release_an_instance_waits_and_says_so(world: World) -> None:
     (world.config.software(URL) / MARKER).unlink()
+    wants(world.store, a_supply())
     world.wants()
     assert world.agent().work() == Again(86400.0)
     assert (world.told, "built" in world.record.report.message) == ("instantiating", True)
+
+
+def test_a_release_that_nobody_supplied_is_not_said_to_be_built(world: World) -> None:
+    (world.config.software(URL) / MARKER).unlink()
+    world.wants()
+    assert world.agent().work() == Again(86400.0)
+    assert (world.told, "not supplied" in world.record.report.message) == ("error", True)
 
 
 def test_a_partition_that_does_not_exist_is_told_with_what_to_do(world: World) -> None:
@@ -212,6 +221,7 @@ def _destroy(world: World) -> None:
 def _replace(world: World) -> None:
     _start(world)
     world.agent().work()
+    world.wants(state=DESTROYED)
     world.store.forget_instance("INST-1")
     world.wants(guid="INST-2", parameters={"a": 3})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slap.model.errors import CommandFailed
-from slap.model.node import SupplyReport
+from slap.model.node import DesiredState, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState
 from slap.node.store import HISTORY, SoftwareRecord, Store
@@ -126,3 +126,26 @@ def test_a_memory_that_cannot_be_read_is_told_in_words(store: Store, tmp_path: P
         other.execute("drop table item")
     with pytest.raises(CommandFailed, match="memory"):
         store.instances()
+
+
+def test_what_a_master_does_not_name_in_a_partition_it_speaks_of_shall_go(store: Store) -> None:
+    """A master that keeps no destroyed instances says that a partition is free, or has another one."""
+    wants(store, an_instance(), an_instance(guid="INST-2", partition="slappart1", root="INST-2"), revision=1)
+    store.absorb(DesiredState(computer="COMP-1", revision=2, since=1, complete=("slappart1",)))
+    assert {each.guid: each.state.value for each in store.instances()} == {"INST-1": "started", "INST-2": "destroyed"}
+    state = DesiredState(
+        computer="COMP-1", revision=3, since=2, complete=(PART,), instances=(an_instance(guid="INST-3"),)
+    )
+    store.absorb(state)
+    known = {each.guid: each.state.value for each in store.instances()}
+    assert (known["INST-1"], known["INST-3"]) == ("destroyed", "started")
+
+
+def test_an_instance_is_forgotten_only_when_it_shall_be_gone(store: Store) -> None:
+    """Its name may be that of the next one in the partition, where a master names instances so."""
+    wants(store, an_instance(), revision=1)
+    store.forget_instance("INST-1")
+    assert store.instance_in(PART) == an_instance()
+    wants(store, an_instance(state=InstanceState.DESTROYED), revision=2)
+    store.forget_instance("INST-1")
+    assert store.instance_in(PART) is None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slap.client.master import Master
+from slap.client.native import NativeMaster
 from slap.model.computer import Partition
 from slap.model.errors import SlapError, Unreachable
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, NodeReport
@@ -74,7 +75,7 @@ class Ear:
         return Reply(200, b"{}")
 
     def master(self) -> Master:
-        return Master("http://127.0.0.1:9", "token", self)
+        return NativeMaster("http://127.0.0.1:9", "token", self)
 
     @property
     def states(self) -> list[str]:

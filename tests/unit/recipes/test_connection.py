@@ -1,19 +1,13 @@
-"""slapconfiguration, request and publish; and that what strangers chose stays a value."""
+"""slapconfiguration, profile, publish and publish-shared; and that what strangers chose stays a value."""
 
 import json
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from slap.model.errors import CannotBePlaced, InvalidParameters, NotReady, SlapError
-from slap.model.instance import Answer, Instance, InstanceRequest, Sla
-from slap.model.node import ANSWERED_FILE, CONTEXT_FILE, PartitionContext
-from slap.model.state import ReportedInstanceState
 from slap.recipes.common.base import RecipeError
-from slap.recipes.connection import Request, in_url
+from slap.recipes.connection import in_url
 from tests.unit.recipes.instance import Partition
 
 READ = """
@@ -136,121 +130,6 @@ def test_publishing_refuses_what_is_not_an_object(partition: Partition, json_tex
         partition.run(f"[buildout]\nparts = publish\n[publish]\nrecipe = slap:publish\n-json = {json_text}\n")
 
 
-class FakeMaster:
-    """Answers a request with an instance that has published some keys, or with an error."""
-
-    def __init__(self, connection: dict[str, Any] | None = None, error: SlapError | None = None) -> None:
-        self.connection = connection or {}
-        self.error = error
-        self.requests: list[InstanceRequest] = []
-
-    def request(self, request: InstanceRequest) -> Instance:
-        self.requests.append(request)
-        if self.error:
-            raise self.error
-        now = datetime(2024, 1, 1, tzinfo=UTC)
-        return Instance(
-            **request.model_dump(exclude={"state"}), guid="INST-8", requester="INST-7", root="INST-1",
-            requested=request.state, reported=ReportedInstanceState.ERROR, message="no disk",
-            connection=self.connection, computer="COMP-1", partition="slappart8", revision=1, created_at=now, changed_at=now,
-        )  # fmt: skip
-
-
-def order(partition: Partition, master: FakeMaster, text: str) -> Request:
-    with partition.read("[buildout]\nparts = db\n[db]\n" + text) as buildout:
-        return Request(buildout, "db", buildout["db"], lambda context: master)  # type: ignore[arg-type, return-value]
-
-
-def test_a_child_is_ordered_as_its_parent_where_nothing_else_is_said(partition: Partition) -> None:
-    partition.order(state="stopped")
-    master = FakeMaster()
-    order(partition, master, "")
-    assert master.requests == [
-        InstanceRequest(reference="db", software_release="/releases/web/software.cfg", state="stopped")  # type: ignore[arg-type]
-    ]
-
-
-def test_a_child_is_ordered_as_the_options_say(partition: Partition) -> None:
-    master = FakeMaster({"url": "http://db", "port": 5432, "evil\nname": "x"})
-    part = order(
-        partition,
-        master,
-        "name = My database\nsoftware-url = /db/software.cfg\nsoftware-type = big\nstate = stopped\nreturn = url\n"
-        'config-size = 3\nparameters = {"nested": {"a": [1]}, "size": 2}\n'
-        "sla-computer = COMP-2\nsla-network = n\nsla-label-zone = paris\nsla-capabilities = kvm ipv6\n",
-    )
-    sla = Sla(computer="COMP-2", network="n", labels={"zone": "paris"}, capabilities=frozenset({"kvm", "ipv6"}))
-    assert master.requests == [
-        InstanceRequest(
-            reference="My database", software_release="/db/software.cfg", software_type="big", state="stopped",  # type: ignore[arg-type]
-            parameters={"nested": {"a": [1]}, "size": "3"}, sla=sla,
-        )
-    ]  # fmt: skip
-    assert part.install() == part.update() == []
-    assert {name: part.options[name] for name in part.options if name.startswith(("connection-", "instance-"))} == {
-        "connection-url": "http://db",
-        "connection-port": "5432",
-        "instance-guid": "INST-8",
-        "instance-state": "error",
-    }
-
-
-def test_a_parent_waits_for_the_keys_it_needs(partition: Partition) -> None:
-    part = order(partition, FakeMaster({"url": "http://db"}), "return = url user password\n")
-    assert (part.options["connection-url"], part.options["connection-user"]) == ("http://db", "")
-    for run in (part.install, part.update):
-        with pytest.raises(NotReady) as caught:
-            run()
-        assert str(caught.value).startswith("Waiting for child 'db' to publish user, password.\nIt is error: no disk")
-
-
-class AnsweringMaster(FakeMaster):
-    """Has the child publish while it is waited for."""
-
-    def answer(self, child: str, wait: float) -> Answer:
-        assert (child, 0 < wait <= 5) == ("INST-8", True)
-        self.connection = {"url": "http://db"}
-        return Answer(child=self.request(self.requests[0]), children=3)
-
-
-@pytest.mark.parametrize(("requests", "is_answered"), [(1, True), (2, False)])
-def test_an_only_child_that_answers_soon_is_waited_for(partition: Partition, requests: int, is_answered: bool) -> None:
-    context = PartitionContext.model_validate_json(partition.text(CONTEXT_FILE)).model_copy(update={"patience": 5})
-    (partition.folder / CONTEXT_FILE).write_text(context.model_dump_json())
-    sections = "[buildout]\nparts = db\n[db]\nreturn = url\n[other]\n"
-    with partition.read(sections) as buildout:
-        options = buildout["db"]
-        for name in ("db", "other")[:requests]:
-            buildout._raw[name]["recipe"] = "slap:request"
-        Request(buildout, "db", options, lambda context: AnsweringMaster())  # type: ignore[arg-type, return-value]
-    assert options["connection-url"] == ("http://db" if is_answered else "")
-    assert (partition.folder / ANSWERED_FILE).exists() == is_answered
-
-
-@pytest.mark.parametrize("kind", [CannotBePlaced, InvalidParameters])
-def test_an_error_of_a_child_names_it_and_takes_nothing_away(partition: Partition, kind: type[SlapError]) -> None:
-    master = FakeMaster(error=kind("No.", "because", "do this"))
-    with pytest.raises(kind) as caught:
-        order(partition, master, "")
-    assert str(caught.value) == "Child 'db': No.\nbecause\ndo this"
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ("state = runing", "state"),
-        ("name = a/b", "reference"),
-        ("parameters = [", "parameters"),
-        ("parameters = 3", "parameters"),
-    ],
-)
-def test_a_wrong_order_is_never_sent(partition: Partition, options: str, told: str) -> None:
-    master = FakeMaster()
-    with pytest.raises(RecipeError, match=f"(?s)db.*{told}"):
-        order(partition, master, options)
-    assert master.requests == []
-
-
 def test_addresses_are_preferred_and_written_as_in_urls(tmp_path: Path) -> None:
     assert (in_url("::1"), in_url("127.0.0.1")) == ("[::1]", "127.0.0.1")
     with Partition(tmp_path, ipv4=()).read(READ) as buildout:
@@ -304,3 +183,72 @@ def test_a_parameter_makes_no_section_of_its_own(partition: Partition, hostile: 
     partition.order(parameters={"name": hostile})
     with pytest.raises(RecipeError, match=r"sections"):
         services(partition)
+
+
+def page(guid: str, state: str = "started", **parameters: object) -> dict[str, object]:
+    common = {"root_reference": "mall", "software_type": "default", "state": state, "revision": 3}
+    return {"guid": guid, "reference": f"page {guid}", "parameters": parameters, **common}
+
+
+def test_a_partition_knows_whom_it_serves(partition: Partition) -> None:
+    partition.order(shared=[page("INST-1", color="${a:b}"), page("INST-2", "stopped")])
+    with partition.read(READ) as buildout:
+        found = dict(buildout["conf"])
+    assert found["shared-count"] == "1"
+    expected = {"guid": "INST-1", "reference": "page INST-1", "parameters": {"color": "${a:b}"}}
+    assert json.loads(found["shared-list"]) == [{**expected, "root_reference": "mall", "software_type": "default"}]
+    assert [each["guid"] for each in json.loads(found["shared-stopped-list"])] == ["INST-2"]
+
+
+def test_a_template_makes_a_section_for_each_that_is_served(partition: Partition) -> None:
+    (partition.folder / "sections.cfg").write_text(
+        "{% for each in shared %}\n[{{ each.guid }}]\nrecipe = slap:service\ncommand = /bin/echo\n{% endfor %}\n"
+    )
+    partition.order(shared=[page("INST-1"), page("INST-2"), page("INST-3", "stopped")])
+    assert services(partition) == ["INST-1", "INST-2"]
+
+
+PUBLISH = """
+[buildout]
+parts = {parts}
+[common]
+host = example.org
+[all]
+recipe = slap:publish-shared
+-extends = common
+url = http://example.org/{{guid}}?name={{reference}}
+[some]
+recipe = slap:publish-shared
+-shared-guid = INST-2
+note = stopped {{guid}}
+[json]
+recipe = slap:publish-shared
+-shared-guid = INST-1
+-json = {json}
+"""
+
+
+def published(partition: Partition, parts: str = "all some json", text: str = "{}") -> dict[str, dict[str, object]]:
+    partition.run(PUBLISH.format(parts=parts, json=text))
+    found = [json.loads(path.read_text()) for path in sorted(partition.folder.glob(".slapos-shared/*"))]
+    return {guid: connection for each in found for guid, connection in each.items()}
+
+
+def test_connections_are_published_for_all_for_one_and_by_guid(partition: Partition) -> None:
+    partition.order(shared=[page("INST-1"), page("INST-2", "stopped")])
+    assert published(partition, "all some") == {
+        "INST-1": {"host": "example.org", "url": "http://example.org/INST-1?name=page INST-1"},
+        "INST-2": {"note": "stopped INST-2"},
+    }
+    assert published(partition, "json", '{"INST-1": {"port": 80}}') == {"INST-1": {"port": 80}}
+    assert published(partition, "") == {}
+
+
+@pytest.mark.parametrize("text", ['{"INST-9": {}}', '{"INST-1": 3}', "[]"])
+def test_nothing_is_published_for_whom_nobody_knows(partition: Partition, text: str) -> None:
+    partition.order(shared=[page("INST-1")])
+    with pytest.raises(RecipeError, match=r"(?s)json.*-json"):
+        published(partition, "json", text)
+    partition.order(shared=[])
+    with pytest.raises(RecipeError, match=r"(?s)some.*no shared instance that is served here"):
+        published(partition, "some")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from slap.recipes.python import Recipe, is_open_to_all, move_texts, read_lock
+from slap.recipes.python import Recipe, move_texts, read_lock
+from slap.system.environment import is_open_to_all
 from tests.unit.recipes.parts import ScriptedRunner, failure, part_of, refusal
 
 HASH = "--hash=sha256:" + "0" * 64

@@ -1,0 +1,1 @@
+"""`slapos cachelookup`: what a shacache has, as SlapOS's nodes ask it."""

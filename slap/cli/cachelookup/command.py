@@ -1,0 +1,142 @@
+"""`slapos cachelookup binary-sr|pypi|url`: whether a shacache has something, signed by whom, and for which machines."""
+
+import argparse
+import platform
+import sysconfig
+from collections.abc import Iterable, Sequence
+from configparser import ConfigParser, SectionProxy
+from configparser import Error as SyntaxMistake
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from slap.cli.base import Lister, read_small_file
+from slap.cli.cachelookup.entries import (
+    Entry,
+    Machine,
+    load_certificates,
+    package_key,
+    parse_entries,
+    release_key,
+    url_key,
+)
+from slap.cli.formats import Cell
+from slap.cli.local import find_cfg
+from slap.cli.output import Style, harmless, say
+from slap.model.errors import InvalidInput, NotFound
+from slap.system.http import fetch_known
+
+SECTION = "networkcache"
+_SHOWN = 12  # characters of a digest that tell it from others
+
+
+class _Lookup(Lister):
+    """A question to the directory of a cache."""
+
+    when_empty = "The cache knows the key, and has nothing under it."
+    cfg_help = "the node's slapos.cfg, whose section [networkcache] names the cache (found in the usual places)"
+    option: ClassVar[str] = "download-dir-url"
+
+    def look_up(self, args: argparse.Namespace, what: str, key: str) -> list[Entry]:
+        """The entries under a key, with a remark on where they are; raises NotFound when there is no such key."""
+        settings = self._settings(args)
+        url = f"{settings[self.option].rstrip('/')}/{quote(key, safe=':=')}"
+        say(f"{harmless(what)} in {url}")
+        trusted = load_certificates(settings.get("signature-certificate-list", ""))
+        try:
+            return parse_entries(fetch_known(url), trusted)
+        except NotFound as error:
+            raise NotFound(f"The cache does not have {what}.", f"There is nothing at {url}.") from error
+
+    def _settings(self, args: argparse.Namespace) -> SectionProxy:
+        """[networkcache] of the node's configuration, with the directory that this command asks."""
+        try:
+            cfg = find_cfg(args.cfg or "", self.folder)
+        except NotFound as error:
+            raise NotFound("No cache is configured.", error.details, _HOW) from error
+        parser = ConfigParser(interpolation=None)
+        try:
+            parser.read_string(read_small_file(str(cfg), str, self.folder), str(cfg))
+        except SyntaxMistake as error:
+            raise InvalidInput(f"{cfg} cannot be understood.", str(error), "Mend the file.") from error
+        if not parser.get(SECTION, self.option, fallback="").startswith(("http://", "https://")):
+            raise NotFound("No cache is configured.", f"{cfg} has no {self.option} in a section [{SECTION}].", _HOW)
+        return parser[SECTION]
+
+
+class BinaryRelease(_Lookup):
+    """Ask a cache for builds of a software release: for which machines, and signed by whom."""
+
+    option = "download-binary-dir-url"
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("url", metavar="URL", help="the release, or the MD5 of its URL")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        here = this_machine()
+        entries = self.look_up(args, args.url, release_key(args.url))
+        entries.sort(key=lambda entry: (entry.machine.multiarch, entry.machine.distribution))
+        rows = [(*_machine_cells(entry.machine, here), *_common(entry)) for entry in entries]
+        return ("multiarch", "distribution", "version", "id", "compatible", "verified", "sha512"), rows
+
+
+class Package(_Lookup):
+    """Ask a cache for a Python package."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("name", metavar="NAME", help="the package")
+        parser.add_argument("version", metavar="VERSION", help="its version")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        entries = self.look_up(args, f"{args.name} {args.version}", package_key(args.name, args.version))
+        return ("basename", "verified", "sha512"), [(entry.text("basename"), *_common(entry)) for entry in entries]
+
+
+class Source(_Lookup):
+    """Ask a cache for a file that was downloaded from a URL."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("url", metavar="URL", help="where the file was downloaded from")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        entries = self.look_up(args, args.url, url_key(args.url))
+        return ("url", "verified", "sha512"), [(entry.text("url"), *_common(entry)) for entry in entries]
+
+
+def this_machine() -> Machine:
+    """The machine that we are on, in the words of SlapOS's caches."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    multiarch = sysconfig.get_config_var("MULTIARCH") or f"{platform.machine()}-linux-gnu"
+    names = ("ID", "VERSION_ID", "VERSION_CODENAME")
+    name, version, codename = (release.get(each, "") for each in names)
+    return Machine(multiarch, (name, version, codename))
+
+
+def _machine_cells(machine: Machine, here: Machine) -> tuple[Any, ...]:
+    fits = machine.fits(here)
+    style = Style.GOOD if fits else Style.PLAIN
+    return (machine.multiarch, *machine.distribution, Cell(fits, "yes" if fits else "no", style))
+
+
+def _common(entry: Entry) -> tuple[Cell, Cell]:
+    """Who signed it, and the digest, which people need only the beginning of."""
+    digest = entry.text("sha512")
+    verified = (
+        Cell(bool(entry.signer), f"by {entry.signer}", Style.GOOD) if entry.signer else Cell(False, "no", Style.BAD)
+    )
+    return verified, Cell(digest, digest[:_SHOWN])
+
+
+_HOW = f"""put the cache into the node's slapos.cfg:
+  [{SECTION}]
+  download-binary-dir-url = http://CACHE/dir
+  download-dir-url = http://CACHE/dir
+  signature-certificate-list = (certificates of those whose builds are trusted)"""

@@ -1,0 +1,28 @@
+"""Who speaks, where a protocol wants that said beside the credentials."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A partition, when it is one that speaks; `name` is that of its instance, empty for the root of a tree."""
+
+    computer: str
+    partition: str
+    name: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        who = f"computer_id={self.computer}, computer_partition_id={self.partition}"
+        return {"Authorization": f"X-SlapPartition {who}"}
+
+    @property
+    def form(self) -> dict[str, str]:
+        return {"computer_id": self.computer, "computer_partition_id": self.partition}
+
+    def qualified(self, reference: str) -> str:
+        """The name of what it orders, where all of a tree have their names in common.
+
+        A child named `db` of a child named `web` is not the root's `db`.
+        """
+        return f"{self.name}.{reference}" if self.name else reference

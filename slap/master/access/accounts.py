@@ -1,0 +1,147 @@
+"""What the operator of a master does where its database is: users, and the credentials that are in force."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import ColumnElement, Connection, create_engine, select, update
+
+from slap.master.access.auth import CallerKind, issue_token, revoke_tokens
+from slap.master.access.authority import authority_of, in_pem, key_in_pem, new_key
+from slap.master.access.certificate import signed
+from slap.master.access.ledger import Holder, revoke_certificates
+from slap.master.database.engine import database_url, migrate
+from slap.master.database.store import Transaction
+from slap.master.database.tables import certificate, token
+from slap.master.database.text import now
+from slap.model.base import Name
+from slap.model.errors import InvalidInput, NotFound
+
+# So many digits of a digest or serial are shown and typed.
+_SHORT = 12
+_SHORTEST = 6
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A token or a certificate. `id` is the beginning of its digest or serial, by which it can be revoked."""
+
+    id: str
+    form: str  # token | certificate
+    kind: str
+    subject: str
+    created_at: str
+    expires_at: str = ""
+    revoked_at: str = ""
+
+
+def create_user(words: str, name: str) -> str:
+    """A new token for the user `name` in the database at this URL: the only time that it is shown.
+
+    A user is known by having a token; a second one for the same name works beside the first.
+    """
+    _check_name(name)
+    with _database(words) as connection:
+        return issue_token(connection, CallerKind.USER, name)
+
+
+def user_certificate(words: str, name: str, lifetime: float) -> str:
+    """A new key and certificate for a user, in PEM: the only time that the key is shown."""
+    _check_name(name)
+    key = new_key()
+    with _database(words) as connection:
+        transaction = Transaction(connection)
+        holder = Holder(CallerKind.USER, name)
+        issued = signed(transaction, authority_of(transaction), holder, key.public_key(), lifetime)
+    return key_in_pem(key) + in_pem(issued)
+
+
+def credentials(words: str, is_all: bool = False) -> list[Credential]:
+    """Tokens and certificates of users, computers and partitions, the latest last; with `is_all`, those that ended too."""
+    with _database(words) as connection:
+        found = [*_tokens(connection, is_all), *_certificates(connection, is_all)]
+    return sorted(found, key=lambda each: each.created_at)
+
+
+def revoke(words: str, id: str) -> Credential:  # noqa: A002
+    """End one token or certificate. Other processes may accept it for two more seconds."""
+    with _database(words) as connection:
+        found = _one(connection, id)
+        connection.execute(
+            update(token).where(_begins(token.c.digest, id), token.c.revoked_at.is_(None)).values(revoked_at=now())
+        )
+        connection.execute(
+            update(certificate)
+            .where(_begins(certificate.c.serial, id), certificate.c.revoked_at.is_(None))
+            .values(revoked_at=now())
+        )
+    return found
+
+
+def revoke_all(words: str, kind: CallerKind, subject: str) -> int:
+    """End all tokens and certificates of a user or a computer; how many there were."""
+    with _database(words) as connection:
+        return revoke_tokens(connection, kind, subject) + revoke_certificates(connection, Holder(kind, subject))
+
+
+def _one(connection: Connection, id: str) -> Credential:  # noqa: A002
+    if len(id) < _SHORTEST or not set(id) <= set("0123456789abcdef"):
+        raise InvalidInput(f"{id!r} is not an id.", "Type what the first column shows.", "slapos master credentials")
+    found = [each for each in (*_tokens(connection, False), *_certificates(connection, False)) if _is(each, id)]
+    if len(found) != 1:
+        why = f"{len(found)} credentials begin with it." if found else "Nothing in force begins with it."
+        raise NotFound(f"{id} names no credential.", why, "slapos master credentials")
+    return found[0]
+
+
+def _is(each: Credential, id: str) -> bool:  # noqa: A002
+    return each.id.startswith(id[:_SHORT])
+
+
+def _begins(column: ColumnElement[str], id: str) -> ColumnElement[bool]:  # noqa: A002
+    return column.startswith(id[:_SHORT], autoescape=True)
+
+
+def _tokens(connection: Connection, is_all: bool) -> Iterator[Credential]:
+    query = select(token) if is_all else select(token).where(token.c.revoked_at.is_(None))
+    for row in connection.execute(query):
+        yield Credential(
+            row.digest[:_SHORT], "token", row.kind, row.subject, row.created_at, revoked_at=row.revoked_at or ""
+        )
+
+
+def _certificates(connection: Connection, is_all: bool) -> Iterator[Credential]:
+    in_force = certificate.c.revoked_at.is_(None) & (certificate.c.expires_at > now())
+    query = select(certificate) if is_all else select(certificate).where(in_force)
+    for row in connection.execute(query):
+        yield Credential(
+            row.serial[:_SHORT],
+            "certificate",
+            row.kind,
+            row.subject,
+            row.created_at,
+            row.expires_at,
+            row.revoked_at or "",
+        )
+
+
+def _check_name(name: str) -> None:
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"{name!r} is not the name of a user.", error.errors()[0]["msg"], "Use letters and digits."
+        ) from error
+
+
+@contextmanager
+def _database(words: str) -> Iterator[Connection]:
+    url = database_url(words)
+    migrate(url)
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -1,0 +1,1 @@
+"""HATEOAS as the clients of SlapOS use it, under /hateoas."""

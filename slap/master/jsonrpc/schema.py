@@ -1,0 +1,117 @@
+"""What the JSON-RPC methods of SlapOS take: no more fields than these, and no value of another type."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from slap.model.base import Frozen, Parameters
+
+# In strict models words are literals: a member of an enum would not be recognised in what JSON has.
+Requested = Literal["started", "stopped", "destroyed"]
+_DAYS = "retention_delay"
+
+
+class Asked(Frozen):
+    """The body of a call."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Nothing(Asked):
+    """Some methods take no fields at all."""
+
+
+class OfComputer(Asked):
+    computer_guid: str
+
+
+class OfPartition(OfComputer):
+    compute_partition_id: str
+
+
+class OfInstance(Asked):
+    instance_guid: str
+
+
+class OfTitle(Asked):
+    title: str = Field(max_length=200)
+
+
+class ComputerMessage(OfComputer):
+    message: str
+
+
+class InstanceMessage(OfInstance):
+    message: str
+
+
+class InstanceTitle(OfInstance):
+    title: str = Field(max_length=200)
+
+
+class InstanceReported(OfInstance):
+    reported_state: Requested
+
+
+class Published(OfInstance):
+    connection_parameter_dict: Parameters
+
+
+class Usage(OfComputer):
+    tioxml: str
+
+
+class Installation(OfComputer):
+    software_release_uri: str
+    state: Literal["available", "destroyed"] = "available"
+
+
+class InstallationReported(OfComputer):
+    software_release_uri: str
+    reported_state: Literal["building", "available", "destroyed"]
+
+
+class InstallationError(OfComputer):
+    software_release_uri: str
+    message: str
+
+
+class _Described(Asked):
+    """Nodes describe their partitions at more length than anybody needs here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class FormattedAddress(_Described):
+    address: str = Field(alias="ip-address")
+    interface: str = Field(default="", alias="network-interface")
+    netmask: str = ""
+    gateway: str = Field(default="", alias="gateway-ip-address")
+    network: str = Field(default="", alias="network-address")
+
+
+class FormattedPartition(_Described):
+    partition_id: str
+    ip_list: tuple[FormattedAddress, ...] = Field(default=(), strict=False)
+
+
+class Format(OfComputer):
+    compute_partition_list: tuple[FormattedPartition, ...] = Field(strict=False)
+
+
+class Order(Asked):
+    title: str = Field(max_length=200)
+    software_release_uri: str
+    software_type: str
+    parameters: Parameters = Field(default_factory=dict)
+    state: Requested = "started"
+    sla_parameters: dict[str, str | float] = Field(default_factory=dict)
+    shared: bool = False
+
+    @field_validator("sla_parameters")
+    @classmethod
+    def _only_days_are_a_number(cls, filters: dict[str, str | float]) -> dict[str, str | float]:
+        wrong = [name for name, value in filters.items() if isinstance(value, str) is (name == _DAYS)]
+        if wrong:
+            raise ValueError(f"{_DAYS} is a number, all else is a string: {', '.join(sorted(wrong))}")
+        return filters

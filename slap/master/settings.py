@@ -1,0 +1,79 @@
+"""All that a master needs to be told."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from slap.master.access.settings import AccessSettings
+from slap.master.slapproxy.config import Beside
+from slap.model.base import Frozen
+from slap.system.trust.peer import is_loopback
+
+_DAY = 24 * 3600.0
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class TlsMode(StrEnum):
+    """Whether the master speaks HTTPS, and whose its server certificate is."""
+
+    OFF = "off"
+    OWN = "own"  # signed by the master's own authority
+    FILES = "files"  # the operator's
+
+
+def _words(text: object) -> object:
+    return text.replace(",", " ").split() if isinstance(text, str) else text
+
+
+class MasterSettings(Frozen):
+    """What to serve, where and to whom. `names` are those under which clients reach a master with a certificate of its
+    own authority. `open_to_this_machine` takes requests without credentials, from the loopback address alone.
+    """
+
+    database_url: str
+    host: str = "127.0.0.1"
+    port: int = Field(default=5000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    log_level: LogLevel = LogLevel.INFO
+    tls: TlsMode = TlsMode.OFF
+    names: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    certificate: Path | None = None
+    key: Path | None = None  # when it is not in the file of the certificate
+    certificate_days: float = Field(default=90, gt=0, le=3650)  # of nodes and users, and of the server's own
+    registration_hours: float = Field(default=24, gt=0, le=24 * 30)  # of a one-time token
+    open_to_this_machine: bool = False
+    old_registration: bool = False
+    beside: Beside = Beside()
+
+    @property
+    def server_lifetime(self) -> float:
+        return self.certificate_days * _DAY
+
+    @property
+    def access(self) -> AccessSettings:
+        return AccessSettings(
+            own_tls=self.tls is not TlsMode.OFF,
+            own_authority=self.tls is TlsMode.OWN,
+            open_to_this_machine=self.open_to_this_machine,
+            server_makes_keys=self.old_registration,
+            lifetime=self.certificate_days * _DAY,
+            registration_lifetime=self.registration_hours * 3600,
+        )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.open_to_this_machine and not is_loopback(self.host):
+            raise ValueError("a master that is open_to_this_machine listens on a loopback address only")
+        if self.tls is TlsMode.FILES and self.certificate is None:
+            raise ValueError("tls = files needs the path of a certificate")
+        if self.old_registration and self.tls is TlsMode.OFF and not is_loopback(self.host):
+            raise ValueError("old_registration needs tls: keys travel in it")
+        return self

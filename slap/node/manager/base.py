@@ -1,0 +1,107 @@
+"""What a manager is: hooks in the life of a partition, all of which may be called again after a crash."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from slap.node.config import NodeConfig
+from slap.node.partition.folder import PartitionFolder
+from slap.system.clock import Clock
+from slap.system.process import Runner
+from slap.system.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What managers work with."""
+
+    config: NodeConfig
+    supervisor: Supervisor
+    runner: Runner
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Farewell:
+    """Before a partition is emptied: what that has to wait for, or else what went wrong while it waited."""
+
+    waits_for: str = ""
+    complaints: str = ""
+
+
+class Manager(Protocol):
+    """`wish` names the file by which a partition asks for something, if there is one."""
+
+    wish: str
+
+    def configured(self, folder: PartitionFolder) -> None:
+        """The partition was instantiated and is about to be started, or is looked at again."""
+
+    def stopped(self, folder: PartitionFolder) -> None:
+        """Its processes are about to be ended."""
+
+    def leaving(self, folder: PartitionFolder) -> Farewell:
+        """Its services ended for good; asked again until there is nothing to wait for."""
+
+    def is_leaving(self, folder: PartitionFolder) -> bool:
+        """Whether `leaving` has begun something that goes on."""
+
+    def emptied(self, folder: PartitionFolder) -> None:
+        """Nothing is left in it."""
+
+
+class Hooks:
+    """A manager that does nothing; others say what they do instead."""
+
+    wish = ""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+
+    def configured(self, folder: PartitionFolder) -> None:
+        return None
+
+    def stopped(self, folder: PartitionFolder) -> None:
+        return None
+
+    def leaving(self, folder: PartitionFolder) -> Farewell:
+        return Farewell()
+
+    def is_leaving(self, folder: PartitionFolder) -> bool:
+        return False
+
+    def emptied(self, folder: PartitionFolder) -> None:
+        return None
+
+
+class Managers:
+    """All managers of a node, as one."""
+
+    def __init__(self, managers: Iterable[Manager] = ()) -> None:
+        self._managers = tuple(managers)
+
+    def configured(self, folder: PartitionFolder) -> None:
+        for manager in self._managers:
+            manager.configured(folder)
+
+    def stopped(self, folder: PartitionFolder) -> None:
+        for manager in self._managers:
+            manager.stopped(folder)
+
+    def leaving(self, folder: PartitionFolder) -> Farewell:
+        each = [manager.leaving(folder) for manager in self._managers]
+        return Farewell(
+            ", ".join(one.waits_for for one in each if one.waits_for),
+            "\n".join(one.complaints for one in each if one.complaints),
+        )
+
+    def is_leaving(self, folder: PartitionFolder) -> bool:
+        return any(manager.is_leaving(folder) for manager in self._managers)
+
+    def emptied(self, folder: PartitionFolder) -> None:
+        for manager in self._managers:
+            manager.emptied(folder)
+
+    def watch(self, folder: PartitionFolder) -> bool:
+        """Whether the partition asks for something, and may ask for something else without being instantiated again."""
+        return any((folder.path / manager.wish).exists() for manager in self._managers if manager.wish)

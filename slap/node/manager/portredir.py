@@ -1,0 +1,149 @@
+"""Port redirection: what `.slapos-port-redirect` of a partition asks for, by a supervised socat for each port.
+
+A list of {"srcPort", "destPort", and if need be "srcAddress", "destAddress", "type": "tcp" or "udp"}. A port below 1024 is
+opened by root; whoever enables this manager lets tenants have those that are free.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from slap.model.errors import CommandFailed, InvalidInput
+from slap.node.manager.base import Hooks
+from slap.node.manager.wish import read_list
+from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.supervision import Program, group_text, partition_environment
+from slap.system import environment, files
+from slap.system.supervisor import ProcessState
+
+SUFFIX = "-socat"
+_FIRST_FREE_PORT = 1024
+_BUFFER = "-b131072"  # twice as fast as socat's own 8 KiB
+_LAST_LINES = 2
+_AGAIN = 50.0  # seconds
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Redirect(BaseModel):
+    """One port of the computer that leads to one of the partition, unless another address is named."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    source_port: Port = Field(alias="srcPort")
+    target_port: Port = Field(alias="destPort")
+    source: Address | None = Field(default=None, alias="srcAddress")
+    target: Address | None = Field(default=None, alias="destAddress")
+    type: Annotated[Literal["tcp", "udp"], BeforeValidator(_lower)] = "tcp"
+
+    @property
+    def name(self) -> str:
+        return f"socat-{self.type}-{self.source_port}"
+
+
+def redirects_of(entries: Iterable[Any]) -> tuple[Redirect, ...]:
+    """Raises InvalidInput for an entry that makes no sense, and for a port that is redirected twice."""
+    found: dict[str, Redirect] = {}
+    for entry in entries:
+        try:
+            redirect = Redirect.model_validate(entry)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise InvalidInput("A port redirection is wrong.", f"{entry!r:.200}: {where}: {problem['msg']}") from error
+        if redirect.name in found:
+            raise InvalidInput(f"Port {redirect.source_port} ({redirect.type}) is redirected twice.")
+        found[redirect.name] = redirect
+    return tuple(found.values())
+
+
+def socat_words(redirect: Redirect, target: str, user: str) -> tuple[str, ...]:
+    """socat's two addresses; what root has to open goes on as the partition's user once somebody connected."""
+    kind = redirect.type.upper()
+    source = f"{kind}{_version(redirect.source or '0.0.0.0')}-LISTEN:{redirect.source_port}"
+    bind = f",bind={_bracketed(redirect.source)}" if redirect.source else ""
+    rights = f",su={user}" if user and redirect.source_port < _FIRST_FREE_PORT else ""
+    return (
+        f"{source}{bind},reuseaddr,fork{rights}",
+        f"{kind}{_version(target)}:{_bracketed(target)}:{redirect.target_port}",
+    )
+
+
+class Portredir(Hooks):
+    """Its processes are a supervised group of their own, so they come and go without touching the services."""
+
+    wish = ".slapos-port-redirect"
+
+    def configured(self, folder: PartitionFolder) -> None:
+        redirects = redirects_of(read_list(folder, self.wish) or ())
+        if not redirects:
+            self.stopped(folder)
+            return
+        text = group_text(folder.name + SUFFIX, [self._program(folder, each) for each in redirects])
+        files.make_folder(folder.logs, 0o750)
+        files.write_if_changed(self._file(folder), text, 0o600)
+        self.tools.supervisor.update(folder.name + SUFFIX)
+        self._check(folder)
+
+    def stopped(self, folder: PartitionFolder) -> None:
+        if self._file(folder).exists():
+            self.tools.supervisor.remove(folder.name + SUFFIX)
+            self._file(folder).unlink()
+
+    def _program(self, folder: PartitionFolder, redirect: Redirect) -> Program:
+        privileged = redirect.source_port < _FIRST_FREE_PORT
+        if privileged and not environment.is_root():
+            raise InvalidInput(f"Port {redirect.source_port} is not redirected.", "Below 1024 that takes root.")
+        target = redirect.target or _own_address(folder)
+        user = folder.account.name
+        return Program(
+            name=redirect.name,
+            argv=(environment.program("socat"), _BUFFER, *socat_words(redirect, target, user)),
+            log=folder.logs / f"{redirect.name}.log",
+            directory=folder.path,
+            environment=partition_environment(self.tools.config, folder.name, user),
+            user="" if privileged else user,
+        )
+
+    def _check(self, folder: PartitionFolder) -> None:
+        """One that does not stay up, for its port is taken, is an error until it does; it is tried again now and then."""
+        group, now = folder.name + SUFFIX, self.tools.clock.now().timestamp()
+        dead = [each for each in self.tools.supervisor.processes(group) if not each.state.is_alive]
+        if not dead:
+            return
+        if any(each.state is ProcessState.FATAL and now - each.started > _AGAIN for each in dead):
+            self.tools.supervisor.start(group)
+        names = ", ".join(each.name for each in dead)
+        words = files.tail(folder.logs / f"{dead[0].name}.log", _LAST_LINES)
+        raise CommandFailed(f"Port redirection {names} does not run.", words, "Choose a port that is free.")
+
+    def _file(self, folder: PartitionFolder) -> Path:
+        return self.tools.config.supervisor_folder / f"{folder.name}{SUFFIX}.conf"
+
+
+def _own_address(folder: PartitionFolder) -> str:
+    """Its IPv6 address as in SlapOS, or the first that it has."""
+    if not folder.addresses:
+        raise InvalidInput(f"{folder.name} has no address to redirect to.", resolution="Give a destAddress.")
+    return folder.addresses[0]
+
+
+def _version(address: str) -> int:
+    return ipaddress.ip_address(address).version
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

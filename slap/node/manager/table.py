@@ -1,0 +1,38 @@
+"""Which managers there are, and those that slapos.cfg asks for."""
+
+from collections.abc import Callable, Mapping
+
+from slap.model.errors import InvalidInput
+from slap.node.manager import portredir, prerm
+from slap.node.manager.base import Manager, Managers, Tools
+from slap.node.manager.cpuset import Cpuset
+from slap.node.manager.devperm import Devperm
+from slap.node.manager.portredir import Portredir
+from slap.node.manager.prerm import Prerm
+from slap.node.manager.whitelistfirewall import WhitelistFirewall
+
+# By SlapOS's names.
+KNOWN: Mapping[str, Callable[[Tools], Manager]] = {
+    "cpuset": Cpuset,
+    "devperm": Devperm,
+    "portredir": Portredir,
+    "prerm": Prerm,
+    "whitelistfirewall": WhitelistFirewall,
+}
+
+
+def make_managers(tools: Tools) -> Managers:
+    """Those of `manager_list`; raises InvalidInput for a name that is none."""
+    names = dict.fromkeys(tools.config.manager_list.replace(",", " ").split())
+    if unknown := [name for name in names if name not in KNOWN]:
+        raise InvalidInput(
+            f"There is no manager {', '.join(unknown)}.",
+            f"There are: {', '.join(KNOWN)}.",
+            "Mend manager_list in slapos.cfg.",
+        )
+    return Managers(KNOWN[name](tools) for name in names)
+
+
+def partition_of(group: str) -> str:
+    """The partition that a group of supervised processes belongs to."""
+    return group.removesuffix(portredir.SUFFIX).removesuffix(prerm.SUFFIX)

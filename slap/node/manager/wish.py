@@ -1,0 +1,53 @@
+"""What a partition asks of its node: small files in its folder, written by somebody who is not trusted."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from slap.model.errors import InvalidInput
+from slap.node.partition.folder import PartitionFolder
+
+_LONGEST = 64 * 1024  # bytes
+_MOST = 256  # entries of a list
+
+
+def read_wish(folder: PartitionFolder, name: str) -> str | None:
+    """The end of a file at the top of a partition; None without one.
+
+    Raises InvalidInput for what is no ordinary file of the partition's user: root would read for a tenant what a link
+    leads to, or wait for ever for the other end of a pipe.
+    """
+    path = folder.path / name
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _no_file(path) from error
+    seen = os.fstat(descriptor)
+    if not stat.S_ISREG(seen.st_mode) or folder.account.user not in (None, seen.st_uid):
+        os.close(descriptor)
+        raise _no_file(path)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, seen.st_size - _LONGEST))
+        return file.read(_LONGEST).decode(errors="replace")
+
+
+def read_list(folder: PartitionFolder, name: str) -> list[Any] | None:
+    """The JSON list in such a file; raises InvalidInput for anything else."""
+    text = read_wish(folder, name)
+    if text is None:
+        return None
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{folder.name}: {name} is not JSON.", str(error)) from error
+    if not isinstance(entries, list) or len(entries) > _MOST:
+        raise InvalidInput(f"{folder.name}: {name} is no list of at most {_MOST} entries.")
+    return entries
+
+
+def _no_file(path: Path) -> InvalidInput:
+    return InvalidInput(f"{path} is not read.", "It is no ordinary file of the partition's user.")

@@ -1,0 +1,1 @@
+"""What partitions use: measured, kept for days, told to the master."""

@@ -1,0 +1,81 @@
+"""From counters of processes, which only grow, to what each partition used since the last look: pure arithmetic."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from slap.model.base import Frozen
+from slap.system.measure import ProcessUse, SocketUse
+
+
+class Counters(Frozen):
+    """How far the counters were at a look: per process (`PID/START`) CPU seconds, bytes read and written; per socket
+    bytes received and sent.
+    """
+
+    at: float  # seconds since the epoch
+    processes: dict[str, tuple[float, int, int]]
+    sockets: dict[int, tuple[int, int]]
+
+
+@dataclass
+class Amounts:
+    """What a partition used between two looks; memory is what it has now."""
+
+    cpu: float = 0.0
+    memory: int = 0
+    read: int = 0
+    written: int = 0
+    received: int = 0
+    sent: int = 0
+    sockets: set[int] = field(default_factory=set)
+
+
+def counters(at: float, processes: Iterable[ProcessUse], sockets: Mapping[int, SocketUse]) -> Counters:
+    """The counters of what belongs to partitions, as far as they are now."""
+    found = list(processes)
+    used = {inode for process in found for inode in process.sockets if inode in sockets}
+    return Counters(
+        at=at,
+        processes={_key(process): (process.cpu, process.read, process.written) for process in found},
+        sockets={inode: (sockets[inode].received, sockets[inode].sent) for inode in used},
+    )
+
+
+def amounts(
+    before: Counters | None, processes: Iterable[ProcessUse], sockets: Mapping[int, SocketUse]
+) -> dict[str, Amounts]:
+    """By partition what was used since `before`; at the first look of all only memory is known.
+
+    What a process used after the last look at it, and before it ended, is not seen.
+    """
+    found: defaultdict[str, Amounts] = defaultdict(Amounts)
+    for process in processes:
+        amount = found[process.partition]
+        amount.memory += process.memory
+        amount.sockets |= process.sockets
+        if before:
+            _add_process(amount, process, before.processes.get(_key(process), (0.0, 0, 0)))
+    if before:
+        _add_sockets(found, sockets, before)
+    return dict(found)
+
+
+def _key(process: ProcessUse) -> str:
+    return f"{process.pid}/{process.started}"
+
+
+def _add_process(amount: Amounts, process: ProcessUse, known: tuple[float, int, int]) -> None:
+    cpu, read, written = known
+    amount.cpu += max(0.0, process.cpu - cpu)
+    amount.read += max(0, process.read - read)
+    amount.written += max(0, process.written - written)
+
+
+def _add_sockets(found: Mapping[str, Amounts], sockets: Mapping[int, SocketUse], before: Counters) -> None:
+    """A socket that several processes have is counted once."""
+    for amount in found.values():
+        for inode in amount.sockets & sockets.keys():
+            received, sent = before.sockets.get(inode, (0, 0))
+            amount.received += max(0, sockets[inode].received - received)
+            amount.sent += max(0, sockets[inode].sent - sent)

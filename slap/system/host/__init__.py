@@ -1,0 +1,1 @@
+"""Small tools for what only some computers have."""

@@ -1,0 +1,139 @@
+"""What processes use, as the kernel counts it: /proc, and sock_diag for what went over TCP connections."""
+
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyroute2 import DiagSocket
+from pyroute2.netlink.exceptions import NetlinkError
+
+from slap.system.processes import PARTITION_MARK
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_BLOCK = 512  # bytes, whatever the file system (stat(2))
+_WITH_TCP_INFO = 1 << 1  # sock_diag(7): INET_DIAG_INFO
+_CONNECTED = 1 << 1  # TCP_ESTABLISHED
+# A tenant's folder is not counted without end.
+_MOST_FILES = 2_000_000
+
+
+@dataclass(frozen=True)
+class ProcessUse:
+    """A process of a partition; `started` tells it from a later one of the same number. CPU in seconds, the rest in bytes."""
+
+    pid: int
+    started: int
+    partition: str
+    cpu: float
+    memory: int
+    read: int = 0
+    written: int = 0
+    sockets: frozenset[int] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class SocketUse:
+    """Bytes that a TCP connection carried since it began; `inode` names its socket."""
+
+    inode: int
+    received: int
+    sent: int
+
+
+def processes(users: Mapping[int, str], places: Mapping[str, str]) -> Iterator[ProcessUse]:
+    """The processes of partitions: known by the user that they run as (`users` has partitions by user id), or by their
+    mark (`places` has partitions by the path of their folder).
+    """
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                use = _process(Path("/proc", name), users, places)
+                if use:
+                    yield use
+
+
+def connections() -> dict[int, SocketUse]:
+    """The TCP connections of this network namespace by inode; empty where the kernel does not tell."""
+    try:
+        with DiagSocket() as diagnosis:
+            diagnosis.bind()
+            return {use.inode: use for use in _sockets(diagnosis)}
+    except (OSError, NetlinkError):
+        return {}
+
+
+def disk_use(folder: Path) -> int:
+    """Bytes that the files of a folder take on its disk; hard links count once, other file systems not at all."""
+    try:
+        top = folder.stat()
+    except FileNotFoundError:
+        return 0
+    seen: set[int] = set()
+    return sum(blocks * _BLOCK for blocks in _blocks(folder, top.st_dev, seen)) + top.st_blocks * _BLOCK
+
+
+def _process(folder: Path, users: Mapping[int, str], places: Mapping[str, str]) -> ProcessUse | None:
+    partition = users.get(folder.stat().st_uid) or places.get(_marked(folder))
+    if not partition:
+        return None
+    fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    resident, shared = (int(pages) * _PAGE for pages in (folder / "statm").read_text().split()[1:3])
+    read, written = _io(folder)
+    return ProcessUse(
+        pid=int(folder.name),
+        started=int(fields[19]),
+        partition=partition,
+        cpu=(int(fields[11]) + int(fields[12])) / _TICKS,
+        # What is shared with others, programs mostly, would be counted once for each of them.
+        memory=resident - shared,
+        read=read,
+        written=written,
+        sockets=frozenset(_open_sockets(folder)),
+    )
+
+
+def _marked(folder: Path) -> str:
+    mark = f"{PARTITION_MARK}=".encode()
+    found = (entry for entry in (folder / "environ").read_bytes().split(b"\0") if entry.startswith(mark))
+    return next(found, b"").removeprefix(mark).decode(errors="replace")
+
+
+def _io(folder: Path) -> tuple[int, int]:
+    lines = (line.split(": ") for line in (folder / "io").read_text().splitlines())
+    counters = {name: int(value) for name, value in lines}
+    return counters.get("read_bytes", 0), counters.get("write_bytes", 0)
+
+
+def _open_sockets(folder: Path) -> Iterator[int]:
+    for entry in os.scandir(folder / "fd"):
+        with suppress(OSError):
+            target = os.readlink(entry.path)
+            if target.startswith("socket:["):
+                yield int(target[8:-1])
+
+
+def _sockets(diagnosis: DiagSocket) -> Iterator[SocketUse]:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for message in diagnosis.get_sock_stats(family=family, states=_CONNECTED, extensions=_WITH_TCP_INFO):
+            info = message.get_attr("INET_DIAG_INFO")
+            if info:
+                received, sent = info.get("tcpi_bytes_received", 0), info.get("tcpi_bytes_acked", 0)
+                yield SocketUse(message["idiag_inode"], received, sent)
+
+
+def _blocks(folder: Path, device: int, seen: set[int]) -> Iterable[int]:
+    waiting = [os.fspath(folder)]
+    while waiting and len(seen) < _MOST_FILES:
+        with suppress(OSError):  # removed while we look
+            for entry in os.scandir(waiting.pop()):
+                status = entry.stat(follow_symlinks=False)
+                if status.st_ino in seen or status.st_dev != device:
+                    continue
+                seen.add(status.st_ino)
+                yield status.st_blocks
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)

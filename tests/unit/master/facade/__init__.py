@@ -1,0 +1,1 @@
+"""The façades of other protocols."""
