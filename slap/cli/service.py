@@ -153,6 +153,8 @@ def news_of(tree: InstanceTree) -> list[dict[str, str]]:
 
 def _usage(master: Master, instance: Instance) -> list[str]:
     """What it uses, where the master can tell."""
+    if instance.placed_by:
+        return []
     try:
         found = usage_text(master.usage(instance.guid).slots)
     except NotOffered:
@@ -224,6 +226,8 @@ def _facts(instance: Instance, release: SoftwareRelease | None, now: datetime) -
     if summary(instance):
         yield "message", harmless(instance.message or summary(instance))
     yield "place", f"{instance.computer}, {instance.partition}"
+    if instance.placed_by:
+        yield "placed by", f"the master at {instance.placed_by}"
     if instance.shared:
         yield "served by", instance.host or "nobody any more"
     if instance.serves:

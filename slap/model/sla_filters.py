@@ -12,6 +12,8 @@ _CAPABILITY = "capability"
 _MODE = "mode"
 _RETENTION = "retention_delay"
 _OURS = frozenset({_COMPUTER, _NETWORK, _INSTANCE, _CAPABILITY, _MODE, _RETENTION})
+# Written among the filters by masters that send orders on: it says who ordered, and filters nothing.
+_SOURCE = "source_instance_id"
 
 
 def sla_from_filters(filters: Mapping[str, object]) -> Sla:
@@ -28,7 +30,7 @@ def sla_from_filters(filters: Mapping[str, object]) -> Sla:
         capabilities=frozenset(words.get(_CAPABILITY, "").replace(",", " ").split()),
         spread=_spread(words.get(_MODE, "")),
         retention=_days(words.get(_RETENTION, "0")),
-        labels={name: value for name, value in words.items() if name not in _OURS},
+        labels={name: value for name, value in words.items() if name not in _OURS and name != _SOURCE},
     )
 
 

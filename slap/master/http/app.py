@@ -274,7 +274,7 @@ async def answer(call: Called, guid: str, wait: Wait = 0) -> Response:
 
 @router.get("/instances/{guid}/history", response_model=list[HistoryEntry])
 async def history(call: Called, guid: str) -> Response:
-    return _documents(HistoryEntry, list(await tree.history_of(call.store, call.caller, guid)))
+    return _documents(HistoryEntry, list(await call.services.orders.history(call.caller, guid)))
 
 
 @router.post("/instances/{guid}/bang")

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from slap.master import instance, tree
 from slap.master.access.auth import Caller, CallerKind
@@ -15,14 +15,14 @@ from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, forwarded
 from slap.master.database.text import from_json, now, to_json
 from slap.master.slapproxy.config import OtherMaster
-from slap.master.slapproxy.forward import Placed, forward, master_for
+from slap.master.slapproxy.forward import MASTER_FILTER, Placed, forward, master_for
 from slap.model.errors import NotFound
-from slap.model.instance import Answer, Instance, InstanceRequest, InstanceTree
+from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree
 from slap.model.state import InstanceState, ReportedInstanceState
 from slap.system.transport import HttpTransport, Tls, Transport
 
 # Seconds between two looks at another master, for somebody who waits.
-_LOOK_EVERY = 5.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
 class Orders:
@@ -37,7 +37,7 @@ class Orders:
 
     async def request(self, caller: Caller, order: InstanceRequest) -> Instance:
         """Have an instance as ordered, at the master that is to place it. One that is here already stays here."""
-        if self._others:
+        if self._others or MASTER_FILTER in order.sla.labels:
             caller.must_be(CallerKind.USER, CallerKind.PARTITION)
             row = await self._store.read(lambda connection: _named(connection, caller, order.reference))
             other = self._master_of(row) if row else await self._master_for(caller, order)
@@ -52,7 +52,8 @@ class Orders:
         if not self._others:
             return found
         rows = await self._store.read_much(lambda connection: connection.execute(_ALL, _whose(caller)).all())
-        return [*found, *(_render(row) for row in rows if reference in ("", row.reference))]
+        elsewhere = (_render(row) for row in rows if reference in ("", row.reference))
+        return [*found, *(each for each in elsewhere if each.requested is not InstanceState.DESTROYED)]
 
     async def show(self, caller: Caller, guid: str) -> Instance:
         row = await self._elsewhere(caller, guid)
@@ -65,6 +66,14 @@ class Orders:
             return await tree.follow(self._store, caller, root, since, wait)
         found = await self._look_until(caller, row, lambda seen: seen.revision != since, wait)
         return InstanceTree(root=found, instances=(found,), revision=found.revision)
+
+    async def history(self, caller: Caller, guid: str) -> list[HistoryEntry]:
+        """What was requested; of an instance elsewhere only the last request is kept."""
+        row = await self._elsewhere(caller, guid)
+        if row is None:
+            return await tree.history_of(self._store, caller, guid)
+        order = InstanceRequest.model_validate_json(row.request)
+        return [HistoryEntry(number=1, at=row.changed_at, by=row.requester, request=order)]
 
     async def answer(self, caller: Caller, guid: str, wait: float) -> Answer:
         row = await self._elsewhere(caller, guid)
@@ -98,17 +107,20 @@ class Orders:
     async def _look_until(
         self, caller: Caller, row: AnyRow, is_enough: Callable[[Instance], bool], wait: float
     ) -> Instance:
-        end = asyncio.get_running_loop().time() + wait
+        end, pause = asyncio.get_running_loop().time() + wait, _SHORTEST_PAUSE
         while True:
             found = await self._look(caller, row)
             left = end - asyncio.get_running_loop().time()
             if is_enough(found) or left <= 0:
                 return found
-            await asyncio.sleep(min(left, _LOOK_EVERY))
+            await asyncio.sleep(min(left, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _look(self, caller: Caller, row: AnyRow) -> Instance:
         """Requesting the same again is how the classic protocol tells what became of it."""
         order = InstanceRequest.model_validate_json(row.request)
+        if order.state is InstanceState.DESTROYED:  # kept so that who waits for its end sees it
+            return _render(row)
         return await self._forward(caller, order, self._master_of(row))
 
     async def _forward(self, caller: Caller, order: InstanceRequest, other: OtherMaster) -> Instance:
@@ -142,11 +154,7 @@ def _keep(
     }
     if before is None or any(str(values[name]) != getattr(before, name) for name in ("guid", "request", "answer")):
         connection.execute(_PUT, values)
-    row = connection.execute(_NAMED, {**_whose(caller), "reference": order.reference}).one()
-    if order.state is InstanceState.DESTROYED:
-        gone = (forwarded.c.requester == caller.requester, forwarded.c.reference == order.reference)
-        connection.execute(delete(forwarded).where(*gone))
-    return row
+    return connection.execute(_NAMED, {**_whose(caller), "reference": order.reference}).one()
 
 
 def _answer(placed: Placed) -> dict[str, Any]:

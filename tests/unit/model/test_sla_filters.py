@@ -59,3 +59,7 @@ def test_there_and_back() -> None:
     }
     assert filters_from_sla(sla_from_filters(filters)) == filters
     assert filters_from_sla(Sla()) == {}
+
+
+def test_who_sent_an_order_on_filters_nothing() -> None:
+    assert sla_from_filters({"source_instance_id": "slappart0_front"}) == Sla()

@@ -1,0 +1,116 @@
+"""What an instantiation left in a partition: services, programs to be run once, promises, schedules."""
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+import zc.buildout.configparser
+from pydantic import TypeAdapter, ValidationError
+
+from slap.model.check import Check, CommandCheck, PluginCheck
+from slap.model.errors import InvalidInput
+from slap.model.node import CONNECTION_FILE, SHARED_FOLDER
+from slap.node.partition.names import check_file_name
+from slap.node.store import Installed
+from slap.system import files
+
+_CHECK: TypeAdapter[Check] = TypeAdapter(Check)
+
+
+def read_installed(folder: Path) -> Installed:
+    """What the profile put into a partition to run, to check and to repeat; raises InvalidInput naming a wrong file."""
+    services, runs = _executables(folder / "etc/service"), _executables(folder / "etc/run")
+    commands, checks = _commands(folder / "etc/promise"), _checks(folder / "etc/plugin")
+    for twice in sorted((services.keys() & runs.keys()) | (commands.keys() & checks.keys())):
+        raise _twice(folder, twice)
+    return Installed(services=services, runs=runs, checks={**commands, **checks}, crons=_crons(folder))
+
+
+def read_connection(folder: Path) -> dict[str, object] | None:
+    """What slap:publish left, or None: SlapOS's recipes tell the master by themselves."""
+    text = files.read_or(folder / CONNECTION_FILE, "")
+    return json.loads(text) if text else None
+
+
+def read_shared(folder: Path) -> dict[str, dict[str, object]] | None:
+    """What the parts that publish for shared instances left; None when no part of the profile does."""
+    found = sorted(folder.joinpath(SHARED_FOLDER).glob("*.json"))
+    if not found:
+        return None
+    return {guid: each for path in found for guid, each in json.loads(path.read_text()).items()}
+
+
+def _entries(folder: Path) -> list[Path]:
+    """The files that count; what Python makes of plugins, and folders, do not."""
+    entries = sorted(path for path in folder.iterdir() if path.is_file() and not _is_aside(path.name))
+    for path in entries:
+        check_file_name(path)
+    return entries
+
+
+def _is_aside(name: str) -> bool:
+    return name.startswith((".", "__init__.")) or name.endswith((".pyc", ".pyo"))
+
+
+def _executables(folder: Path) -> dict[str, str]:
+    """Digests by name: a service is restarted when its executable changed."""
+    return {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in _entries(folder)}
+
+
+def _commands(folder: Path) -> dict[str, Check]:
+    return {path.name: CommandCheck(check="command", command=(str(path),), timeout=20) for path in _entries(folder)}
+
+
+def _checks(folder: Path) -> dict[str, Check]:
+    entries = _entries(folder)
+    names = [path.stem for path in entries]
+    for twice in sorted({name for name in names if names.count(name) > 1}):
+        raise _twice(folder.parents[1], twice)
+    return {path.stem: _read_check(path) for path in entries}
+
+
+def _read_check(path: Path) -> Check:
+    if path.suffix == ".py":
+        return PluginCheck(check="plugin", path=str(path))
+    if path.suffix != ".json":
+        raise InvalidInput(
+            f"The promise {path} is of a kind that is not run.",
+            "A promise that nobody runs would be taken for one that passed.",
+            "Name it .py for a plugin as SlapOS has them, or put an executable into etc/promise.",
+        )
+    try:
+        return _CHECK.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InvalidInput(f"The promise {path} is wrong.", str(error)) from error
+
+
+def _crons(folder: Path) -> dict[str, str]:
+    """The schedules that are for the node to keep: those that our recipes made.
+
+    Profiles of SlapOS bring a cron daemon, whose entries lie in the same folder.
+    """
+    found = _entries(folder / "etc/cron.d")
+    ours = _made_by_us(folder) if found else set()
+    return {path.name: path.read_text().strip() for path in found if path in ours}
+
+
+def _made_by_us(folder: Path) -> set[Path]:
+    """The files of parts whose recipes are ours, by all records of buildout that lie in the partition."""
+    return {folder / path for record in folder.glob(".installed*.cfg") for path in _paths_in(record)}
+
+
+def _paths_in(record: Path) -> Iterable[str]:
+    with record.open() as file:
+        sections = zc.buildout.configparser.parse(file, record.name)
+    for section in sections.values():
+        if section.get("recipe", "").startswith("slap:"):
+            yield from section.get("__buildout_installed__", "").split("\n")
+
+
+def _twice(folder: Path, name: str) -> InvalidInput:
+    return InvalidInput(
+        f"Two programs or two promises of {folder} are called {name}.",
+        "One lies in etc/service or etc/promise, the other in etc/run or etc/plugin.",
+        "Rename one of them in the instance profile.",
+    )

@@ -1,0 +1,116 @@
+"""slapproxy as a slapos.cfg describes it, sending orders on to another master; and what partitions use, measured."""
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.system.cloud import HELLOWORLD, SLAPOS, Cloud, Result, eventually, short_folder, small_cloud
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    with small_cloud(partitions=3) as cloud:
+        cloud.supply()
+        yield cloud
+
+
+class _Proxy:
+    """A slapproxy of its own, whose configuration is a slapos.cfg."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.cfg, self.client = folder / "slapos.cfg", folder / "slapos-client.cfg"
+        self.client.write_text(f"[slapos]\nmaster_url = http://127.0.0.1:{port}\n")
+
+    def configure(self, more: str = "") -> None:
+        self.cfg.write_text(
+            f"[slapos]\ncomputer_id = local_computer\n[slapproxy]\nhost = 127.0.0.1\nport = {self.port}\n"
+            f"database_uri = {self.folder}/slapproxy.db\nsoftware_product_list =\n  hello {HELLOWORLD}\n{more}"
+        )
+
+    def slapos(self, *words: str) -> Result:
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "SLAPOS_CLIENT_CONFIGURATION": str(self.client),
+        }
+        done = subprocess.run(
+            [SLAPOS, *words], env=environment, cwd=self.folder, capture_output=True, text=True, timeout=120
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    @contextmanager
+    def started(self) -> Iterator["_Proxy"]:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder)}
+        words = [SLAPOS, "proxy", "start", "--cfg", str(self.cfg)]
+        with subprocess.Popen(words, env=environment, cwd=self.folder, stderr=subprocess.DEVNULL) as process:
+            try:
+                eventually(lambda: self.slapos("computer", "list").status == 0)
+                yield self
+            finally:
+                process.terminate()
+
+
+@pytest.fixture
+def proxy() -> Iterator[_Proxy]:
+    with short_folder() as folder, socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+        probe.close()
+        yield _Proxy(folder, port)
+
+
+def test_an_order_for_another_master_is_placed_there(cloud: Cloud, proxy: _Proxy) -> None:
+    proxy.configure(f"[multimaster/{cloud.master_url}]\nsoftware_release_list =\n  {HELLOWORLD}\n")
+    with proxy.started():
+        ordered = proxy.slapos("request", "front", str(HELLOWORLD), "-f", "json")
+        assert ordered.status == 0, ordered
+        (there,) = cloud.master().instances("admin_front")
+        assert there.connection["url"] in ordered.stdout
+        assert there.connection["url"].startswith("http")
+        (row,) = json.loads(proxy.slapos("service", "list", "-f", "json").stdout)
+        assert (row["name"], row["status"]) == ("front", "started")
+        assert cloud.master_url in proxy.slapos("service", "info", "front").stdout
+        assert proxy.slapos("service", "destroy", "front").status == 0
+        eventually(lambda: not cloud.master().instances("admin_front"))
+        assert proxy.slapos("service", "list", "-f", "json").stdout.strip() in ("", "[]")
+
+
+def test_what_the_other_master_refuses_is_told(cloud: Cloud, proxy: _Proxy) -> None:
+    proxy.configure(f"[multimaster/{cloud.master_url}]\nsoftware_release_list =\n  http://127.0.0.1:9/software.cfg\n")
+    with proxy.started():
+        refused = proxy.slapos("request", "front", "http://127.0.0.1:9/software.cfg")
+        assert refused.status != 0
+        assert cloud.master_url in refused.stderr
+        elsewhere = proxy.slapos("request", "a", "http://127.0.0.1:9/b/software.cfg", "--node", "master_url=http://127.0.0.1:9")
+        assert "multimaster" in elsewhere.stderr
+
+
+def test_the_database_and_its_token_are_kept_for_their_owner(proxy: _Proxy) -> None:
+    proxy.configure()
+    with proxy.started():
+        assert {path.name for path in proxy.folder.glob("slapproxy.db*")} >= {"slapproxy.db", "slapproxy.db.token"}
+        assert (proxy.folder / "slapproxy.db.token").stat().st_mode & 0o077 == 0
+        for view in ("computers", "software", "partitions", "slaves", "params", "network"):
+            assert proxy.slapos("proxy", "show", f"--{view}").status == 0
+
+
+def test_what_partitions_use_is_measured_and_shown(cloud: Cloud) -> None:
+    cloud.slapos("request", "busy", str(HELLOWORLD))
+    cloud.slapos("node", "collect")
+    url = cloud.master().instances("busy")[0].connection["url"]
+    subprocess.run(["curl", "-s", *[word for _ in range(200) for word in ("-o", "/dev/null", url)]], check=True, timeout=60)
+    rows = cloud.slapos("node", "collect", "-f", "json").json
+    row = next(each for each in rows if each["service"] == "busy")
+    assert row["memory"] > 1 << 20
+    assert row["disk"] > 1 << 12
+    assert row["cpu"] > 0
+    cloud.slapos("node", "report")
+    assert "memory" in cloud.slapos("service", "info", "busy").stdout
+    assert "Busiest" in cloud.slapos("computer", "info", cloud.computer).stdout
+    series = next(each for each in cloud.master().computer_usage(cloud.computer) if each.reference == "busy")
+    assert series.slots[-1].memory > 1 << 20
