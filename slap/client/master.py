@@ -43,6 +43,10 @@ class Master:
     def report_usage(self, guid: str, report: UsageReport) -> None:
         raise _not_offered("be told what partitions use")
 
+    def report_journal(self, guid: str, journal: bytes) -> None:
+        """Tell what partitions used on one day, in TioXML."""
+        raise _not_offered("be told what partitions used on a day")
+
     def computer_usage(self, guid: str) -> list[UsageSeries]:
         """What each instance on a computer used in the last day."""
         raise _not_offered("tell what instances use")

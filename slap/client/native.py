@@ -67,6 +67,9 @@ class NativeMaster(Master):
     def report_usage(self, guid: str, report: UsageReport) -> None:
         self._send("POST", f"/computers/{_part(guid)}/usage", report.model_dump_json(exclude_defaults=True).encode())
 
+    def report_journal(self, guid: str, journal: bytes) -> None:
+        self._send("POST", f"/computers/{_part(guid)}/journal", _json({"text": journal.decode()}))
+
     def computer_usage(self, guid: str) -> list[UsageSeries]:
         return self._list(UsageSeries, f"/computers/{_part(guid)}/usage")
 

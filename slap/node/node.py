@@ -31,7 +31,7 @@ from slap.node.scheduler import Again, Scheduler
 from slap.node.software import SoftwareReconciler
 from slap.node.store import Store
 from slap.node.usage.collect import Collector
-from slap.node.usage.keep import UsageKeeper, teller
+from slap.node.usage.keep import UsageKeeper, UsageMaster
 from slap.node.usage.store import UsageStore
 from slap.system.clock import SystemClock
 from slap.system.process import SystemRunner
@@ -76,8 +76,8 @@ class Node:
         self._renewal = Renewal(config, self.clock)
         self.usage_store = UsageStore(config.usage_file)
         self.collector = Collector(config, self.usage_store, self.clock)
-        tell = teller(self.master, config.computer_id)
-        self.usage = UsageKeeper(self.collector, self.usage_store, self.store.instances, tell)
+        told = UsageMaster(self.master, config.computer_id)
+        self.usage = UsageKeeper(self.collector, self.usage_store, self.store.instances, told)
         self._software = SoftwareReconciler(
             config, self.store, self.builder, self.clock, software_account(config), self.reporter
         )

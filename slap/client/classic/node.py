@@ -13,7 +13,6 @@ from slap.client.master import Master
 from slap.client.speaker import Speaker
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.node import DesiredState, InstanceReport, NodeReport
-from slap.model.usage import UsageReport
 from slap.system.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -68,9 +67,8 @@ class NodeSide(Master):
             if partition:
                 self._tell_of(guid, partition, each)
 
-    def report_usage(self, guid: str, report: UsageReport) -> None:
-        """Not told: a journal of SlapOS says the average of a whole day, and so is wrong of a part of one."""
-        log.debug("The use of %d partitions of %s stays on this computer.", len(report.series), guid)
+    def report_journal(self, guid: str, journal: bytes) -> None:
+        self._wire.post("useComputer", {"computer_id": guid, "use_string": journal.decode()})
 
     def _tell_of(self, computer: str, partition: PartitionSaid, report: InstanceReport) -> None:
         if telling.may_be_told(partition, report):

@@ -58,6 +58,12 @@ class Bang(Frozen):
     message: str = ""
 
 
+class Journal(Frozen):
+    """What partitions used on a day, in TioXML."""
+
+    text: str
+
+
 class LogText(Frozen):
     """The last lines of the logs of an instance."""
 
@@ -219,6 +225,12 @@ async def bang_computer(call: Called, guid: str, why: Bang) -> Response:
 @router.post("/computers/{guid}/usage")
 async def report_usage(call: Called, guid: str, told: UsageReport) -> Response:
     await usage.report(call.store, call.caller, guid, told)
+    return _nothing()
+
+
+@router.post("/computers/{guid}/journal")
+async def report_journal(call: Called, guid: str, journal: Journal) -> Response:
+    await usage.report_journal(call.store, call.caller, guid, journal.text)
     return _nothing()
 
 

@@ -2,12 +2,15 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 from slap.client.master import Master
-from slap.model.errors import SlapError
+from slap.model.errors import NotOffered, SlapError
 from slap.model.node import DesiredInstance
-from slap.model.usage import UsageReport
+from slap.model.tioxml import write_journal
+from slap.model.usage import UsageReport, UsageSeries
 from slap.node.usage.collect import EVERY, Collector
 from slap.node.usage.store import UsageStore
 
@@ -19,6 +22,20 @@ _LOOKS = 5
 _MOST_AT_ONCE = 500
 
 
+class UsageMaster:
+    """Tells the master of this computer, over a connection of the thread that tells."""
+
+    def __init__(self, master: Callable[[], Master], computer: str) -> None:
+        self._master = master
+        self._computer = computer
+
+    def tell(self, report: UsageReport) -> None:
+        self._master().report_usage(self._computer, report)
+
+    def tell_day(self, day: datetime, series: tuple[UsageSeries, ...]) -> None:
+        self._master().report_journal(self._computer, write_journal(self._computer, day, series))
+
+
 class UsageKeeper:
     """Looks each minute at what partitions use, and tells the master every few minutes."""
 
@@ -27,12 +44,14 @@ class UsageKeeper:
         collector: Collector,
         store: UsageStore,
         instances: Callable[[], Iterable[DesiredInstance]],
-        tell: Callable[[UsageReport], None],
+        master: UsageMaster,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._collector = collector
         self._store = store
         self._instances = instances
-        self._tell = tell
+        self._master = master
+        self._now = now
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -48,18 +67,28 @@ class UsageKeeper:
                 log.warning("What partitions use was not measured or told: %s", error)
 
     def report(self) -> int:
-        """Tell the master what it does not know; returns of how many instances that was."""
+        """Tell the master what it does not know; returns of how many instances that was.
+
+        One that takes only TioXML is told of whole days, once they are over.
+        """
+        try:
+            return self._report_slots()
+        except NotOffered:
+            return sum(self._report_day(day) for day in self._store.untold_days(self._now()))
+
+    def _report_slots(self) -> int:
         untold = self._store.untold()
         for start in range(0, len(untold), _MOST_AT_ONCE):
             some = untold[start : start + _MOST_AT_ONCE]
-            self._tell(UsageReport(series=some))
+            self._master.tell(UsageReport(series=some))
             self._store.told(some)
         return len(untold)
 
+    def _report_day(self, day: int) -> int:
+        series = self._store.on_day(day)
+        self._master.tell_day(datetime.fromtimestamp(day, UTC), series)
+        self._store.told_day(day)
+        return len(series)
+
     def stop(self) -> None:
         self._stopped.set()
-
-
-def teller(master: Callable[[], Master], computer: str) -> Callable[[UsageReport], None]:
-    """Tells the master of this computer, over a connection of the thread that tells."""
-    return lambda report: master().report_usage(computer, report)

@@ -22,6 +22,7 @@ create table if not exists usage (
 create index if not exists usage_start on usage (start);
 create index if not exists usage_changed on usage (changed) where changed = 1;
 create table if not exists disk (partition text primary key, at real, bytes integer);
+create table if not exists journal (day integer primary key);
 create table if not exists counters (only_row integer primary key check (only_row = 1), document text);
 """
 _ADD = """
@@ -88,6 +89,25 @@ class UsageStore:
     def series(self, since: float) -> tuple[UsageSeries, ...]:
         """Everything from a time on."""
         return _series(self._rows("select * from usage where start >= ? order by instance, start", since))
+
+    def untold_days(self, now: float) -> list[int]:
+        """The days (their first second, in UTC) that are over and of which no journal was told."""
+        rows = self._rows(
+            "select distinct start / 86400 * 86400 as day from usage where start < ?"
+            " and start / 86400 * 86400 not in (select day from journal) order by day",
+            int(now) // 86400 * 86400,
+        )
+        return [row["day"] for row in rows]
+
+    def on_day(self, day: int) -> tuple[UsageSeries, ...]:
+        rows = self._rows(
+            "select * from usage where start >= ? and start < ? order by instance, start", day, day + 86400
+        )
+        return _series(rows)
+
+    def told_day(self, day: int) -> None:
+        with self._lock, self._connection as connection:
+            connection.execute("insert or replace into journal values (?)", (day,))
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock, closing(self._connection.execute(query, values)) as cursor:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from slap.model.errors import Forbidden, NotFound
+from slap.model.tioxml import write_journal
 from slap.model.usage import SLOTS, Usage, UsageReport, UsageSeries
 from tests.contract.master.world import World, order
 
@@ -61,3 +62,12 @@ def test_many_at_once(world: World) -> None:
     guids = [world.admin.request(order(url, f"service-{number}")).guid for number in range(600)]
     node.api.report_usage(node.guid, UsageReport(series=tuple(_series(guid, _slot(0)) for guid in guids)))
     assert len(world.admin.computer_usage(node.guid)) == 600
+
+
+def test_a_journal_of_a_day_is_taken(world: World) -> None:
+    node = world.computer()
+    instance = world.admin.request(order(world.supplied(node)))
+    used = _series(instance.guid, _slot(0, cpu=900))
+    node.api.report_journal(node.guid, write_journal(node.guid, _START, [used]))
+    (day,) = world.admin.usage(instance.guid).slots
+    assert (day.start, day.seconds, round(day.load, 3)) == (_START, 86400, 0.5)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from slap.client.master import Master
+from slap.model.tioxml import read_journal
 from slap.model.usage import SLOT, UsageReport
 from slap.node.usage.account import Amounts, amounts, counters
-from slap.node.usage.keep import UsageKeeper
+from slap.node.usage.keep import UsageKeeper, UsageMaster
 from slap.node.usage.store import DAYS, UsageStore, entry
 from slap.system.measure import ProcessUse, SocketUse
 
@@ -49,6 +51,30 @@ def test_partitions_are_told_apart() -> None:
     assert {name: each.cpu for name, each in found.items()} == {"slappart0": 1.0, "slappart1": 2.0}
 
 
+class _Native(Master):
+    """Takes what our masters take."""
+
+    def __init__(self) -> None:
+        self.told: list[UsageReport] = []
+
+    def report_usage(self, guid: str, report: UsageReport) -> None:
+        self.told.append(report)
+
+
+class _Classic(Master):
+    """Takes what SlapOS's masters take."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+
+    def report_journal(self, guid: str, journal: bytes) -> None:
+        self.told.append(journal)
+
+
+def _keeper(store: UsageStore, master: Master, now: float = _AT) -> UsageKeeper:
+    return UsageKeeper(None, store, lambda: (), UsageMaster(lambda: master, "COMP-1"), lambda: now)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> UsageStore:
     return UsageStore(tmp_path / "usage.sqlite")
@@ -81,14 +107,14 @@ def test_what_is_old_goes(store: UsageStore) -> None:
 
 
 def test_a_slot_is_told_until_the_master_has_it_and_again_when_it_grew(store: UsageStore) -> None:
-    told: list[UsageReport] = []
-    keeper = UsageKeeper(None, store, lambda: (), told.append)  # type: ignore[arg-type]
+    native = _Native()
+    keeper = _keeper(store, native)
     _add(store, _AT, 60.0, cpu=1.0)
     assert keeper.report() == 1
     assert keeper.report() == 0
     _add(store, _AT + 1, 1.0, cpu=1.0)
     assert keeper.report() == 1
-    assert [each.series[0].slots[0].cpu for each in told] == [1.0, 2.0]
+    assert [each.series[0].slots[0].cpu for each in native.told] == [1.0, 2.0]
 
 
 def test_what_grew_while_it_was_told_is_told_again(store: UsageStore) -> None:
@@ -97,3 +123,13 @@ def test_what_grew_while_it_was_told_is_told_again(store: UsageStore) -> None:
     _add(store, _AT + 1, 1.0, cpu=1.0)
     store.told(untold)
     assert len(store.untold()) == 1
+
+
+def test_a_master_that_takes_only_tioxml_is_told_of_each_day_once_when_it_is_over(store: UsageStore) -> None:
+    classic = _Classic()
+    _add(store, _AT, 60.0, cpu=30.0)
+    assert _keeper(store, classic).report() == 0
+    assert _keeper(store, classic, _AT + 86400).report() == 1
+    assert _keeper(store, classic, _AT + 86400).report() == 0
+    (journal,) = classic.told
+    assert read_journal(journal)["slappart0"][0].load == pytest.approx(0.5)
