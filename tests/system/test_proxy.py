@@ -86,7 +86,9 @@ def test_what_the_other_master_refuses_is_told(cloud: Cloud, proxy: _Proxy) -> N
         refused = proxy.slapos("request", "front", "http://127.0.0.1:9/software.cfg")
         assert refused.status != 0
         assert cloud.master_url in refused.stderr
-        elsewhere = proxy.slapos("request", "a", "http://127.0.0.1:9/b/software.cfg", "--node", "master_url=http://127.0.0.1:9")
+        elsewhere = proxy.slapos(
+            "request", "a", "http://127.0.0.1:9/b/software.cfg", "--node", "master_url=http://127.0.0.1:9"
+        )
         assert "multimaster" in elsewhere.stderr
 
 
@@ -103,7 +105,9 @@ def test_what_partitions_use_is_measured_and_shown(cloud: Cloud) -> None:
     cloud.slapos("request", "busy", str(HELLOWORLD))
     cloud.slapos("node", "collect")
     url = cloud.master().instances("busy")[0].connection["url"]
-    subprocess.run(["curl", "-s", *[word for _ in range(200) for word in ("-o", "/dev/null", url)]], check=True, timeout=60)
+    subprocess.run(
+        ["curl", "-s", *[word for _ in range(200) for word in ("-o", "/dev/null", url)]], check=True, timeout=60
+    )
     rows = cloud.slapos("node", "collect", "-f", "json").json
     row = next(each for each in rows if each["service"] == "busy")
     assert row["memory"] > 1 << 20

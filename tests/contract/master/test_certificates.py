@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from sqlalchemy import create_engine, update
 
 from slap.client.credentials import Credentials
 from slap.master.access.accounts import credentials, revoke, revoke_all, user_certificate
 from slap.master.access.auth import CallerKind
 from slap.master.access.authority import common_name, in_pem, key_in_pem, new_authority, new_key
+from slap.master.database.engine import database_url
+from slap.master.database.tables import certificate
 from slap.master.tls import read_authority
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unreachable
@@ -171,9 +174,13 @@ def refused(holder: Holder, path: str) -> bool:
 
 
 def test_a_certificate_that_ends_while_its_connection_goes_on_is_refused(secure: Secure) -> None:
-    alice = secure.holder(user_certificate(secure.database, "alice", 3), "alice")
+    alice = secure.holder(user_certificate(secure.database, "alice", 3600), "alice")
     way = alice.credentials.transport()
     assert way.send("GET", f"{secure.url}/api/v1/computers", {}, None, 20).status == 200
+    engine = create_engine(database_url(secure.database))  # as if the hour had passed
+    with engine.begin() as connection:
+        connection.execute(update(certificate).values(expires_at="2020-01-01T00:00:00+00:00"))
+    engine.dispose()
     until(lambda: way.send("GET", f"{secure.url}/api/v1/computers", {}, None, 20).status == 401)
 
 
