@@ -73,6 +73,17 @@ async def configure(store: Store, caller: Caller, guid: str, configuration: Comp
     return await show(store, caller, guid)
 
 
+async def known_or_new(store: Store, caller: Caller, guid: str) -> Computer:
+    """The computer of this guid; one that is unknown becomes that of the user who calls."""
+    try:
+        return await show(store, caller, guid)
+    except NotFound:
+        if caller.kind is not CallerKind.USER:
+            raise
+    await register(store, caller, ComputerRegistration(title=guid, guid=guid))
+    return await show(store, caller, guid)
+
+
 def _document(connection: Connection, guid: str) -> str:
     query = select(tables.configuration.c.document).where(tables.configuration.c.computer == guid)
     return str(connection.execute(query).scalar_one())

@@ -46,14 +46,9 @@ class _Proxy:
 
     @contextmanager
     def started(self) -> Iterator["_Proxy"]:
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder)}
-        words = [SLAPOS, "proxy", "start", "--cfg", str(self.cfg)]
-        with subprocess.Popen(words, env=environment, cwd=self.folder, stderr=subprocess.DEVNULL) as process:
-            try:
-                eventually(lambda: self.slapos("computer", "list").status == 0)
-                yield self
-            finally:
-                process.terminate()
+        with _typed(self, "proxy", "start", "--cfg", str(self.cfg)):
+            eventually(lambda: self.slapos("computer", "list").status == 0)
+            yield self
 
 
 @pytest.fixture
@@ -118,3 +113,28 @@ def test_what_partitions_use_is_measured_and_shown(cloud: Cloud) -> None:
     assert "Busiest" in cloud.slapos("computer", "info", cloud.computer).stdout
     series = next(each for each in cloud.master().computer_usage(cloud.computer) if each.reference == "busy")
     assert series.slots[-1].memory > 1 << 20
+
+
+def test_what_configure_local_says_to_type_works(proxy: _Proxy) -> None:
+    told = proxy.slapos("configure", "local", "--root", "n", "--daemon-listen-port", str(proxy.port)).stderr
+    start, *others = [line.split()[1:] for line in told.splitlines() if line.startswith("  slapos ")]
+    *others, agent = others
+    with _typed(proxy, *start):
+        eventually(lambda: proxy.slapos("computer", "list").status == 0)
+        for words in others:
+            assert proxy.slapos(*words).status == 0, words
+        with _typed(proxy, *agent):
+            assert proxy.slapos("supply", str(HELLOWORLD), "local_computer", "--wait").status == 0
+            assert proxy.slapos("request", "web", str(HELLOWORLD)).status == 0
+            assert proxy.slapos("service", "destroy", "web").status == 0
+        assert proxy.slapos("node", "supervisorctl", "--cfg", agent[-1], "shutdown").status == 0
+
+
+@contextmanager
+def _typed(proxy: _Proxy, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(proxy.folder)}
+    with subprocess.Popen([SLAPOS, *words], env=environment, cwd=proxy.folder, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()

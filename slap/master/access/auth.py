@@ -39,12 +39,17 @@ class CallerKind(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls. `owner` is the user on whose computers it may place instances; `root` is the tree of a partition."""
+    """Who calls. `owner` is the user on whose computers it may place instances; `root` is the tree of a partition.
+
+    `is_local`: it showed no credentials, and is known by its Unix user. It may then speak for the computers of its user,
+    as nodes do at slapproxy.
+    """
 
     kind: CallerKind
     subject: str  # the name of a user, the guid of a computer or of an instance; of a neighbour the partition's name
     owner: str
     root: str = ""
+    is_local: bool = False
 
     @property
     def requester(self) -> str:
@@ -131,7 +136,8 @@ class Guard:
     def _local(self, user: int | None, for_partition: bool) -> Caller:
         """Who calls without credentials from this machine, by the Unix user that the kernel says it is."""
         if user in (0, os.geteuid()):
-            return Caller(CallerKind.USER, self._settings.administrator, self._settings.administrator)
+            name = self._settings.administrator
+            return Caller(CallerKind.USER, name, name, is_local=True)
         home = home_name(user) if user is not None and for_partition else ""
         if home:
             return Caller(CallerKind.NEIGHBOUR, home, "")

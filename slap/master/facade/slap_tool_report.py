@@ -5,15 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from slap.master import computer, name, orphan, shared, tree, usage
-from slap.master.access.auth import Caller, CallerKind
+from slap.master.access.auth import Caller
 from slap.master.access.standing import as_computer, as_partition
 from slap.master.facade.slap_tool_form import Fields, Form, TextRoute, marshalled, text
 from slap.master.facade.slap_tool_format import configuration_of, reference_of
 from slap.master.facade.slap_tool_read import remember_form
 from slap.master.facade.spoken import Spoken, may_report
 from slap.master.http.call import Call, Called, CalledForPartition
-from slap.model.computer import Computer, ComputerRegistration
-from slap.model.errors import InvalidInput, NotFound
+from slap.model.errors import InvalidInput
 from slap.model.instance import Renaming
 from slap.model.serialisation import Serialisation, is_wrapped, unwrap
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
@@ -156,21 +155,9 @@ async def bang_computer(call: Called, asked: Form) -> Response:
 @router.post("/loadComputerConfigurationFromXML")
 async def configure(call: Called, asked: Form) -> Response:
     document = asked.value("xml")
-    known = await _computer(call, reference_of(document))
+    known = await computer.known_or_new(call.store, call.caller, reference_of(document))
     await computer.configure(call.store, call.caller, known.guid, configuration_of(document, known.configuration))
     return text("OK")
-
-
-async def _computer(call: Call, reference: str) -> Computer:
-    """The computer that a node says it is; one that is unknown becomes its user's."""
-    try:
-        return await computer.show(call.store, call.caller, reference)
-    except NotFound:
-        if call.caller.kind is not CallerKind.USER:
-            raise
-    registration = ComputerRegistration(title=reference, guid=reference)
-    await computer.register(call.store, call.caller, registration)
-    return await computer.show(call.store, call.caller, reference)
 
 
 def reason_of(log: str) -> str:

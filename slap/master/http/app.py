@@ -27,7 +27,7 @@ from slap.master.facade import slap_tool
 from slap.master.facade.served import Served
 from slap.master.hateoas.route import install_hateoas
 from slap.master.http import registration
-from slap.master.http.call import Called, Services
+from slap.master.http.call import Called, Services, as_node
 from slap.master.http.failure import install_handlers
 from slap.master.http.shortcut import ShortCut
 from slap.master.jsonrpc.route import install_jsonrpc
@@ -178,12 +178,12 @@ async def request_instance(call: Called, order: InstanceRequest) -> Response:
 
 @router.get("/computers/{guid}/state", response_model=DesiredState)
 async def desired_state(call: Called, guid: str, since: Since = 0, wait: Wait = 0) -> Response:
-    return _document(await call.services.states.desired_state(call.caller, guid, since, wait))
+    return _document(await call.services.states.desired_state(await as_node(call, guid), guid, since, wait))
 
 
 @router.post("/computers/{guid}/reports")
 async def report(call: Called, guid: str, report: NodeReport) -> Response:
-    await call.services.reports.report(call.caller, guid, report)
+    await call.services.reports.report(await as_node(call, guid), guid, report)
     return _nothing()
 
 
@@ -206,6 +206,8 @@ async def one_computer(call: Called, guid: str) -> Response:
 
 @router.put("/computers/{guid}/configuration", response_model=Computer)
 async def configure_computer(call: Called, guid: str, configuration: ComputerConfiguration) -> Response:
+    if call.caller.is_local:
+        await computer.known_or_new(call.store, call.caller, guid)
     return _document(await computer.configure(call.store, call.caller, guid, configuration))
 
 
@@ -224,13 +226,13 @@ async def bang_computer(call: Called, guid: str, why: Bang) -> Response:
 
 @router.post("/computers/{guid}/usage")
 async def report_usage(call: Called, guid: str, told: UsageReport) -> Response:
-    await usage.report(call.store, call.caller, guid, told)
+    await usage.report(call.store, await as_node(call, guid), guid, told)
     return _nothing()
 
 
 @router.post("/computers/{guid}/journal")
 async def report_journal(call: Called, guid: str, journal: Journal) -> Response:
-    await usage.report_journal(call.store, call.caller, guid, journal.text)
+    await usage.report_journal(call.store, await as_node(call, guid), guid, journal.text)
     return _nothing()
 
 

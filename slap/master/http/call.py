@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from slap.master.access.auth import Caller, Guard
 from slap.master.access.certificate import Certificates
 from slap.master.access.registration import Registrations
+from slap.master.access.standing import as_computer
 from slap.master.database.store import Store
 from slap.master.http.peer import knock_of
 from slap.master.report import ReportService
@@ -66,6 +67,11 @@ async def call_for_partition(request: Request) -> Call:
     """
     services: Services = request.app.state.services
     return Call(await caller_of(request, services, for_partition=True), services)
+
+
+async def as_node(call: Call, guid: str) -> Caller:
+    """Who speaks for a computer: whoever has its credentials, or at slapproxy a node that needs none."""
+    return await as_computer(call.store, call.caller, guid) if call.caller.is_local else call.caller
 
 
 Called = Annotated[Call, Depends(call_of)]
