@@ -20,7 +20,7 @@ stop:  ## end every process that `make run` started
 
 test: .venv/installed-test test-packages  ## all tests, linters and types among them
 	@$(BIN)/pytest -n 2 tests/house tests/unit tests/contract
-	@$(BIN)/pytest tests/system
+	@$(BIN)/pytest -n 2 --dist loadfile tests/system
 
 test-packages:
 	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip nftables=nft socat=socat
@@ -33,6 +33,8 @@ lint: .venv/installed-test  ## style, format and types only
 bench: .venv/installed-test  ## measure this project against slapos.core
 	@$(BIN)/python bench/node
 	@$(BIN)/python bench/master
+	@sh scripts/packages.sh nginx-light=nginx zstd=zstd curl=curl
+	@$(BIN)/python bench/cache
 	@$(BIN)/python bench/cli
 
 clean: stop  ## remove what was installed; the data of the cloud stays in var/

@@ -11,7 +11,7 @@ from slap.node.node import Node
 from slap.node.partition.cron import Cron
 from slap.node.partition.supervision import ensure_running
 from slap.system import environment, files
-from slap.system.processes import wait_for_end
+from slap.system.processes import parent_is, wait_for_end
 from slap.system.supervisor import listen
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _LONG_POLL = 50.0
 _LONGEST_BACKOFF = 5.0
 _GLANCE = 2.0
+_MOMENT = 0.1
 # Sent by a pass that was asked for by hand, while an agent runs: everything is looked at again.
 EVERYTHING = "*"
 
@@ -38,7 +39,8 @@ class Agent:
     def run(self) -> None:
         """Work until `stop`; raises Conflict when another agent of this node runs."""
         with only_agent(self._node), listen(self._node.config.events, self._hear):
-            ensure_running(self._node.config, self._node.supervisor)
+            if not parent_is("supervisord"):
+                ensure_running(self._node.config, self._node.supervisor)
             self._node.builder.warm_up()
             self._node.reporter.recall()
             self._node.scheduler.touch(self._node.all_keys())
@@ -89,6 +91,9 @@ class Agent:
                 if wait_for_end(self._node.supervisor.pid(), 3600):
                     log.error("supervisord died")
             except SlapError as error:
+                if parent_is("supervisord"):  # it is about to end, and to end us first
+                    self._stopped.wait(_MOMENT)
+                    continue
                 log.error("%s", error)
             if not self._stopped.is_set():
                 self._start_supervisord_again()

@@ -103,6 +103,12 @@ def ancestors_of(pid: int) -> set[int]:
     return seen
 
 
+def parent_is(program: str) -> bool:
+    """Whether a program of this name started this process and still lives: whoever outlives its parent is given another."""
+    words = _read(os.getppid(), "cmdline").split(b"\0")
+    return any(word.rpartition(b"/")[2] == program.encode() for word in words)
+
+
 def is_descendant(pid: int, ancestor: int) -> bool:
     return ancestor in ancestors_of(pid)
 

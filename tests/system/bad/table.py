@@ -100,7 +100,12 @@ TABLE = (
     Row("a promise that hangs", "request a9 @hanging", FAILED, ("Promise promise", "did not end within 1 s")),
     Row("a port that is closed", "request a10 @closed-port", FAILED, ("Promise promise", "port 9")),
     Row("a port of others to check", "request a11 @foreign-port", FAILED, ("[promise]", "10.0.0.1", "check-port.md")),
-    Row("a promise in Python", "request a14 @python-promise", FAILED, ("etc/plugin/sense.py", "check-command")),
+    Row(
+        "a promise that is no Python",
+        "request a14 @python-promise",
+        FAILED,
+        ("sense", "NameError: name 'x'", "slapos service logs a14"),
+    ),
     Row("a port that is taken", "request a12 @helloworld --parameters port=PORT", FAILED, ("PORT",)),
     Row("less time than it takes", "request a13 @good --timeout 0.1", FAILED, ("not started after 0.1 s", "goes on")),
 )
