@@ -129,5 +129,7 @@ def test_more_files_may_be_open() -> None:
 def test_the_program_that_started_a_process_is_told_by_its_name() -> None:
     look = "from slap.system.processes import parent_is; print(parent_is('named-parent'), parent_is('other'))"
     script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {look!r}])"
-    done = subprocess.run([sys.executable, "-c", script, "/bin/named-parent"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "/bin/named-parent"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["True", "False"]
