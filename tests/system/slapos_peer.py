@@ -17,7 +17,17 @@ import pytest
 from slap.system import files
 from tests.system.cloud import PROJECT, Result, as_nobody, eventually, short_folder
 
-PACKAGES = ("slapos.core==1.26.1", "slapos.libnetworkcache==0.30", "setuptools")
+# Recipes beside the node: an instance is made offline, where a plain buildout finds no egg but those of its own Python.
+PACKAGES = (
+    "slapos.core==1.26.1",
+    "slapos.libnetworkcache==0.30",
+    "slapos.cookbook==1.0.514",
+    "slapos.toolbox==0.170",
+    "slapos.recipe.template==5.1",
+    "slapos.recipe.build==0.66",
+    "zc.recipe.egg==6.0.0",
+    "setuptools",
+)
 OLDEST_PYTHON = (3, 12)  # on an older one the package lacks its master and its node, without a word
 NO_PYTHON = "No Python 3.12 or newer is in PATH or in ~/.pyenv/versions: slapos.core cannot run on this machine."
 
@@ -146,7 +156,7 @@ def installed() -> Path:
     folder = PROJECT / "var/slapos-peer" / "-".join(each.replace("==", "-") for each in PACKAGES[:1])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.exclusive(folder.with_suffix(".lock"), wait=True):
-        if not (folder / "complete").exists():
+        if files.read_or(folder / "complete", "") != "\n".join(PACKAGES):
             _install(python, folder)
     return folder / "bin"
 

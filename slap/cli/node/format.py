@@ -12,10 +12,10 @@ from slap.cli.output import Style, say
 from slap.model.computer import Partition
 from slap.model.errors import Unreachable, UsageError
 from slap.node.config import NodeConfig, read
-from slap.node.format import check_rights, execute, finish, observe, partitions_of, plan, restore_addresses
+from slap.node.format import check_rights, execute, finish, observe, plan, restore_addresses
 from slap.node.identity.register import Registration, enrol, register
 from slap.node.node import computer_master
-from slap.node.partition.definition import definition_text, read_definition
+from slap.node.partition.definition import definition_text, read_definition, wanted_partitions
 from slap.node.partition.folder import FORMATTED
 from slap.node.partition.supervision import connect, ensure_running
 from slap.system import environment, files
@@ -143,7 +143,7 @@ class NodeFormat(NodeCommand):
                 say(f"--{option} changes nothing here: what was made is in {config.root / FORMATTED}.")
         if args.input_definition_file:
             return read_definition(self.folder / args.input_definition_file, config.format)
-        return partitions_of(config.format)
+        return wanted_partitions(config.format)
 
     def _tell(self, config: NodeConfig, partitions: tuple[Partition, ...], args: argparse.Namespace) -> None:
         """Files first: the master may be away."""
@@ -194,13 +194,13 @@ _AGAIN = "Type `slapos node format` again when the master is there."
 
 def tell_master(config: NodeConfig) -> None:
     """Write the format down, and have the master know it."""
-    configuration = finish(config, partitions_of(config.format))
+    configuration = finish(config, wanted_partitions(config.format))
     computer_master(config).configure_computer(config.computer_id, configuration)
 
 
 def format_node(config: NodeConfig, network: Network) -> int:
     """Format without asking; how many actions were needed."""
-    actions = plan(config, partitions_of(config.format), observe(config, network))
+    actions = plan(config, wanted_partitions(config.format), observe(config, network))
     config.make_folders()
     execute(config, actions, SystemRunner(), network)
     tell_master(config)

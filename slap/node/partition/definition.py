@@ -17,8 +17,15 @@ from pydantic import ValidationError
 from slap.model.computer import Partition
 from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig
+from slap.node.format import partitions_of
 
 _SECTION = "partition_"
+
+
+def wanted_partitions(config: FormatConfig) -> tuple[Partition, ...]:
+    """As written down where [slapformat] names such a file, by counting otherwise."""
+    path = config.input_definition_file
+    return read_definition(Path(path).expanduser(), config) if path else partitions_of(config)
 
 
 def read_definition(path: Path, config: FormatConfig) -> tuple[Partition, ...]:
@@ -27,7 +34,7 @@ def read_definition(path: Path, config: FormatConfig) -> tuple[Partition, ...]:
     try:
         parser.read_string(path.read_text(), str(path))
         return tuple(_partition(parser, number, config) for number in range(config.partition_amount))
-    except (configparser.Error, UnicodeDecodeError, ValueError, ValidationError) as error:
+    except (OSError, configparser.Error, UnicodeDecodeError, ValueError, ValidationError) as error:
         raise InvalidInput(f"{path} is no definition of this computer.", str(error), "Mend or replace it.") from error
 
 
