@@ -1,11 +1,12 @@
-"""The parts of a standalone cloud: a master and an agent under the node's own supervisord, all in one folder."""
+"""The parts of a standalone cloud: a master, a cache and an agent under the node's own supervisord, all in one folder."""
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from slap.cli.cache import standalone as cache
 from slap.cli.node.format import format_node
 from slap.client.config import read_configuration
 from slap.client.connect import connect as connect_master
@@ -59,25 +60,43 @@ class Cloud:
     def runs(self) -> bool:
         """Whether all of it is up already."""
         supervisor = connect(self.node_config(), News())
-        return is_running(supervisor) and {"slapos-master", "slapos-agent"} <= set(supervisor.groups())
+        return is_running(supervisor) and {"slapos-master", "slapos-cache", "slapos-agent"} <= set(supervisor.groups())
 
     def start_master(self) -> None:
         """Have supervisord run the master, and wait until it answers."""
         with self._port() as port:
             argv = ("proxy", "start", "--port", str(port), "--folder", str(self.folder / "master"))
             self._supervise("slapos-master", (*argv, "--client-cfg", str(self.client_cfg)))
-            started = self.clock.monotonic()
-            while not self._answers():
-                if self.clock.monotonic() - started > _PATIENCE:
-                    raise SlapError("The master does not answer.", resolution=f"Look into {self.log('slapos-master')}.")
-                self.clock.sleep(0.02)
+            self._wait_for("master", self._answers)
+
+    def start_cache(self) -> None:
+        """The same for the cache, from which other nodes may take what this one built."""
+        folder = self.folder / "cache"
+        with self._cache_port(folder) as port:
+            cache.remember_port(folder, port)
+            self._supervise("slapos-cache", ("cache", "serve", "--folder", str(folder), "--port", str(port)))
+            self._wait_for("cache", lambda: cache.answers(_Hasty(), cache.url_of(port)))
+
+    @property
+    def cache_url(self) -> str:
+        """Where the cache listens; empty for a cloud that never had one."""
+        port = cache.former_port(self.folder / "cache")
+        return cache.url_of(port) if port else ""
+
+    def _wait_for(self, who: str, is_there: Callable[[], bool]) -> None:
+        started = self.clock.monotonic()
+        while not is_there():
+            if self.clock.monotonic() - started > _PATIENCE:
+                raise SlapError(f"The {who} does not answer.", resolution=f"Look into {self.log(f'slapos-{who}')}.")
+            self.clock.sleep(0.02)
 
     def start_node(self, partitions: int) -> None:
         """Register and format the node unless it is, then have supervisord run its agent."""
-        if not self.cfg.exists():
+        is_new = not self.cfg.exists()
+        if is_new:
             wish = Registration(title=socket.gethostname(), root=self.folder, partition_amount=partitions, replace=True)
             register(self._master_url(), self.master(), self.cfg, wish)
-        moved = self._follow_master()
+        moved = self._follow() and not is_new
         format_node(self.node_config(), KernelNetwork())
         self._supervise("slapos-agent", ("node", "agent", "--cfg", str(self.cfg)))
         if moved:  # an agent that came up with supervisord asks where the master was
@@ -88,12 +107,14 @@ class Cloud:
     def _master_url(self) -> str:
         return read_configuration(self.client_cfg).master_url
 
-    def _follow_master(self) -> bool:
-        """Have the node know where the master is now: its port may have been taken by somebody while it was down."""
+    def _follow(self) -> bool:
+        """Have the node know where master and cache are now: a port may have been taken by somebody meanwhile."""
         config = self.node_config()
-        if config.master_url == self._master_url():
+        section = cache.told(config.networkcache, self.cache_url) if self.cache_url else config.networkcache
+        moved = config.model_copy(update={"master_url": self._master_url(), "networkcache": section})
+        if moved == config:
             return False
-        write(self.cfg, config.model_copy(update={"master_url": self._master_url()}))
+        write(self.cfg, moved)
         return True
 
     def log(self, program: str) -> Path:
@@ -101,7 +122,10 @@ class Cloud:
 
     def last_words(self) -> str:
         """The ends of the logs, for when something did not come up."""
-        logs = [self.log("slapos-master"), self.log("slapos-agent"), self.node_config().log / "supervisord.log"]
+        logs = [
+            *map(self.log, ("slapos-master", "slapos-cache", "slapos-agent")),
+            self.node_config().log / "supervisord.log",
+        ]
         return "\n".join(f"==> {path} <==\n{files.tail(path, 8)}" for path in logs if path.exists())
 
     def _supervise(self, name: str, arguments: tuple[str, ...]) -> None:
@@ -138,6 +162,17 @@ class Cloud:
                     yield former
                     return
             yield next(port for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS) if _hold(holder, port))
+
+    @contextmanager
+    def _cache_port(self, folder: Path) -> Iterator[int]:
+        """The same for the cache."""
+        former = cache.former_port(folder)
+        with socket.socket() as holder:
+            if former and (cache.answers(_Hasty(), cache.url_of(former)) or _hold(holder, former)):
+                yield former
+                return
+            ports = range(cache.FIRST_PORT, cache.FIRST_PORT + _PORTS)
+            yield next(port for port in ports if _hold(holder, port))
 
 
 class _Hasty(HttpTransport):

@@ -159,6 +159,31 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Cache": (
         *_entries(
+            "cache.serve",
+            [
+                ("cache serve", "CacheServe", "Serve a cache of builds to other nodes"),
+                ("cache token", "CacheToken", "Make a token with which builds are uploaded"),
+            ],
+        ),
+        Entry("cache gc", "slap.cli.cache.gc:CacheGc", "Remove what nobody uses from a cache"),
+        *_entries(
+            "cache.keys",
+            [
+                ("cache keygen", "CacheKeygen", "Make a key that signs builds"),
+                ("cache trust", "CacheTrust", "Take the builds that a key signs; list such keys"),
+                ("cache revoke", "CacheRevoke", "Take nothing of a key any more"),
+            ],
+        ),
+        *_entries(
+            "cache.look",
+            [
+                ("cache list", "CacheList", "List what the caches have"),
+                ("cache info", "CacheInfo", "Show who built a release, and what is in it"),
+                ("cache verify", "CacheVerify", "Fetch a release and check every byte of it"),
+            ],
+        ),
+        *_entries("cache.push", [("cache push", "CachePush", "Leave a release that was built here in the cache")]),
+        *_entries(
             "cachelookup.command",
             [
                 ("cachelookup binary-sr", "BinaryRelease", "Ask a cache for builds of a software release"),

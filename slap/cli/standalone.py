@@ -56,6 +56,8 @@ class StandaloneUp(_Standalone):
         ran = cloud.runs()
         with self._phase("Master", cloud):
             cloud.start_master()
+        with self._phase("Cache", cloud):
+            cloud.start_cache()
         with self._phase("Node", cloud):
             cloud.start_node(args.partition_number)
         example = self.folder / EXAMPLE
@@ -124,10 +126,14 @@ class StandaloneStatus(_Standalone, Lister):
     """Show what of the small cloud runs, and where."""
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
-        return ("Service", "Status", "Partition", "Connection"), [
-            (each.reference, each.status.value, each.partition, connection_of(each))
-            for each in self.cloud(args).services()
-        ]
+        cloud = self.cloud(args)
+        rows = [(each.reference, each.status.value, each.partition, connection_of(each)) for each in cloud.services()]
+        say(
+            f"The cache: {cloud.cache_url}"
+            if cloud.cache_url
+            else "There is no cache: slapos standalone up starts one."
+        )
+        return ("Service", "Status", "Partition", "Connection"), rows
 
 
 def connection_of(instance: Instance) -> str:

@@ -91,6 +91,27 @@ class Conflict(SlapError):
     http_status = 409
 
 
+class TooLarge(SlapError):
+    """More than the other side takes at once."""
+
+    kind = "too-large"
+    http_status = 413
+
+
+class TooMany(SlapError):
+    """More often than the other side takes it: later it may."""
+
+    kind = "too-many"
+    http_status = 429
+
+
+class StorageFull(SlapError):
+    """There is no room left where it was to be stored."""
+
+    kind = "storage-full"
+    http_status = 507
+
+
 class CannotBePlaced(SlapError):
     """No computer fits; `details` says why, candidate by candidate."""
 

@@ -49,6 +49,7 @@ class Agent:
                 self._node.reporter.run,
                 self._cron.run,
                 self._node.usage.run,
+                self._node.cache.uploads.run,
                 self._guard_supervisord,
                 self._follow_master,
             )
@@ -57,6 +58,7 @@ class Agent:
         self._stopped.set()
         self._cron.stop()
         self._node.usage.stop()
+        self._node.cache.uploads.stop()
 
     def _keep_up(self, *loops: Callable[[], None]) -> None:
         """A loop that ends by what nobody thought of begins anew: an agent that lost one of its threads looks alive."""

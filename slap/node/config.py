@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from slap.cache.client.settings import Settings, read_settings
 from slap.model.base import Frozen
 from slap.model.errors import InvalidInput, NotFound
 from slap.model.software import software_id
@@ -29,6 +30,7 @@ class FormatConfig(Frozen):
     ipv4_local_network: str = "127.77.0.0/16"
     ipv6_prefix: str = ""
     network: str = ""
+    input_definition_file: str = ""  # the partitions as somebody wrote them down, in place of counting
 
 
 class NodeConfig(Frozen):
@@ -56,6 +58,7 @@ class NodeConfig(Frozen):
     managers: dict[str, dict[str, str]] = Field(default_factory=dict)  # [manager:NAME]
     format: FormatConfig = FormatConfig()
     labels: dict[str, str] = Field(default_factory=dict)
+    networkcache: dict[str, str] = Field(default_factory=dict)  # see slap/cache/client/settings.py
 
     @property
     def token_file(self) -> Path:
@@ -102,6 +105,25 @@ class NodeConfig(Frozen):
     @property
     def usage_file(self) -> Path:
         return self.root / "state/usage.sqlite"
+
+    @property
+    def cache(self) -> Settings:
+        """Which caches builds are taken from, and left in."""
+        return read_settings(self.networkcache, self.root)
+
+    @property
+    def cache_file(self) -> Path:
+        return self.root / "state/cache.sqlite"
+
+    @property
+    def trust_file(self) -> Path:
+        """Whose builds are taken, and what was seen of them."""
+        return self.root / "state/cache-trust.sqlite"
+
+    @property
+    def chunks(self) -> Path:
+        """Chunks of builds that came from a cache or went there."""
+        return self.root / "state/chunks"
 
     @property
     def download_cache(self) -> Path:
@@ -152,10 +174,12 @@ def read(path: Path) -> NodeConfig:
 def write(path: Path, config: NodeConfig) -> None:
     """Write a configuration that `read` understands; raises InvalidInput for what such a file cannot say."""
     parser = _parser()
-    own = config.model_dump(exclude={"format", "labels", "managers"}, mode="json")
+    own = config.model_dump(exclude={"format", "labels", "managers", "networkcache"}, mode="json")
     parser["slapos"] = {name: str(value) for name, value in own.items() if value is not None}
     parser["slapformat"] = {name: str(value).lower() for name, value in config.format.model_dump().items()}
     parser["labels"] = config.labels
+    if config.networkcache:
+        parser["networkcache"] = {name: value.replace("\n", "\n\t") for name, value in config.networkcache.items()}
     lines = ["# Configuration of this node, read by every `slapos node` command."]
     for section in parser.sections():
         lines += ["", f"[{section}]", *(f"{name} = {value}" for name, value in parser[section].items())]
@@ -203,6 +227,7 @@ def _checked(path: Path, parser: configparser.ConfigParser) -> NodeConfig:
             **own,
             "format": of_format,
             "labels": _section(parser, "labels"),
+            "networkcache": _section(parser, "networkcache"),
             "managers": {
                 name.removeprefix("manager:"): dict(parser[name])
                 for name in parser.sections()
@@ -211,6 +236,7 @@ def _checked(path: Path, parser: configparser.ConfigParser) -> NodeConfig:
         }
     )
     _check_paths(path, config)
+    _ = config.cache  # raises for what is wrong in its section
     return config
 
 
@@ -224,7 +250,7 @@ def _places(given: Mapping[str, str]) -> dict[str, str]:
     return places | (inherited.own_root(given) if inherited.is_inherited(given) else {})
 
 
-_OPTIONS = frozenset(NodeConfig.model_fields) - {"format", "labels", "managers"}
+_OPTIONS = frozenset(NodeConfig.model_fields) - {"format", "labels", "managers", "networkcache"}
 _FORMAT_OPTIONS = frozenset(FormatConfig.model_fields)
 
 

@@ -13,6 +13,8 @@ from slap.model.errors import SlapError
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, LogRequest, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState, SupplyState
 from slap.node.build.builder import WarmBuilder
+from slap.node.cache.releases import make_node_cache
+from slap.node.cache.tools import CacheTools
 from slap.node.config import NodeConfig
 from slap.node.identity.credentials import Renewal, computer_credentials, stamp
 from slap.node.instance import Reconciler
@@ -28,7 +30,7 @@ from slap.node.plugin.launch import PluginLauncher
 from slap.node.promise import PromiseRunner
 from slap.node.report import Reporter
 from slap.node.scheduler import Again, Scheduler
-from slap.node.software import SoftwareReconciler
+from slap.node.software import MARKER, SoftwareReconciler, fingerprint_of
 from slap.node.store import Store
 from slap.node.usage.collect import Collector
 from slap.node.usage.keep import UsageKeeper, UsageMaster
@@ -78,9 +80,10 @@ class Node:
         self.collector = Collector(config, self.usage_store, self.clock)
         told = UsageMaster(self.master, config.computer_id)
         self.usage = UsageKeeper(self.collector, self.usage_store, self.store.instances, told)
-        self._software = SoftwareReconciler(
-            config, self.store, self.builder, self.clock, software_account(config), self.reporter
-        )
+        account = software_account(config)
+        self.cache = make_node_cache(CacheTools(config, self.clock), account, fingerprint_of, MARKER)
+        self._software = SoftwareReconciler(config, self.store, self.builder, self.clock, account, self.reporter)
+        self._software.cache = self.cache
         self._instances = self._reconciler()
 
     def master(self) -> Master:
@@ -137,6 +140,7 @@ class Node:
         self.scheduler.stop()
         self.reporter.stop()
         self.builder.close()
+        self.cache.close()
         self.executor.shutdown(wait=False, cancel_futures=True)
 
     def _reconciler(self) -> Reconciler:

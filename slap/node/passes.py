@@ -1,8 +1,8 @@
 """Single passes, as `slapos node software|instance|report|promise` make them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slap.model.errors import Conflict, NotFound, SlapError, Unreachable
 from slap.model.promise import PromiseResult
@@ -13,8 +13,8 @@ from slap.node.node import Key, Kind, Node
 from slap.node.partition.layout import is_stale
 from slap.node.partition.supervision import ensure_running
 from slap.node.promise import limited
-from slap.node.software import MARKER
-from slap.node.store import InstanceRecord
+from slap.node.software import FORCED, MARKER
+from slap.node.store import InstanceRecord, SoftwareRecord
 from slap.system import files
 from slap.system.supervisor import announce, listen
 
@@ -61,6 +61,7 @@ class PassResult:
     unfinished: tuple[str, ...] = ()
     offline: str = ""  # why the master could not be asked
     by_agent: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)  # by URL, where a release came from
 
     def check(self) -> None:
         """Raise what is worst about it."""
@@ -102,6 +103,11 @@ def run_promises(node: Node, partitions: list[str]) -> dict[str, tuple[PromiseRe
             results[name] = node.promises.run(node.partitions.get(name).place(), checks)
             node.store.add_results(name, results[name])
     return results
+
+
+def agent_runs(node: Node) -> bool:
+    with files.exclusive(node.config.run / "agent.lock", wait=False, shared=True) as free:
+        return not free
 
 
 def stop_services(node: Node, only: frozenset[str]) -> list[str]:
@@ -182,7 +188,7 @@ def forgotten(record: InstanceRecord, asked: Asked, due: bool) -> InstanceRecord
 def _build_anew(node: Node, url: str, asked: Asked) -> None:
     record = node.store.software_record(url)
     if record and (asked.force or (asked.only and record.failures)):
-        node.store.save_software(record.model_copy(update={"revision": -1, "failures": 0, "retry_at": 0.0}))
+        node.store.save_software(record.model_copy(update={"revision": FORCED, "failures": 0, "retry_at": 0.0}))
     if asked.force:
         (node.config.software(url) / MARKER).unlink(missing_ok=True)
 
@@ -230,12 +236,19 @@ def _result(node: Node, kind: Kind, keys: list[Key], course: _Course) -> PassRes
     if kind is Kind.SOFTWARE:
         built = [each for each in node.store.software_records() if each.url in names]
         failures = [f"{r.url}: {r.report.message}" for r in built if r.report.state is ReportedSupplyState.ERROR]
-        return _pass_result(failures, [], course.unfinished - _failed_urls(node), course)
+        result = _pass_result(failures, [], course.unfinished - _failed_urls(node), course)
+        return replace(result, notes=_origins(built))
     records = [each for each in node.store.instance_records() if each.partition in names]
     promises = {each.partition for each in records if promises_fail(each)}
     failures = [_words(each) for each in records if is_failure(each) and each.partition not in promises]
     words = [_words(each) for each in records if each.partition in promises]
     return _pass_result(failures, words, course.unfinished - promises, course)
+
+
+def _origins(records: list[SoftwareRecord]) -> dict[str, str]:
+    """Where releases came from, as far as there is anything to say about it."""
+    available = [each for each in records if each.report.state is ReportedSupplyState.AVAILABLE]
+    return {each.url: each.report.message for each in available if each.report.message}
 
 
 def is_failure(record: InstanceRecord) -> bool:

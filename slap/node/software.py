@@ -1,8 +1,10 @@
 """Software releases on this computer: what to do about one, and doing it."""
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +16,7 @@ from slap.model.state import InstanceState, ReportedSupplyState, SupplyState
 from slap.node.backoff import delay
 from slap.node.build.builder import Builder
 from slap.node.build.job import BuildJob, BuildResult, Outcome
+from slap.node.cache.releases import NodeCache
 from slap.node.config import NodeConfig
 from slap.node.logs import build_words
 from slap.node.partition.users import Account
@@ -31,6 +34,8 @@ _LOG_LINES = 30
 _IDLE = Again(86400.0)
 # A build that takes longer than this is not counted any more among those that may run side by side.
 _SLOW = 900.0
+# The revision in the record of a release that somebody asked to have built again.
+FORCED = -1
 
 
 class Marker(Frozen):
@@ -82,6 +87,12 @@ def read_marker(folder: Path) -> Marker | None:
         return None
 
 
+def fingerprint_of(folder: Path) -> str | None:
+    """What tells one state of a complete release from another; None for a folder that is none."""
+    marker = read_marker(folder)
+    return marker.fingerprint if marker else None
+
+
 def build_profile(config: NodeConfig, url: str) -> str:
     """The buildout.cfg by which a release is built."""
     folder = config.software(url)
@@ -122,6 +133,7 @@ class SoftwareReconciler:
         self._reporter = reporter
         self._slots = Slots(config.parallel_builds, _SLOW, clock)
         self._said: set[str] = set()  # releases of which something was told that could not be remembered
+        self.cache: NodeCache | None = None  # where built releases are looked for first, and left for others
 
     def once(self, url: str) -> Again:
         """Do what is to be done about a release now; returns when to look again."""
@@ -142,8 +154,13 @@ class SoftwareReconciler:
             return self._wait(url)
         if step is Step.REMOVE:
             return self._remove(supply)
-        self._save(supply, SupplyReport(url=url, state=ReportedSupplyState.AVAILABLE))
+        self._save(supply, SupplyReport(url=url, state=ReportedSupplyState.AVAILABLE, message=self._origin(url)))
         return _IDLE
+
+    def _origin(self, url: str) -> str:
+        """What was said of where a release came from, when it became available."""
+        record = self._store.software_record(url)
+        return record.report.message if record and record.report.state is ReportedSupplyState.AVAILABLE else ""
 
     def next_step(self, url: str) -> Step | None:
         """What `once` would do; None for a release that nobody speaks of."""
@@ -168,14 +185,42 @@ class SoftwareReconciler:
     def _build(self, supply: DesiredSupply) -> Again:
         with self._slots.one():
             log.info("Building %s", supply.url)
+            is_forced = self._is_forced(supply.url)
             self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.BUILDING), self._failures(supply))
-            result = self._run(supply.url)
+            result = self._make(supply, is_forced)
         if result.outcome is Outcome.DONE:
             self._complete(supply, result)
             return _IDLE
         return self._fail(supply, result)
 
+    def _make(self, supply: DesiredSupply, is_forced: bool) -> BuildResult:
+        """Take a release from a cache, or else build it. Only what is behind a URL is the same for everybody."""
+        if self.cache is None or not _is_immutable(supply.url):
+            return self._run(supply.url)
+        end_marked(Mark(PARTITION_MARK, str(self._config.software(supply.url))))
+        taken = self.cache.take(supply.url, is_forced, partial(self._say_progress, supply))
+        if taken.outcome is not Outcome.WAITING:
+            return taken
+        if taken.message:
+            log.warning("%s: %s", supply.url, taken.message)
+        result = self._run(supply.url)
+        return result if result.outcome is Outcome.FAILED else result.model_copy(update={"message": taken.message})
+
+    def _say_progress(self, supply: DesiredSupply, words: str) -> None:
+        report = SupplyReport(url=supply.url, state=ReportedSupplyState.BUILDING, message=words)
+        self._save(supply, report, self._failures(supply))
+
+    def _is_forced(self, url: str) -> bool:
+        """Whether somebody asked for a build although there was one: then none of a cache will do."""
+        record = self._store.software_record(url)
+        return record is not None and record.revision == FORCED
+
     def _run(self, url: str) -> BuildResult:
+        desk: AbstractContextManager[dict[str, str]] = self.cache.building() if self.cache else nullcontext({})
+        with desk as asking:
+            return self._run_buildout(url, asking)
+
+    def _run_buildout(self, url: str, asking: dict[str, str]) -> BuildResult:
         folder, build_log = self._config.software(url), self._config.software_log(url)
         for each in (self._config.download_cache, self._config.shared_parts, folder):
             files.make_folder(each)
@@ -187,7 +232,7 @@ class SoftwareReconciler:
             folder=str(folder),
             profile=build_profile(self._config, url),
             log=str(build_log),
-            environment=self._environment(folder),
+            environment=self._environment(folder) | asking,
             user=self._account.user,
             group=self._account.group,
             timeout=self._config.build_timeout,
@@ -205,8 +250,10 @@ class SoftwareReconciler:
     def _complete(self, supply: DesiredSupply, result: BuildResult) -> None:
         marker = Marker(url=supply.url, fingerprint=result.fingerprint)
         files.write(self._config.software(supply.url) / MARKER, marker.model_dump_json())
-        self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.AVAILABLE))
-        log.info("Built %s", supply.url)
+        self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.AVAILABLE, message=result.message))
+        log.info("Built %s %s", supply.url, result.message)
+        if self.cache and _is_immutable(supply.url) and not result.is_taken:
+            self.cache.built(supply.url)
 
     def _fail(self, supply: DesiredSupply, result: BuildResult) -> Again:
         log.error("Building %s failed: %s", supply.url, result.message)

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from slap.model.cache.material import Material, MaterialKind
 from slap.recipes.common.base import OptionReader, RecipeError
 from slap.recipes.common.part import SoftwarePart, program_path
 from slap.recipes.common.source import apply_patch, read_source, single_folder
@@ -37,6 +38,7 @@ class Recipe(SoftwarePart):
     """Options: a source, prefix, configure-*, make-*, install-*, pre-*, post-install, patches, environment, programs."""
 
     guide = "cmmi"
+    can_be_shared = True
 
     def read(self, options: OptionReader) -> None:
         self.source = read_source(options, self)
@@ -85,6 +87,8 @@ class Recipe(SoftwarePart):
         source = self._unpacked()
         for patch in self.patches:
             apply_patch(self, source, patch, self.patch_options)
+            digests = {"sha256": digest_of(patch)}
+            self.materials.append(Material(kind=MaterialKind.PATCH, name=patch.name, digests=digests))
         for phase in self.phases:
             self._do(phase, source / self.subfolder, env)
         self._take_installed(part)

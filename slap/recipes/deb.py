@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from slap.model.cache.material import Material, MaterialKind
 from slap.recipes.common.base import OptionReader, RecipeError
 from slap.recipes.common.part import SoftwarePart
 from slap.recipes.common.source import apt_for
@@ -57,6 +58,7 @@ class Recipe(SoftwarePart):
         packages = self._chosen(apt)
         for path in self._fetched(apt, packages):
             archive.unpack(path, part, archive.Unpacking(rename=merged, rebase_links=True))
+        self.materials.extend(map(material, packages))
         write_wrappers(part, self.location, self.wrap, self._variables(part))
         files.write(part / LOCK_FILE, "".join(f"{package.pin}\n" for package in packages))
 
@@ -107,6 +109,16 @@ class Recipe(SoftwarePart):
         found = {name: _joined(paths, part, self.location) for name, paths in lists.items() if paths}
         own = {name: shlex.quote(value) for name, value in self.variables.items()}
         return {name: f"{value}${{{name}:+:${name}}}" for name, value in found.items()} | own
+
+
+def material(package: debian.Package) -> Material:
+    return Material(
+        kind=MaterialKind.DEB,
+        name=package.name,
+        version=package.version,
+        architecture=package.file.removesuffix(".deb").rpartition("_")[2],
+        digests={"sha256": package.sha256},
+    )
 
 
 def merged(name: str) -> str:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from slap.model.cache.material import Material, MaterialKind, plain_url
 from slap.recipes.common.base import OptionReader, RecipeError
 from slap.recipes.common.part import SoftwarePart
 from slap.system import archive
@@ -18,6 +19,7 @@ class Recipe(SoftwarePart):
     """Options: url, sha256, filename, mode, unpack, strip, max-size."""
 
     guide = "download"
+    can_be_shared = True
 
     def read(self, options: OptionReader) -> None:
         self.download = read_download(options, self.base)
@@ -56,6 +58,10 @@ def fetch_for(part: SoftwarePart, download: Download) -> Path:
             resolution="Run it online once, with a download-cache in [buildout].",
         )
     part.logger.info("Getting %s", download.url)
+    digests = {"sha256": download.sha256}
+    part.materials.append(
+        Material(kind=MaterialKind.FILE, name=name_in(download.url), url=plain_url(download.url), digests=digests)
+    )
     return fetch(download, part.downloads, part.logger.info)
 
 

@@ -1,10 +1,12 @@
 """slap:python: a locked set of wheels in a virtual environment of its own."""
 
+import json
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from slap.model.cache.material import Material, MaterialKind
 from slap.recipes.common.base import OptionReader, RecipeError
 from slap.recipes.common.part import SoftwarePart
 from slap.system import files
@@ -73,7 +75,10 @@ class Recipe(SoftwarePart):
         wheels = ("--only-binary", ":all:", *(word for name in self.from_source for word in ("--no-binary", name)))
         strict = ("--require-hashes",) if self.lock.hashed else ()
         offline = ("--no-index",) if self.offline else ()
-        self._pip(part, "install", *how, *wheels, *strict, *offline, "--requirement", str(part / LOCK_FILE))
+        report = self.scratch / "pip.json"
+        told = ("--report", str(report))
+        self._pip(part, "install", *how, *wheels, *strict, *offline, *told, "--requirement", str(part / LOCK_FILE))
+        self.materials.extend(read_report(files.read_or(report, "{}")))
 
     def _check_whole(self, part: Path) -> None:
         """Nothing was installed but what is locked, so what is still needed was not locked."""
@@ -100,6 +105,19 @@ def read_lock(text: str) -> Lock:
     lines = tuple(" ".join(line.split()) for line in plain if line)
     problems = tuple(f"has {line!r}: write name==version" for line in lines if not _PIN.fullmatch(line))
     return Lock(lines, problems)
+
+
+def read_report(text: str) -> list[Material]:
+    """The files that pip installed from, by their digests. Where they were got is this machine's business."""
+    return [
+        Material(
+            kind=MaterialKind.WHEEL,
+            name=each["metadata"]["name"],
+            version=each["metadata"]["version"],
+            digests=each["download_info"].get("archive_info", {}).get("hashes", {}),
+        )
+        for each in json.loads(text).get("install", [])
+    ]
 
 
 def move_texts(part: Path, before: Path, after: Path) -> None:

@@ -19,10 +19,13 @@ from slap.cli.cachelookup.entries import (
     release_key,
     url_key,
 )
+from slap.cli.cachelookup.ours import our_rows
 from slap.cli.formats import Cell
 from slap.cli.local import find_cfg
 from slap.cli.output import Style, harmless, say
 from slap.model.errors import InvalidInput, NotFound
+from slap.node.cache.tools import CacheTools
+from slap.node.config import read
 from slap.system.http import fetch_known
 
 SECTION = "networkcache"
@@ -75,10 +78,24 @@ class BinaryRelease(_Lookup):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         here = this_machine()
-        entries = self.look_up(args, args.url, release_key(args.url))
+        ours = self._ours(args)
+        try:
+            entries = self.look_up(args, args.url, release_key(args.url))
+        except NotFound:
+            if not ours:
+                raise
+            entries = []
         entries.sort(key=lambda entry: (entry.machine.multiarch, entry.machine.distribution))
-        rows = [(*_machine_cells(entry.machine, here), *_common(entry)) for entry in entries]
+        rows = [*ours, *((*_machine_cells(entry.machine, here), *_common(entry)) for entry in entries)]
         return ("multiarch", "distribution", "version", "id", "compatible", "verified", "sha512"), rows
+
+    def _ours(self, args: argparse.Namespace) -> list[Sequence[Any]]:
+        """Entries of our own kind; the file may be one of a node of SlapOS, with options that ours does not know."""
+        try:
+            config = read(find_cfg(args.cfg or "", self.folder))
+            return our_rows(CacheTools(config, self.clock), args.url) if config.trust_file.parent.is_dir() else []
+        except (NotFound, InvalidInput):
+            return []
 
 
 class Package(_Lookup):

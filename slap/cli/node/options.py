@@ -36,7 +36,7 @@ _SOCKET = (
     "supervisord's files lie under the node's root; instance_root/etc and instance_root/sv.sock are links to them."
 )
 _TOKEN = "the node shows what slapos.cfg names."
-_CACHE = "releases are not signed by this node."
+_CACHE = "signature-private-key-file in the section [networkcache] of slapos.cfg names the key."
 
 PASS_OPTIONS = (
     Option("--instance-root", "where partitions are", field="instance_root", kind=Path),

@@ -6,10 +6,11 @@ import os
 import signal
 from pathlib import Path
 
+from slap.cli.cache.bar import Bar
 from slap.cli.local import NodeCommand
 from slap.cli.node.logs import log_to_files
 from slap.cli.node.options import add_options, configured, explain, names, pid_file
-from slap.cli.output import Style, duration, harmless, say
+from slap.cli.output import Style, duration, harmless, say, short_release
 from slap.model.errors import SlapError
 from slap.node.agent import Agent
 from slap.node.config import NodeConfig
@@ -18,6 +19,7 @@ from slap.node.passes import (
     Asked,
     PassResult,
     PromisesFail,
+    agent_runs,
     plan_pass,
     report_all,
     run_pass,
@@ -25,6 +27,8 @@ from slap.node.passes import (
     stop_services,
 )
 from slap.node.prune import find_leftovers, is_release, prune
+from slap.system.environment import clean, own_program
+from slap.system.process import start_daemon
 
 
 class _Working(NodeCommand):
@@ -112,10 +116,25 @@ class NodeSoftware(_Pass):
 
     def _act(self, node: Node, args: argparse.Namespace) -> None:
         try:
-            super()._act(node, args)
+            with Bar(self.clock) as bar:
+                node.cache.watch = lambda url, done, total: bar(short_release(url), done, total)
+                super()._act(node, args)
         finally:  # one release that cannot be built keeps no other
             if args.garbage_collect:
                 self._collect(node, args.dry_run)
+            if not args.dry_run:
+                self._upload(node, args)
+
+    def _show(self, result: PassResult, seconds: float) -> None:
+        for url, words in result.notes.items():
+            say(harmless(f"{url}: {words}"))
+        super()._show(result, seconds)
+
+    def _upload(self, node: Node, args: argparse.Namespace) -> None:
+        """Uploads go on behind our back: an upload cache that is slow or gone holds up no pass."""
+        if node.cache.uploads.is_due() and not agent_runs(node):
+            argv = (str(own_program("slapos")), "cache", "push", "--queued", "--cfg", str(self.cfg(args)))
+            start_daemon(argv, clean(Path.home()), node.config.root, node.config.log / "slapos-node-software.log")
 
     def _collect(self, node: Node, dry_run: bool) -> None:
         leftovers = [each for each in find_leftovers(node.config, node.store) if is_release(node.config, each)]

@@ -140,7 +140,7 @@ class Guard:
             return Caller(CallerKind.USER, name, name, is_local=True)
         home = home_name(user) if user is not None and for_partition else ""
         if home:
-            return Caller(CallerKind.NEIGHBOUR, home, "")
+            return Caller(CallerKind.NEIGHBOUR, home, self._settings.administrator)
         raise Unauthenticated(
             "This master takes requests without credentials only from the user that runs it.",
             "The request comes from another user of this machine.",

@@ -35,6 +35,9 @@ def _computer(connection: Connection, caller: Caller, guid: str) -> Caller:
 
 
 def _partition(connection: Connection, caller: Caller, computer: str, name: str) -> Caller:
+    if caller.kind in (CallerKind.USER, CallerKind.COMPUTER):
+        # By its guid: the title of a computer may be the guid of somebody else's.
+        computer = find(connection, caller, computer).guid
     row = connection.execute(_INSIDE, {"on": computer, "name": name}).first()
     inside = row and Caller(CallerKind.PARTITION, row.guid, row.owner, row.root)
     if caller.kind is CallerKind.PARTITION:
@@ -45,10 +48,10 @@ def _partition(connection: Connection, caller: Caller, computer: str, name: str)
         return caller
     if caller.kind is CallerKind.NEIGHBOUR:
         _check_neighbour(caller, name)
-    else:
-        find(connection, caller, computer)
     if inside is None:
         raise NotFound(f"There is nothing in partition {name} of {computer}.")
+    if caller.kind is CallerKind.NEIGHBOUR and inside.owner != caller.owner:
+        raise Forbidden(f"{computer} is not a computer of {caller.owner}.", "This caller is a program on this machine.")
     return inside
 
 

@@ -105,6 +105,14 @@ def as_instance(connection: Connection, caller: Caller, guid: str) -> Caller:
     return Caller(CallerKind.PARTITION, row.guid, row.owner, row.root)
 
 
+def as_itself(connection: Connection, caller: Caller, guid: str) -> Caller:
+    """The same, for what only an instance with a partition of its own may have: who serves one is not let into its tree."""
+    row = speaking_of(connection, caller, guid)
+    if row.host is not None:
+        raise Conflict(f"{guid} is a shared instance.", "It has no partition that could use a certificate.")
+    return Caller(CallerKind.PARTITION, row.guid, row.owner, row.root)
+
+
 def _no_instance(guid: str) -> NotFound:
     return NotFound(f"There is no instance {guid}.", "", "List the instances that there are: slapos service list.")
 

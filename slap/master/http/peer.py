@@ -1,85 +1,17 @@
-"""Who is at the other end of a connection: the certificate that it showed, and, on this machine, its Unix user."""
-
-from functools import cached_property
-from typing import Any, cast
+"""What a request says of who sends it: credentials, the certificate that TLS verified, the Unix user on this machine."""
 
 from starlette.requests import Request
-from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from slap.master.access.knock import Knock
-from slap.system.trust.peer import Address, is_loopback, user_of_socket
+from slap.system.serving.peer import Peer, PeerProtocol, is_direct, peer_of
 
-_SCOPE_KEY = "slap.peer"
-# What a browser adds to a request of a page, and a proxy to one of somebody else.
-_NOT_DIRECT = (b"origin", b"sec-fetch-site", b"referer", b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
-
-
-class Peer:
-    """The other end of one connection."""
-
-    def __init__(self, serial: str, its: Address | None, ours: Address | None) -> None:
-        self.serial = serial
-        self._its = its
-        self._ours = ours
-
-    @property
-    def is_here(self) -> bool:
-        return bool(self._its and self._ours and is_loopback(self._its[0]))
-
-    @cached_property
-    def _user(self) -> int | None:
-        return user_of_socket(self._its, self._ours) if self._its and self._ours and self.is_here else None
-
-    def user(self) -> int | None:
-        """The Unix user that it runs as, when it is on this machine: asked once, and only if somebody wants to know."""
-        return self._user
-
-
-class PeerProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which tells the application also who is at the other end."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        certificate = transport.get_extra_info("peercert") or {}
-        serial = certificate.get("serialNumber", "")
-        self._peer = Peer(
-            f"{int(serial, 16):x}" if serial else "",
-            self.client,
-            cast(Address | None, self.server),
-        )
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast(dict[str, Any], self.scope)[_SCOPE_KEY] = self._peer
-
-    def shutdown(self) -> None:
-        """The server ends. Over TLS an idle client would be waited for, until it says that it heard of that."""
-        is_idle = self.cycle is None or self.cycle.response_complete
-        if is_idle and self.scheme == "https" and not self.transport.get_write_buffer_size():
-            self.transport.abort()
-        else:
-            super().shutdown()
+__all__ = ["Peer", "PeerProtocol", "knock_of"]
 
 
 def knock_of(request: Request) -> Knock:
     """What a request says of who sends it."""
     authorization = request.headers.get("authorization", "")
-    peer: Peer | None = request.scope.get(_SCOPE_KEY)
+    peer = peer_of(request.scope)
     if peer is None:
         return Knock(authorization)
-    return Knock(authorization, peer.serial, peer.user, peer.is_here and _is_direct(request.scope))
-
-
-def _is_direct(scope: Scope) -> bool:
-    """Whether a request is of a program on this machine that means this master.
-
-    A page in a browser could order on this machine what it likes, were its requests taken for its reader's wishes.
-    """
-    headers = dict(scope["headers"])
-    return not any(name in headers for name in _NOT_DIRECT) and is_loopback(_host(headers.get(b"host", b"")))
-
-
-def _host(header: bytes) -> str:
-    host = header.decode("latin-1").strip().lower()
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return Knock(authorization, peer.serial, peer.user, is_direct(request.scope))

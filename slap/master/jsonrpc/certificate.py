@@ -1,6 +1,6 @@
 """The JSON-RPC methods that give and end certificates."""
 
-from slap.master.facade.spoken import as_instance
+from slap.master.facade.spoken import as_itself
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
 from slap.master.jsonrpc.schema import OfComputer, OfInstance
 from slap.model.certificate import KeyPair
@@ -16,7 +16,7 @@ async def revoke(call: RpcCall, asked: OfComputer) -> Document:
 
 
 async def of_instance(call: RpcCall, asked: OfInstance) -> Document:
-    inside = await call.store.read(lambda connection: as_instance(connection, call.caller, asked.instance_guid))
+    inside = await call.store.read(lambda connection: as_itself(connection, call.caller, asked.instance_guid))
     return _pair(await call.services.certificates.partition_key_pair(inside))
 
 

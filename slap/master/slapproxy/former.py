@@ -63,10 +63,19 @@ class FormerProxy:
 
 
 def is_former(file: Path) -> bool:
-    """Whether a file is the database of a SlapOS slapproxy."""
+    """Whether a file is the database of a SlapOS slapproxy; raises InvalidInput when that cannot be told now.
+
+    To guess would be to put tables of ours into it, which would be lost as soon as it is seen to be one.
+    """
     try:
         with closing(_opened(file)) as connection:
             return _version(connection) > 0
+    except sqlite3.OperationalError as error:
+        raise InvalidInput(
+            f"The database {file} cannot be read now; it was not changed.",
+            str(error),
+            "Stop what uses it, a slapproxy of SlapOS perhaps, and check that you may read and write it.",
+        ) from error
     except sqlite3.Error:
         return False
 
@@ -85,7 +94,8 @@ def read_former(file: Path) -> FormerProxy:
 
 
 def _opened(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
+    """Not only for reading: what a slapproxy that was killed had begun is rolled back, or else nothing can be read."""
+    connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True)
     connection.row_factory = sqlite3.Row
     return connection
 

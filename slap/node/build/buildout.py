@@ -8,7 +8,6 @@ import signal
 import sys
 import traceback
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ import zc.buildout.configparser
 import zc.buildout.easy_install
 
 from slap.client.partition import master_of
-from slap.model.errors import InvalidInput, NotReady, SlapError
+from slap.model.errors import NotReady, SlapError
 from slap.model.node import ANSWERED_FILE, CONTEXT_FILE
 from slap.node.build import dialect, orphans
 from slap.node.build.discreet import DiscreetStream, discreet
+from slap.node.build.fingerprint import fingerprint
 from slap.node.build.installed import read_connection, read_installed, read_shared
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.system import environment, files
@@ -134,7 +134,7 @@ def _build(job: BuildJob) -> BuildResult:
     files.write(folder / "buildout.cfg", job.profile, 0o600 if job.context else 0o644)
     zc.buildout.buildout.Buildout(str(folder / "buildout.cfg"), [], "").install(())
     if job.context is None:
-        return BuildResult(id=job.id, outcome=Outcome.DONE, fingerprint=_fingerprint(folder))
+        return BuildResult(id=job.id, outcome=Outcome.DONE, fingerprint=fingerprint(folder))
     result = BuildResult(
         id=job.id,
         outcome=Outcome.DONE,
@@ -154,18 +154,3 @@ def _prepare_partition(folder: Path, job: BuildJob) -> None:
     (folder / ANSWERED_FILE).unlink(missing_ok=True)
     orphans.begin(folder)
     files.write(folder / CONTEXT_FILE, job.context.model_dump_json(indent=1), 0o600)
-
-
-def _fingerprint(folder: Path) -> str:
-    """Instances depend on the profiles and on the parts of a release; both show in these files."""
-    profiles = sorted([*folder.glob("instance*.cfg"), *folder.glob("template.cfg")])
-    if not profiles:
-        raise InvalidInput(
-            "The release made no instance profile.",
-            f"There is no instance.cfg in {folder} after the build.",
-            "Let its software.cfg render one, for example with `recipe = slap:template`.",
-        )
-    digest = sha256()
-    for path in [*profiles, folder / ".installed.cfg"]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -101,11 +101,25 @@ def _made_by_us(folder: Path) -> set[Path]:
 
 
 def _paths_in(record: Path) -> Iterable[str]:
-    with record.open() as file:
-        sections = zc.buildout.configparser.parse(file, record.name)
-    for section in sections.values():
-        if section.get("recipe", "").startswith("slap:"):
+    for section in _sections(record):
+        if _is_ours(section):
             yield from section.get("__buildout_installed__", "").split("\n")
+
+
+def ordered_by_others(folder: Path) -> set[str]:
+    """The names of the children that parts order whose recipes are not ours: those of slapos.cookbook note them nowhere."""
+    sections = (section for record in folder.glob(".installed*.cfg") for section in _sections(record))
+    return {each["name"] for each in sections if not _is_ours(each) and each.get("name") and "software-url" in each}
+
+
+def _sections(record: Path) -> Iterable[dict[str, str]]:
+    with record.open() as file:
+        sections: dict[str, dict[str, str]] = zc.buildout.configparser.parse(file, record.name)
+    return sections.values()
+
+
+def _is_ours(section: dict[str, str]) -> bool:
+    return section.get("recipe", "").startswith("slap:")
 
 
 def _twice(folder: Path, name: str) -> InvalidInput:

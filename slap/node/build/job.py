@@ -42,3 +42,4 @@ class BuildResult(Frozen):
     installed: Installed = Installed()
     children: int = 0  # up to which of its children's news the instantiation was answered
     fingerprint: str = ""
+    is_taken: bool = False  # from a cache, instead of being built

@@ -14,6 +14,7 @@ from slap.model.errors import Conflict, NotFound, SlapError
 from slap.model.instance import InstanceRequest
 from slap.model.node import REQUESTED_FILE, Requested
 from slap.model.state import InstanceState
+from slap.node.build.installed import ordered_by_others
 from slap.system import files
 
 # Bytes: each run notes all children again, and once in a while what is noted many times is noted once.
@@ -38,7 +39,8 @@ def collect(folder: Path, master: Callable[[], Master]) -> list[str]:
     text = files.read_or(folder / REQUESTED_FILE, "")
     now = _parse(text.rpartition("\n\n")[2])
     orphans = [each for name, each in _parse(text).items() if name not in now]
-    doomed = [each for each in orphans if not each.keep]
+    others = ordered_by_others(folder) if orphans else frozenset()
+    doomed = [each for each in orphans if not each.keep and each.reference not in others]
     gone = [each for each in doomed if _destroy(master(), each)]
     if orphans:
         _write(folder, [each for each in doomed if each not in gone], now.values())

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.node.manager.base import Hooks
-from slap.node.manager.wish import read_list
+from slap.node.manager.wish import plain_address, read_list
 from slap.node.partition.folder import PartitionFolder
 from slap.node.partition.supervision import Program, group_text, partition_environment
 from slap.system import environment, files
@@ -26,15 +26,11 @@ _LAST_LINES = 2
 _AGAIN = 50.0  # seconds
 
 
-def _address(text: str) -> str:
-    return str(ipaddress.ip_address(text))
-
-
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(plain_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks
-from slap.node.manager.wish import read_list
+from slap.node.manager.wish import plain_address, read_list
 from slap.node.partition.folder import PartitionFolder
 from slap.system import environment
 from slap.system.process import Command
@@ -40,7 +40,7 @@ def addresses_of(entries: Iterable[Any]) -> tuple[str, ...]:
     found = []
     for entry in entries:
         try:
-            found.append(str(ipaddress.ip_address(entry)))
+            found.append(plain_address(entry))
         except ValueError as error:
             raise InvalidInput("The whitelist is wrong.", f"{entry!r:.100} is not an IP address.") from error
     return tuple(dict.fromkeys(found))

@@ -1,6 +1,7 @@
 """Small files in a partition that software written for SlapOS reads, and by which its operators steer.
 
-They lie at the top of the partition, whose own folder a tenant cannot replace, so root can write them safely.
+They lie at the top of the partition, whose own folder a tenant cannot replace, so root can write them safely; what a tenant
+puts in their places, a pipe without end or a link, root does not read.
 """
 
 import ipaddress
@@ -36,7 +37,7 @@ def resource(partition: Partition, path: Path, user: str) -> dict[str, Any]:
 def write_resource(folder: PartitionFolder) -> None:
     """Before recipes read it."""
     known = resource(folder.partition, folder.path, folder.account.name)
-    files.write_if_changed(folder.path / RESOURCE, json.dumps(known, indent=4, sort_keys=True))
+    files.write(folder.path / RESOURCE, json.dumps(known, indent=4, sort_keys=True))
 
 
 def write_success(folder: PartitionFolder, revision: int) -> None:

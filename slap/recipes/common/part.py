@@ -11,13 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from slap.model.cache.material import MATERIALS, MATERIALS_FOLDER, Material
 from slap.model.errors import SlapError
 from slap.recipes.common.base import OptionReader, RecipeError
+from slap.recipes.common.shared import MATERIALS_FILE, ask_node, held, part_digest
 from slap.system import environment, files
 from slap.system.process import Command, Runner, SystemRunner
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*")
 _TAIL = 40  # lines of a log in an error
+
+# Models are built at their first use: here, so that forks of a process that imported this have them.
+MATERIALS.rebuild()
 
 
 class SoftwarePart(ABC):
@@ -27,6 +32,7 @@ class SoftwarePart(ABC):
     """
 
     guide: ClassVar[str]  # its page in the reference
+    can_be_shared: ClassVar[bool] = False  # whether its options, with the digests in them, say all that it is made of
     runner: Runner = SystemRunner()
 
     def __init__(self, buildout: Mapping[str, Any], name: str, options: dict[str, str]) -> None:
@@ -39,10 +45,17 @@ class SoftwarePart(ABC):
         self.cache = Path(main["download-cache"]) if main.get("download-cache") else None
         self.offline = main.get("offline") == "true"
         self.logger = logging.getLogger(name)
+        self.materials: list[Material] = []
+        wants_shared = options.get("shared") == "true" and bool(main.get("shared-part-list"))
+        self.is_shared = wants_shared and self.can_be_shared and "path" not in options
+        if self.is_shared:
+            self.location = Path(main["shared-part-list"].split()[-1]) / name / part_digest(options, self.base)
         options["location"] = str(self.location)
         reader = OptionReader(name, options)
         if not _NAME.fullmatch(name):
             reader.problem("name", f"of the section is {name!r}: it becomes a folder, so use letters, digits and -_.+@")
+        if wants_shared and not self.is_shared:
+            reader.problem("shared", "is for slap:cmmi and slap:download, with sources whose digest is given")
         self.read(reader)
         reader.finish(self.guide)
 
@@ -55,6 +68,20 @@ class SoftwarePart(ABC):
         """Fill an empty folder, which will be renamed to the location; throw-away files go to `self.scratch`."""
 
     def install(self) -> list[str]:
+        """What buildout shall remove when the part leaves the profile: a shared part stays for others."""
+        if not self.is_shared:
+            return self._install_own()
+        with told_by(self.name), held(self.location):
+            if not self.location.is_dir() and (words := ask_node(self.location)):
+                self.logger.info("%s", words)
+            if self.location.is_dir():
+                files.make_folder(self.scratch.parent)
+                self._record_shared()
+            else:
+                self._install_own()
+        return []
+
+    def _install_own(self) -> list[str]:
         with told_by(self.name):
             files.remove_tree(self.scratch)
             files.make_folder(self.scratch)
@@ -63,13 +90,18 @@ class SoftwarePart(ABC):
             made = self.scratch / "part"
             files.make_folder(made)
             self.make(made)
+            self._record()
+            if self.is_shared:
+                files.write(made / MATERIALS_FILE, self._materials_record.read_bytes())
             self._put_in_place(made)
             files.remove_tree(self.scratch)
         return [str(self.location)]
 
     def update(self) -> list[str]:
         """Nothing to do for unchanged options, unless somebody removed the part."""
-        return [str(self.location)] if self.location.is_dir() else self.install()
+        if not self.location.is_dir():
+            return self.install()
+        return [] if self.is_shared else [str(self.location)]
 
     @property
     def scratch(self) -> Path:
@@ -109,6 +141,24 @@ class SoftwarePart(ABC):
     def absolute(self, path: str) -> Path:
         """A path from an option: relative ones are below the buildout's folder."""
         return self.base / os.path.expanduser(path)
+
+    def _record(self) -> None:
+        """Leave word of what the part is made of, for those who take the built release; before the part, which is then
+        there only with its record."""
+        record = self._materials_record
+        files.make_folder(record.parent)
+        files.write(record, MATERIALS.dump_json(tuple(self.materials), exclude_defaults=True, indent=1))
+
+    def _record_shared(self) -> None:
+        """The same for a part that was there."""
+        found = self.location / MATERIALS_FILE
+        if found.is_file():
+            files.make_folder(self._materials_record.parent)
+            files.write(self._materials_record, found.read_bytes())
+
+    @property
+    def _materials_record(self) -> Path:
+        return self.parts / MATERIALS_FOLDER / f"{self.name}.json"
 
     def _put_in_place(self, made: Path) -> None:
         """The last steps: everything is on the disk before it gets its name."""

@@ -5,11 +5,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from slap.model.cache.material import Material, MaterialKind
 from slap.recipes.common.base import OptionReader, RecipeError
 from slap.recipes.common.part import SoftwarePart, program_path
 from slap.recipes.download import A_DIGEST, DIGEST, fetch_for, read_download
 from slap.system import archive, debian, files
-from slap.system.fetch import Download, keep
+from slap.system.fetch import Download, digest_of, keep
 
 KINDS = ("url", "path", "debian-source")
 
@@ -35,10 +36,18 @@ class PathSource(Source):
     path: Path
 
     def unpack(self, part: SoftwarePart, folder: Path) -> None:
+        part.materials.append(self._material())
         if self.path.is_dir():
             shutil.copytree(self.path, folder, symlinks=True, dirs_exist_ok=True)
         else:
             archive.unpack(self.path, folder)
+
+    def _material(self) -> Material:
+        """A folder has no digest: it is somebody's work in progress."""
+        if self.path.is_dir():
+            return Material(kind=MaterialKind.FOLDER, name=self.path.name, url=str(self.path))
+        digests = {"sha256": digest_of(self.path)}
+        return Material(kind=MaterialKind.FILE, name=self.path.name, url=str(self.path), digests=digests)
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class DebianSource(Source):
         apt = apt_for(part, debian.Kind.SOURCE)
         chosen = self.choose(apt.sources(self.name))
         part.logger.info("Source: Debian's %s %s", chosen.name, chosen.version)
+        part.materials.extend(materials(chosen))
         arrived = self._arrived(part, apt, chosen)
         archive.unpack(arrived / chosen.upstream_file, folder)
         if self.patched and chosen.debian_file:
@@ -97,6 +107,19 @@ class DebianSource(Source):
             name = line.split("#")[0].strip().split(" ")[0]
             if name:
                 apply_patch(part, folder, patches / name, ("-p1",))
+
+
+def materials(source: debian.SourcePackage) -> list[Material]:
+    """The files of a Debian source package, by the digests that apt's signed index has. Its .dsc stands for the whole."""
+    return [
+        Material(
+            kind=MaterialKind.DEB_SOURCE if file.endswith(".dsc") else MaterialKind.FILE,
+            name=source.name if file.endswith(".dsc") else file,
+            version=source.version,
+            digests={"sha256": digest},
+        )
+        for file, digest in sorted(source.files.items())
+    ]
 
 
 def read_source(options: OptionReader, part: SoftwarePart) -> Source:

@@ -17,7 +17,7 @@ _HEADER = struct.Struct("=IHHII")
 _QUESTION = struct.Struct("=BBBBI")
 _ENDS = struct.Struct("!HH16s16s")
 _INTERFACE_AND_COOKIE = struct.Struct("=III")
-_USER = struct.Struct("=I")
+_USER_AND_INODE = struct.Struct("=II")
 _USER_OFFSET = _HEADER.size + 4 + _ENDS.size + _INTERFACE_AND_COOKIE.size + 12
 
 
@@ -29,7 +29,8 @@ def is_loopback(host: str) -> bool:
 
 
 def user_of_socket(its: Address, ours: Address) -> int | None:
-    """The Unix user who made the socket with the address `its`, which is connected to `ours`; None for none found.
+    """The Unix user who made the socket with the address `its`, which is connected to `ours`; None for none found, and for
+    one that was closed already.
 
     The kernel looks it up by both ends, so this costs the same however many connections there are.
     """
@@ -62,5 +63,8 @@ def _question(family: socket.AddressFamily, its: Address, ours: Address) -> byte
 
 
 def _user_in(answer: bytes) -> int | None:
-    kind = _HEADER.unpack_from(answer)[1]
-    return int(_USER.unpack_from(answer, _USER_OFFSET)[0]) if kind == _SOCK_DIAG_BY_FAMILY else None
+    if _HEADER.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
+        return None
+    user, inode = _USER_AND_INODE.unpack_from(answer, _USER_OFFSET)
+    # Of what nobody holds any more, whoever it was, the kernel says that it is root's.
+    return int(user) if inode else None

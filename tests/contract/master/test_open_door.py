@@ -108,13 +108,15 @@ def test_another_user_stands_for_the_partition_of_that_user_alone(door: Secure, 
             with pytest.raises(Unauthenticated):
                 await guard.admit(knock(user))
         neighbour = await guard.admit(knock(DAEMON.pw_uid), for_partition=True)
-        assert neighbour == Caller(CallerKind.NEIGHBOUR, HOME, "")
+        assert neighbour == Caller(CallerKind.NEIGHBOUR, HOME, "admin")
         inside = await as_partition(store, neighbour, guid, HOME)
         assert inside.kind is CallerKind.PARTITION
         with pytest.raises(Forbidden):
             await as_partition(store, neighbour, guid, "another")
         with pytest.raises(NotFound):
             await as_partition(store, neighbour, "COMP-other", HOME)
+        with pytest.raises(Forbidden):  # a partition of that name on a computer of somebody else
+            await as_partition(store, Caller(CallerKind.NEIGHBOUR, HOME, "eve"), guid, HOME)
         with pytest.raises(Forbidden):
             await as_computer(store, neighbour, guid)
         with pytest.raises(Unauthenticated):

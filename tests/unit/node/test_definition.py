@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from slap.model.errors import InvalidInput
-from slap.node.config import FormatConfig
+from slap.node.config import FormatConfig, read
 from slap.node.format import partitions_of
-from slap.node.partition.definition import definition_text, read_definition
+from slap.node.partition.definition import definition_text, read_definition, wanted_partitions
 
 CONFIG = FormatConfig(partition_amount=2, ipv4_local_network="10.7.0.0/24", ipv6_prefix="2001:db8::/64")
 TEXT = definition_text(partitions_of(CONFIG), CONFIG)
@@ -16,6 +16,21 @@ TEXT = definition_text(partitions_of(CONFIG), CONFIG)
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "computer.cfg").write_text(TEXT)
     assert read_definition(tmp_path / "computer.cfg", CONFIG) == partitions_of(CONFIG)
+
+
+def test_partitions_that_the_configuration_says_are_written_down_are_not_counted(tmp_path: Path) -> None:
+    written = tmp_path / "computer.cfg"
+    written.write_text(TEXT.replace("10.7.0.2", "10.7.0.99"))
+    (tmp_path / "slapos.cfg").write_text(
+        f"[slapos]\nsoftware_root = /opt/slapgrid\ninstance_root = /srv/slapgrid\n"
+        f"[slapformat]\npartition_amount = 2\ninput_definition_file = {written}\n"
+    )
+    config = read(tmp_path / "slapos.cfg").format
+    assert [each.ipv4 for each in wanted_partitions(config)] == [("10.7.0.99",), ("10.7.0.3",)]
+    assert wanted_partitions(CONFIG) == partitions_of(CONFIG)
+    written.unlink()
+    with pytest.raises(InvalidInput, match=r"computer\.cfg"):
+        wanted_partitions(config)
 
 
 def test_slapos_own_form_is_read(tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ import json
 import os
 import socket
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from slap.model.computer import Partition
 from slap.model.errors import Conflict
 from slap.node.build.job import Outcome
-from slap.node.partition.layout import is_stale, resource
+from slap.node.partition.layout import is_stale, resource, write_resource
 from slap.node.partition.links import link_layout, links
 from slap.system import files
+from tests.unit.node.managed import Room
 from tests.unit.node.partition import World
 from tests.unit.node.things import PART, a_config
 
@@ -36,6 +38,16 @@ def test_an_instantiation_leaves_resources_and_a_time_stamp(tmp_path: Path) -> N
     assert json.loads((folder / ".slapos-resource").read_text())["address_list"][0]["addr"] == "127.77.0.2"
     assert (folder / ".timestamp").read_text() == "1"
     assert not (folder / f".slapgrid-{PART}-error.log").exists()
+
+
+def test_a_pipe_in_the_place_of_resources_holds_up_nobody(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    path = room.folder.path / ".slapos-resource"
+    os.mkfifo(path)
+    writing = Thread(target=write_resource, args=(room.folder,), daemon=True)
+    writing.start()
+    writing.join(10)
+    assert path.is_file()
 
 
 def test_why_it_failed_lies_there_until_it_succeeds(tmp_path: Path) -> None:

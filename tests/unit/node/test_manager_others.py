@@ -46,7 +46,8 @@ def test_forgetting_deletes_what_is_made_first_so_that_it_can_be_repeated() -> N
     assert {"add chain", "add map", "add element"} <= set(words)
 
 
-@pytest.mark.parametrize("entries", [["10.0.0.0/8"], ["example.com"], [None], [{}], ["1.1.1.1 } accept"]])
+@pytest.mark.parametrize("entries", [["10.0.0.0/8"], ["example.com"], [None], [{}], [5], ["1.1.1.1 } accept"],
+                                     ["::1%x } accept\nflush ruleset"], ["fe80::1%eth0"]])  # fmt: skip
 def test_what_is_no_address_is_refused(entries: list[Any]) -> None:
     with pytest.raises(InvalidInput, match="whitelist"):
         addresses_of(entries)

@@ -40,7 +40,8 @@ def test_socat_is_told(asked: dict[str, Any], target: str, user: str, words: tup
     "entries",
     [
         ["text"], [{}], [entry(srcPort=0)], [entry(srcPort=65536)], [entry(destPort="http")], [entry(type="sctp")],
-        [entry(srcAddress="0.0.0.0,su=root")], [entry(destAddress="example.com")], [entry(), entry()],
+        [entry(srcAddress="0.0.0.0,su=root")], [entry(srcAddress="::1%lo]!!CREATE:/etc/cron.d/x")],
+        [entry(destAddress="fe80::1%eth0,su=root")], [entry(destAddress="example.com")], [entry(), entry()],
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(entries: list[Any]) -> None:

@@ -23,7 +23,7 @@ def test_a_list_is_read(tmp_path: Path) -> None:
     assert read_list(room.folder, "wish") == [1, "two"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", '"text"', "null", str(list(range(300)))])
+@pytest.mark.parametrize("text", ["", "{", "{}", '"text"', "null", str(list(range(300))), "[" * 60_000])
 def test_what_is_no_list_of_a_sensible_length_is_refused(tmp_path: Path, text: str) -> None:
     room = Room(tmp_path)
     room.write("wish", text)

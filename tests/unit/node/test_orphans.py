@@ -69,6 +69,19 @@ def test_what_is_to_be_kept_is_left_alone(tmp_path: Path) -> None:
     assert _collect(tmp_path) == []
 
 
+def test_a_child_that_another_recipe_orders_now_is_not_destroyed(tmp_path: Path) -> None:
+    _run(tmp_path, "moved", "gone")
+    _collect(tmp_path)
+    _run(tmp_path)
+    part = "[request-moved]\nrecipe = slapos.cookbook:request\nname = moved\nsoftware-url = /r.cfg\n"
+    (tmp_path / ".installed.cfg").write_text(f"[buildout]\nparts = request-moved\n\n{part}")
+    master = Destroyer()
+    assert _collect(tmp_path, master) == ["gone"]
+    assert master.orders == [("gone", "destroyed", False)]
+    _run(tmp_path)
+    assert _collect(tmp_path, master) == []
+
+
 def test_what_the_master_does_not_take_now_is_tried_after_the_next_run(tmp_path: Path) -> None:
     _run(tmp_path, "a", "b")
     _collect(tmp_path)

@@ -32,6 +32,16 @@ def test_the_user_is_the_one_who_made_the_socket() -> None:
                 assert user_of_socket(its, accepted.getsockname()) == 65534
 
 
+def test_what_was_closed_after_it_was_sent_is_of_nobody_and_not_of_root() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_connection(listener.getsockname()) as ours:
+            accepted, its = listener.accept()
+            ours.sendall(b"POST")
+        with accepted:
+            assert accepted.recv(4) + accepted.recv(1) == b"POST"  # closed: there is no more
+            assert user_of_socket(its, accepted.getsockname()) is None
+
+
 def test_a_connection_that_is_not_there_is_of_nobody() -> None:
     assert user_of_socket(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
 

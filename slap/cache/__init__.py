@@ -1,0 +1,1 @@
+"""Shacache: built releases and parts that nodes share, and whom they trust for that."""

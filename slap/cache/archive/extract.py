@@ -1,0 +1,111 @@
+"""From the bytes of a tar to members: one pass, nothing is kept, and what is not as it was packed is refused."""
+
+import os
+from collections.abc import Iterator
+
+from slap.cache.archive.errors import broken, unsafe
+from slap.cache.archive.header import BLOCK, END, LONG_LINK, LONG_NAME, Header, decode, padding
+from slap.cache.archive.member import LONGEST_NAME, Kind, Member
+from slap.cache.archive.write import Writer
+
+MOST_MEMBERS = 1_000_000
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class Extraction:
+    """Reads the members of a stream of chunks, and has each written."""
+
+    def __init__(self, chunks: Iterator[bytes], writer: Writer, most: int = MOST_MEMBERS) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+        self._writer = writer
+        self._most = most
+
+    def run(self) -> None:
+        for number, member in enumerate(self._members()):
+            if number >= self._most:
+                raise unsafe(member.name, f"is one of more than {self._most} members")
+            descriptor = self._writer.place(member)
+            if descriptor is not None:
+                self._fill(descriptor, member)
+        if self._rest or any(self._chunks):
+            raise broken("There is more after its end.")
+
+    def _members(self) -> Iterator[Member]:
+        while True:
+            block = self._take(BLOCK)
+            if block == END[:BLOCK]:
+                break
+            yield self._member(block)
+        if self._take(BLOCK) != END[:BLOCK]:
+            raise broken("It has no proper end.")
+
+    def _member(self, block: bytes) -> Member:
+        """A member by its last header, with the long names that came before that."""
+        header = _header(block)
+        link = name = None
+        if header.kind == LONG_LINK:
+            link, header = self._long(header), _header(self._take(BLOCK))
+        if header.kind == LONG_NAME:
+            name, header = self._long(header), _header(self._take(BLOCK))
+        return _member(header, name or header.name, header.link if link is None else link)
+
+    def _long(self, header: Header) -> bytes:
+        if header.size > LONGEST_NAME + 2:
+            raise unsafe(header.name, "has a name that is too long")
+        text = self._take(header.size + padding(header.size))
+        return text[: header.size].removesuffix(b"\0")
+
+    def _fill(self, descriptor: int, member: Member) -> None:
+        left = member.size
+        while left:
+            piece = self._some(left)
+            left -= len(piece)
+            while piece:
+                piece = piece[os.write(descriptor, piece) :]
+        self._writer.finish(descriptor, member)
+        if any(self._take(padding(member.size))):
+            raise broken(f"There is something between {member.name!r} and what follows it.")
+
+    def _take(self, count: int) -> bytes:
+        """Exactly so many bytes."""
+        if count <= len(self._rest):
+            taken, self._rest = bytes(self._rest[:count]), self._rest[count:]
+            return taken
+        taken = b""
+        while len(taken) < count:
+            taken += self._some(count - len(taken))
+        return taken
+
+    def _some(self, most: int) -> memoryview:
+        """At least one byte, at most so many."""
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                raise broken("It ends before its end.")
+            self._rest = memoryview(chunk)
+        taken, self._rest = self._rest[:most], self._rest[most:]
+        return taken
+
+
+def _header(block: bytes) -> Header:
+    header = decode(block)
+    if header is None:
+        raise broken("A header in it is none that is written for the cache.")
+    return header
+
+
+def _member(header: Header, name: bytes, link: bytes) -> Member:
+    kind = _KINDS.get(header.kind)
+    if kind is None:
+        raise unsafe(name, "is a device, a pipe, a socket or something unknown")
+    if header.mode not in (0o644, 0o755):
+        raise unsafe(name, f"has the permissions {header.mode:o}")
+    if header.size and kind is not Kind.FILE:
+        raise unsafe(name, "has content, but is no file")
+    if link and kind in (Kind.FILE, Kind.FOLDER):
+        raise unsafe(name, "points somewhere, but is no link")
+    if (kind is Kind.FOLDER) != name.endswith(b"/"):
+        raise unsafe(name, "is not what its name says")
+    return Member(name.removesuffix(b"/"), kind, header.size, kind is Kind.FILE and header.mode == 0o755, link)

@@ -1,0 +1,82 @@
+"""The headers of a tar as GNU writes it, in one form only: what is not exactly as written here is not read here either."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from slap.cache.archive.member import TIME, Kind, Member
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+LONG_NAME, LONG_LINK = b"L", b"K"
+
+_LONGEST = 100  # what the fields of a header hold; longer names come before it, in blocks of their own
+_LONG = b"././@LongLink"
+_OCTAL = 1 << 33  # sizes from here on are not written in octal digits
+_ZERO_ID = b"0000000\0"
+_TIME = b"%011o\0" % TIME
+_MAGIC = b"ustar  \0"
+_TAIL = bytes(BLOCK - 265)
+
+
+class Header(NamedTuple):
+    """The fields of one header that differ from member to member."""
+
+    name: bytes
+    mode: int
+    size: int
+    kind: bytes
+    link: bytes
+
+
+def encode(member: Member) -> bytes:
+    """The header of a member, with what belongs before it."""
+    name = member.name + b"/" if member.kind is Kind.FOLDER else member.name
+    mode = 0o755 if member.executable or member.kind is Kind.FOLDER else 0o644
+    last = Header(name[:_LONGEST], mode, member.size, member.kind.value, member.link[:_LONGEST])
+    return b"".join((*_before(LONG_LINK, member.link), *_before(LONG_NAME, name), _block(last)))
+
+
+def decode(block: bytes) -> Header | None:
+    """The fields of a header; None when it is not one that is written here."""
+    header = Header(
+        block[:100].rstrip(b"\0"),
+        _number(block[100:108]),
+        _number(block[124:136]),
+        block[156:157],
+        block[157:257].rstrip(b"\0"),
+    )
+    return header if header.size >= 0 and header.mode >= 0 and _block(header) == block else None
+
+
+def padding(size: int) -> int:
+    """How many bytes follow content of that size, up to the next header."""
+    return -size % BLOCK
+
+
+def _before(kind: bytes, text: bytes) -> Iterator[bytes]:
+    if len(text) > _LONGEST:
+        yield _block(Header(_LONG, 0o644, len(text) + 1, kind, b""))
+        yield text + bytes(1 + padding(len(text) + 1))
+
+
+def _block(header: Header) -> bytes:
+    before = b"%b%07o\0%b%b%b%b" % (
+        header.name.ljust(100, b"\0"), header.mode, _ZERO_ID, _ZERO_ID, _size(header.size), _TIME,
+    )  # fmt: skip
+    after = b"%b%b%b%b" % (header.kind, header.link.ljust(100, b"\0"), _MAGIC, _TAIL)
+    checksum = sum(before) + sum(after) + 8 * 0x20
+    return b"%b%06o\0 %b" % (before, checksum, after)
+
+
+def _size(size: int) -> bytes:
+    return b"%011o\0" % size if size < _OCTAL else b"\x80" + size.to_bytes(11, "big")
+
+
+def _number(field: bytes) -> int:
+    """The number in a field, -1 when there is none."""
+    if field[:1] == b"\x80":
+        return int.from_bytes(field[1:], "big")
+    try:
+        return int(field.rstrip(b"\0"), 8)
+    except ValueError:
+        return -1

@@ -1,0 +1,110 @@
+"""A folder as the stream of bytes of a tar: sorted by name, without owners, with one time and two modes."""
+
+import os
+import stat
+from collections.abc import Iterator, Set
+from operator import itemgetter
+from typing import NoReturn
+
+from slap.cache.archive.bytecode import HEADER, is_bytecode, normal_header
+from slap.cache.archive.errors import CannotPack
+from slap.cache.archive.header import END, encode, padding
+from slap.cache.archive.member import Kind, Member, Place, objection
+
+_PIECE = 1 << 18
+
+
+class Tree:
+    """What is packed: the folder, but for some paths in it that are somebody else's."""
+
+    def __init__(self, folder: str, place: Place, without: Set[str]) -> None:
+        self._folder = folder
+        self._place = place
+        self._without = {os.fsencode(name) for name in without}
+        self._linked: dict[tuple[int, int], bytes] = {}  # by device and inode the first name of files that have several
+
+    def stream(self) -> Iterator[bytes]:
+        """All of the tar, piece by piece."""
+        yield from self._below(self._folder, b"")
+        yield END
+
+    def _below(self, folder: str, prefix: bytes) -> Iterator[bytes]:
+        with os.scandir(folder) as found:
+            entries = sorted(((prefix + os.fsencode(each.name), each) for each in found), key=itemgetter(0))
+        for name, entry in entries:
+            if name not in self._without:
+                yield from self._entry(entry, name)
+
+    def _entry(self, entry: os.DirEntry[str], name: bytes) -> Iterator[bytes]:
+        seen = entry.stat(follow_symlinks=False)
+        if stat.S_ISDIR(seen.st_mode):
+            yield self._header(Member(name, Kind.FOLDER))
+            yield from self._below(entry.path, name + b"/")
+        elif stat.S_ISLNK(seen.st_mode):
+            yield self._header(Member(name, Kind.SYMLINK, link=os.fsencode(os.readlink(entry.path))))
+        elif stat.S_ISREG(seen.st_mode):
+            yield from self._file(entry.path, name, seen)
+        else:
+            self._refuse(name, "is a device, a pipe or a socket")
+
+    def _file(self, path: str, name: bytes, seen: os.stat_result) -> Iterator[bytes]:
+        first = self._linked.get((seen.st_dev, seen.st_ino)) if seen.st_nlink > 1 else None
+        if first is not None:
+            yield self._header(Member(name, Kind.HARDLINK, link=first))
+            return
+        with open(path, "rb", buffering=0) as file:
+            begin = file.read(min(HEADER, seen.st_size)) if is_bytecode(path) else b""
+            normal = normal_header(path, begin) if begin else b""
+            if normal is None:
+                return
+            if seen.st_nlink > 1:
+                self._linked[(seen.st_dev, seen.st_ino)] = name
+            yield self._header(Member(name, Kind.FILE, seen.st_size, bool(seen.st_mode & 0o111)))
+            yield from self._content(file.fileno(), name, normal, seen.st_size)
+
+    def _content(self, descriptor: int, name: bytes, begin: bytes, size: int) -> Iterator[bytes]:
+        yield begin
+        left = size - len(begin)
+        while left:
+            piece = os.read(descriptor, min(left, _PIECE))
+            if not piece:
+                self._refuse(name, "became shorter while it was read")
+            left -= len(piece)
+            yield piece
+        yield bytes(padding(size))
+
+    def _header(self, member: Member) -> bytes:
+        words = objection(member, self._place)
+        if words:
+            self._refuse(member.name, words)
+        return encode(member)
+
+    def _refuse(self, name: bytes, words: str) -> NoReturn:
+        raise CannotPack(
+            f"{self._folder} cannot be packed for the cache.",
+            f"{os.fsdecode(name)!r} {words}.",
+            "It works on this machine all the same; other machines build it from source.",
+        )
+
+
+class Reader:
+    """A stream of pieces, to be read into a buffer."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer as far as there is something; how many bytes that were."""
+        filled = 0
+        while filled < len(buffer):
+            if not self._rest:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    break
+                self._rest = memoryview(piece)
+            count = min(len(self._rest), len(buffer) - filled)
+            buffer[filled : filled + count] = self._rest[:count]
+            self._rest = self._rest[count:]
+            filled += count
+        return filled

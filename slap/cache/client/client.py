@@ -1,0 +1,159 @@
+"""A node's way to its caches: look up, fetch, publish."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slap.cache.archive.member import Place
+from slap.cache.archive.unpack import unpack
+from slap.cache.client.courier import Courier, Wanted
+from slap.cache.client.lookup import Found, FoundFormer, Lookup, look_up
+from slap.cache.client.mirror import Mirror
+from slap.cache.client.settings import Cache, Settings
+from slap.cache.client.shelf import Shelf
+from slap.cache.client.stream import stream
+from slap.cache.client.trouble import NotFetched, Trouble
+from slap.cache.trust.question import Question
+from slap.cache.trust.store import TrustStore
+from slap.model.cache import Blob
+from slap.model.cache.manifest import ChunkRef, Manifest
+from slap.model.errors import InvalidInput, SlapError
+from slap.system import archive, files
+
+# More than the manifest of any archive that is accepted; what is signed may still be larger than what anybody can hold.
+_LARGEST_MANIFEST = 32 << 20
+_LARGEST_DOCUMENT = 16 << 20
+_LARGEST_FORMER = 8 << 30
+
+Progress = Callable[[int, int], None]  # bytes that are here, of so many
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of fetching: bytes over the network, bytes that were here already, and the time that all of it took."""
+
+    fetched: int
+    reused: int
+    seconds: float
+    troubles: tuple[Trouble, ...] = ()  # of caches for which others stood in
+
+
+class CacheClient:
+    """Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, trust: TrustStore, shelf: Shelf) -> None:
+        self.settings = settings
+        self.trust = trust
+        self.upload_patience = 60.0  # seconds for a piece of an upload, with all that goes at the same time
+        self._shelf = shelf
+        self._token = files.read_or(settings.token_file, "").strip() if settings.token_file else ""
+
+    def mirror(self, cache: Cache) -> Mirror:
+        """For one thread."""
+        return Mirror(cache, self.settings.tls, self._token)
+
+    def look_up(self, question: Question, without: Container[Cache] = ()) -> Lookup:
+        """What may be taken for an answer. Takes 1.5 seconds at most, whatever caches do; changes nothing here."""
+        caches = [each for each in self.settings.caches if each not in without]
+        return look_up(question, caches, self.mirror, self.trust)
+
+    def fetch(self, found: Found, place: Place, into: Path, progress: Progress) -> Fetched:
+        """Make the folder `into`, whole or not at all; raises SlapError. Nothing runs from it before it was verified."""
+        started = time.monotonic()
+        entry = found.verified.entry
+        manifest, first = self._manifest(found)
+        left = {trouble.cache for trouble in first.troubles}
+        found = replace(found, caches=tuple(cache for cache in found.caches if cache not in left))
+        with self._courier(found, map(_wanted, manifest.chunks), _Told(progress, entry.size)) as second:
+            unpack(manifest, partial(_chunk, second), into, place)
+        self._shelf.trim(self.settings.chunk_limit)
+        return Fetched(
+            first.counted.fetched + second.counted.fetched, second.counted.reused, time.monotonic() - started,
+            first.troubles + second.troubles,
+        )  # fmt: skip
+
+    def fetch_former(self, found: FoundFormer, into: Path, progress: Progress) -> Fetched:
+        """The same from a cache that speaks SlapOS's protocol: one tar.gz, which is here before it is unpacked."""
+        started = time.monotonic()
+        packed = into.with_name(f"{into.name}.tar.gz")
+        try:
+            size = self._receive(found, packed, progress)
+            files.make_folder(into)
+            archive.unpack(packed, into, archive.Unpacking(strip=1))
+        except (SlapError, OSError):
+            shutil.rmtree(into, ignore_errors=True)
+            raise
+        finally:
+            packed.unlink(missing_ok=True)
+        return Fetched(size, 0, time.monotonic() - started)
+
+    def document(self, found: Found, blob: Blob) -> bytes:
+        """A small blob that an entry names: its bill of materials, its provenance."""
+        if blob.size > _LARGEST_DOCUMENT:
+            raise InvalidInput(f"A document of {blob.size} bytes is not read.")
+        wanted = Wanted(blob.sha512, blob.size)
+        with self._courier(found, [wanted], lambda size: None) as courier:
+            return courier.take(wanted)
+
+    def _manifest(self, found: Found) -> tuple[Manifest, Courier]:
+        """The manifest, and how it came here."""
+        entry = found.verified.entry
+        if entry.manifest.size > _LARGEST_MANIFEST:
+            raise InvalidInput(f"A manifest of {entry.manifest.size} bytes is not read.")
+        wanted = Wanted(entry.manifest.sha512, entry.manifest.size)
+        with self._courier(found, [wanted], lambda size: None) as courier:
+            content = courier.take(wanted)
+        try:
+            manifest = Manifest.model_validate_json(content)
+        except ValidationError as error:
+            raise InvalidInput("The manifest of an entry is malformed.", f"{error.error_count()} mistakes.") from error
+        if (manifest.size, manifest.unpacked_size) != (entry.size, entry.unpacked_size):
+            raise InvalidInput("An entry and its manifest do not belong together.")
+        return manifest, courier
+
+    def _courier(self, found: Found, wanted: Iterable[Wanted], arrived: Callable[[int], None]) -> Courier:
+        return Courier(wanted, found.caches, self.mirror, self._shelf, arrived)
+
+    def _receive(self, found: FoundFormer, packed: Path, progress: Progress) -> int:
+        digest, size = hashlib.sha512(), 0
+        with packed.open("xb") as file:
+            for piece in stream(self.mirror(found.cache), found.verified.entry.sha512, _LARGEST_FORMER):
+                digest.update(piece)
+                file.write(piece)
+                size += len(piece)
+                progress(size, 0)
+        if digest.hexdigest() != found.verified.entry.sha512:
+            raise NotFetched("A cache sent other bytes than its entry promises.", ())
+        return size
+
+
+class _Told:
+    """Adds up what arrived."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def __call__(self, size: int) -> None:
+        self._done += size
+        self._progress(min(self._done, self._total), self._total)
+
+
+def _wanted(ref: ChunkRef) -> Wanted:
+    return Wanted(ref.sha512, ref.packed)
+
+
+def _chunk(courier: Courier, ref: ChunkRef) -> tuple[bytes]:
+    return (courier.take(_wanted(ref)),)
+
+
+def question_place(question: Question) -> Place:
+    """Where the answer to a question will lie."""
+    return Place(f"{question.root.rstrip('/')}/{question.name}", question.root)

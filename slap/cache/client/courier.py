@@ -1,0 +1,225 @@
+"""Brings blobs from several caches at once, a bounded way ahead of who takes them; a cache that is late or lies is left."""
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from slap.cache.client.mirror import Mirror
+from slap.cache.client.settings import Cache
+from slap.cache.client.shelf import Shelf
+from slap.cache.client.trouble import NotFetched, Trouble
+from slap.model.cache import Sha512
+from slap.model.errors import SlapError
+from slap.system.network.line import Pace
+
+# A line that brings fewer bytes a second than this for so many seconds is cut; all of them together have more time.
+SLOWEST = 32 << 10
+LINE_PATIENCE = 1.5
+PATIENCE = 3.2
+_GLANCE = 0.05
+_WORKERS = 4
+_BATCH = 8
+_MOST_HELD = 16 << 20  # bytes that were fetched, and that nobody took yet
+
+Arrived = Callable[[int], None]
+MakeMirror = Callable[[Cache], Mirror]
+
+
+class Wanted(NamedTuple):
+    """A blob to bring: its digest, and its exact size."""
+
+    sha512: Sha512
+    size: int
+
+
+@dataclass
+class Counted:
+    """How many bytes came over the network, and how many were here."""
+
+    fetched: int = 0
+    reused: int = 0
+
+    @property
+    def all(self) -> int:
+        return self.fetched + self.reused
+
+
+@dataclass
+class _Seat:
+    """What one worker does now: of which cache, and how fast that goes."""
+
+    number: int
+    pace: Pace = field(default_factory=lambda: Pace(LINE_PATIENCE, SLOWEST))
+    mirror: Mirror | None = None  # while it is being asked
+    lines: dict[str, Mirror] = field(default_factory=dict)
+
+
+class Courier:
+    """Use it in a with block. `take` gives blobs in about the order in which they were wanted, to any thread."""
+
+    def __init__(
+        self,
+        wanted: Iterable[Wanted],
+        caches: Sequence[Cache],
+        make: MakeMirror,
+        shelf: Shelf,
+        arrived: Arrived = lambda size: None,
+    ) -> None:
+        self.counted = Counted()
+        self._queue = deque(dict.fromkeys(wanted))
+        self._caches = caches
+        self._make = make
+        self._shelf = shelf
+        self._arrived = arrived
+        self._changed = threading.Condition()
+        self._ready: dict[Sha512, bytes] = {}
+        self._coming: set[Sha512] = set()
+        self._held = 0
+        self._troubles: dict[Cache, str] = {}
+        self._failed: NotFetched | None = None
+        self._closed = False
+        self._pace = Pace(PATIENCE, SLOWEST)
+        self._seats = [_Seat(number) for number in range(_WORKERS)]
+
+    def __enter__(self) -> "Courier":
+        for seat in self._seats:
+            threading.Thread(target=self._work, args=(seat,), name="courier", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for seat in self._seats:
+            for mirror in list(seat.lines.values()):
+                mirror.line.cut()
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        return tuple(Trouble(cache, why) for cache, why in self._troubles.items())
+
+    def take(self, wanted: Wanted) -> bytes:
+        """A blob, checked; raises NotFetched when no cache gives it in time."""
+        with self._changed:
+            self._want(wanted)
+            self._pace.restart()
+            while wanted.sha512 not in self._ready:
+                if self._failed:
+                    raise self._failed
+                self._changed.wait(_GLANCE)
+                self._watch()
+            content = self._ready.pop(wanted.sha512)
+            self._held -= wanted.size
+            self._changed.notify_all()
+        return content
+
+    def _want(self, wanted: Wanted) -> None:
+        """Some blobs are taken more than once: those are brought again, mostly from the shelf."""
+        known = wanted.sha512 in self._ready or wanted.sha512 in self._coming
+        if not known and wanted not in self._queue:
+            self._queue.appendleft(wanted)
+            self._changed.notify_all()
+
+    def _watch(self) -> None:
+        """Cut what is late. Workers whose line is cut go on with another cache."""
+        for seat in self._seats:
+            if seat.mirror and seat.pace.is_late():
+                self._troubles.setdefault(seat.mirror.cache, _SLOW)
+                seat.mirror.line.cut()
+        if self._pace.is_late():
+            self._fail(*(seat.mirror.cache for seat in self._seats if seat.mirror))
+
+    def _work(self, seat: _Seat) -> None:
+        while batch := self._claim():
+            missing = [each for each in batch if not self._is_here(each)]
+            for wanted in missing:
+                self._bring(seat, wanted)
+
+    def _claim(self) -> list[Wanted]:
+        """The next blobs to bring, as soon as there is room for them; none when it is over."""
+        with self._changed:
+            while not self._closed and (not self._queue or self._held > _MOST_HELD):
+                self._changed.wait()
+            if self._closed:
+                return []
+            count = min(_BATCH, max(1, len(self._queue) // _WORKERS))
+            batch = [self._queue.popleft() for _ in range(count)]
+            self._coming.update(each.sha512 for each in batch)
+            self._held += sum(each.size for each in batch)
+            return batch
+
+    def _is_here(self, wanted: Wanted) -> bool:
+        content = self._shelf.get(wanted.sha512)
+        if content is None:
+            return False
+        if not _is_it(content, wanted):
+            self._shelf.drop(wanted.sha512)
+            return False
+        self._deliver(wanted, content)
+        self.counted.reused += wanted.size
+        return True
+
+    def _bring(self, seat: _Seat, wanted: Wanted) -> None:
+        """From the first cache that has it; each worker begins with another one."""
+        shift = seat.number % max(1, len(self._caches))
+        for cache in (*self._caches[shift:], *self._caches[:shift]):
+            if cache in self._troubles:
+                continue
+            try:
+                content = self._ask(seat, cache, wanted)
+            except SlapError as error:
+                if self._closed:
+                    return
+                self._troubles.setdefault(cache, error.brief)
+                continue
+            self._shelf.put(wanted.sha512, content)
+            self._deliver(wanted, content)
+            self.counted.fetched += wanted.size
+            return
+        with self._changed:
+            self._fail()
+
+    def _ask(self, seat: _Seat, cache: Cache, wanted: Wanted) -> bytes:
+        mirror = seat.lines.get(cache.blobs)
+        if mirror is None:
+            mirror = seat.lines[cache.blobs] = self._make(cache)
+        content = bytearray()
+
+        def take(piece: bytes) -> None:
+            content.extend(piece)
+            seat.pace.arrived(len(piece))
+            self._pace.arrived(len(piece))
+
+        seat.pace.restart()
+        seat.mirror = mirror
+        try:
+            mirror.blob(wanted.sha512, wanted.size, take)
+        finally:
+            seat.mirror = None
+        if not _is_it(content, wanted):
+            raise SlapError("It sent other bytes than its entry promises.")
+        return bytes(content)
+
+    def _deliver(self, wanted: Wanted, content: bytes) -> None:
+        with self._changed:
+            self._coming.discard(wanted.sha512)
+            self._ready[wanted.sha512] = content
+            self._changed.notify_all()
+        self._arrived(wanted.size)
+
+    def _fail(self, *slow: Cache) -> None:
+        for cache in slow:
+            self._troubles.setdefault(cache, _SLOW)
+        if not self._failed:
+            self._failed = NotFetched("No cache gave all of it.", self.troubles)
+        self._changed.notify_all()
+
+
+def _is_it(content: bytes | bytearray, wanted: Wanted) -> bool:
+    return len(content) == wanted.size and hashlib.sha512(content).hexdigest() == wanted.sha512
+
+
+_SLOW = f"It sends less than {SLOWEST >> 10} KiB/s."

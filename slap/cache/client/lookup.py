@@ -1,0 +1,157 @@
+"""What caches have for a question: all of them are asked at once, and what they say is verified before it counts."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from slap.cache.client.courier import MakeMirror
+from slap.cache.client.mirror import Mirror
+from slap.cache.client.settings import Cache
+from slap.cache.client.trouble import Trouble
+from slap.cache.trust.former import FormerVerified, verify_former
+from slap.cache.trust.notices import absorb
+from slap.cache.trust.question import Question, release_folder
+from slap.cache.trust.refused import Refused
+from slap.cache.trust.store import TrustStore
+from slap.cache.trust.verify import Verified, verify
+from slap.model.cache import ENTRY_TYPE, EntryKind, SignedEntry
+from slap.model.errors import SlapError
+
+# All caches together have so long to say what they have.
+PATIENCE = 1.5
+# More trusted keys than this are not asked about: each costs a request to each cache.
+_MOST_KEYS = 16
+
+
+@dataclass(frozen=True)
+class Found:
+    """An entry that may be taken, and the caches that showed it."""
+
+    verified: Verified
+    caches: tuple[Cache, ...]
+
+
+@dataclass(frozen=True)
+class FoundFormer:
+    """The same of a cache that speaks SlapOS's protocol."""
+
+    verified: FormerVerified
+    cache: Cache
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What came of asking: entries to take, the best first, why others were refused, and which caches failed."""
+
+    found: tuple[Found, ...] = ()
+    former: tuple[FoundFormer, ...] = ()
+    refused: tuple[str, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    notices: tuple[str, ...] = ()  # what keys said of themselves
+
+
+@dataclass
+class _Told:
+    """What one cache said."""
+
+    entries: tuple[SignedEntry, ...] = ()
+    notices: tuple[SignedEntry, ...] = ()
+    former: tuple[tuple[str, str], ...] = ()
+    error: str = "It did not answer in time."
+    is_complete: bool = False
+
+
+@dataclass
+class _Judged:
+    found: dict[str, Verified] = field(default_factory=dict)  # by the digest of the statement
+    shown: dict[str, list[Cache]] = field(default_factory=dict)
+    refused: dict[str, None] = field(default_factory=dict)
+    notices: dict[str, None] = field(default_factory=dict)
+
+
+def look_up(question: Question, caches: Sequence[Cache], make: MakeMirror, trust: TrustStore) -> Lookup:
+    """Ask all caches. A notice that a key is revoked counts before the entries of that key."""
+    told = _ask_all(caches, make, lambda mirror: _ask(mirror, question, trust))
+    judged = _Judged()
+    for each in told.values():
+        for notice in each.notices:
+            _hear(notice, trust, question.now, judged)
+    for cache, each in told.items():
+        for signed in each.entries:
+            _judge(signed, cache, trust, question, judged)
+    former = [each for cache, words in told.items() for each in _former(words, cache, trust, question, judged)]
+    best = sorted(judged.found, key=lambda digest: judged.found[digest].entry.version, reverse=True)
+    return Lookup(
+        tuple(Found(judged.found[digest], tuple(judged.shown[digest])) for digest in best),
+        tuple(former),
+        tuple(judged.refused),
+        tuple(Trouble(cache, each.error) for cache, each in told.items() if not each.is_complete),
+        tuple(judged.notices),
+    )
+
+
+def _ask_all(caches: Sequence[Cache], make: MakeMirror, ask: Callable[[Mirror], _Told]) -> dict[Cache, _Told]:
+    """Each cache in a thread of its own; those that are late are cut off, and nobody waits for their threads."""
+    told = {cache: _Told() for cache in caches}
+    mirrors = [make(cache) for cache in caches]
+
+    def work(mirror: Mirror) -> None:
+        try:
+            answer = ask(mirror)
+        except SlapError as error:
+            answer = _Told(error=error.brief)
+        if not is_late.is_set():
+            told[mirror.cache] = answer
+
+    is_late = threading.Event()
+    threads = [threading.Thread(target=work, args=(mirror,), name="lookup", daemon=True) for mirror in mirrors]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    is_late.set()
+    for mirror in mirrors:
+        mirror.line.cut()
+    return dict(told)
+
+
+def _ask(mirror: Mirror, question: Question, trust: TrustStore) -> _Told:
+    keys = [each.key.id for each in trust.trusted()][:_MOST_KEYS]
+    former: tuple[tuple[str, str], ...] = ()
+    if question.kind is EntryKind.RELEASE and trust.former():
+        former = mirror.former_entries(release_folder(question.key))
+    entries = mirror.entries(question.key)
+    notices = tuple(each for key in keys for each in mirror.entries(key) if each.payload_type != ENTRY_TYPE)
+    return _Told(entries, notices, former, is_complete=True)
+
+
+def _hear(notice: SignedEntry, trust: TrustStore, now: float, judged: _Judged) -> None:
+    try:
+        if words := absorb(notice, trust, now):
+            judged.notices[words] = None
+    except Refused as refused:
+        judged.refused[refused.brief] = None
+
+
+def _judge(signed: SignedEntry, cache: Cache, trust: TrustStore, question: Question, judged: _Judged) -> None:
+    if signed.payload_type != ENTRY_TYPE:
+        return
+    try:
+        verified = verify(signed, trust, question)
+    except Refused as refused:
+        judged.refused[refused.brief] = None
+        return
+    judged.found[verified.digest] = verified
+    judged.shown.setdefault(verified.digest, []).append(cache)
+
+
+def _former(told: _Told, cache: Cache, trust: TrustStore, question: Question, judged: _Judged) -> list[FoundFormer]:
+    found = []
+    for text, signature in told.former:
+        try:
+            found.append(FoundFormer(verify_former(text, signature, trust.former(), question), cache))
+        except Refused as refused:
+            judged.refused[refused.brief] = None
+    return found

@@ -1,0 +1,169 @@
+"""Leaving a built folder in a cache: chunks that it does not have, then what they are, and the signed entry last of all."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.cache.archive.pack import pack
+from slap.cache.client.client import CacheClient, question_place
+from slap.cache.client.mirror import Mirror
+from slap.cache.client.settings import Cache
+from slap.cache.client.shelf import Shelf
+from slap.cache.provenance.release import Used, read_materials
+from slap.cache.provenance.sbom import bill
+from slap.cache.provenance.statement import Build, make_provenance
+from slap.cache.trust.keys import SigningKey
+from slap.cache.trust.question import Question
+from slap.cache.trust.sign import renewed, sign
+from slap.model.cache import Blob, Entry, SignedEntry
+from slap.model.cache.manifest import ChunkRef
+from slap.model.errors import SlapError, Unreachable
+
+_WORKERS = 4
+_MOST_WAITING = 16
+
+Sent = Callable[[int], None]  # bytes of chunks that are in the cache now
+
+
+@dataclass(frozen=True)
+class Built:
+    """What is to be published: the folder, as the answer to a question, and who built it from when to when."""
+
+    folder: Path
+    question: Question
+    builder: str
+    started_at: int
+    built_at: int
+    fingerprint: str = ""
+    software: str = ""
+    without: frozenset[str] = frozenset()  # names directly in the folder that are not part of the build
+    is_current: Callable[[], bool] = lambda: True  # whether the folder is still what it was
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published, and how many bytes of it the cache did not have."""
+
+    entry: Entry
+    sent: int
+
+
+def publish(built: Built, key: SigningKey, client: CacheClient, shelf: Shelf, sent: Sent) -> Published:
+    """Raises SlapError. May be repeated: what the cache has is not sent again, and without its entry nothing counts."""
+    cache = client.settings.upload
+    if cache is None:
+        raise SlapError("No cache is configured to upload to.", "", "Set upload-url in section [networkcache].")
+    if not cache.own:
+        raise SlapError(f"{cache.name} has no protocol but SlapOS's.", "Builds are uploaded by ours.", "")
+    with _Sender(client, cache, shelf, sent) as sender:
+        entry = _send(built, sender)
+    if not built.is_current():
+        raise SlapError(f"{built.folder} was changed while it was packed.", "", "It is uploaded when that is over.")
+    with _Sender(client, cache, shelf, sent) as last:
+        last.entry(sign(entry, key), entry.key)
+    return Published(entry, sender.sent)
+
+
+def _send(built: Built, sender: "_Sender") -> Entry:
+    question = built.question
+    manifest = pack(built.folder, question_place(question), sender.put, built.without)
+    encoded = manifest.encoded()
+    blob = sender.document(encoded)
+    used = read_materials(built.folder)
+    sbom_bytes = bill(used, question.key, question.platform.os)
+    sbom = sender.document(sbom_bytes)
+    provenance = sender.document(_provenance(built, blob, sbom, used))
+    entry = Entry(
+        kind=question.kind, key=question.key, root=question.root, folder=question.name, platform=question.platform,
+        manifest=blob, size=manifest.size, unpacked_size=manifest.unpacked_size, built_at=built.built_at,
+        version=0, expires_at=0, builder=built.builder, sbom=sbom, provenance=provenance,
+    )  # fmt: skip
+    return renewed(entry, question.now)
+
+
+def _provenance(built: Built, manifest: Blob, sbom: Blob, used: tuple[Used, ...]) -> bytes:
+    question = built.question
+    build = Build(
+        url=question.key, root=question.root, folder=question.name, platform=question.platform,
+        builder=built.builder, started_at=built.started_at, finished_at=built.built_at,
+        fingerprint=built.fingerprint, software=built.software,
+    )  # fmt: skip
+    return make_provenance(build, {"manifest": manifest.sha512, "sbom": sbom.sha512}, used)
+
+
+class _Sender:
+    """Sends blobs by a few threads, and never holds more than some of them."""
+
+    def __init__(self, client: CacheClient, cache: Cache, shelf: Shelf, sent: Sent) -> None:
+        self.sent = 0
+        self._shelf = shelf
+        self._told = sent
+        self._mirrors: deque[Mirror] = deque(client.mirror(cache) for _ in range(_WORKERS))
+        self._waiting: deque[Future[int]] = deque()
+        self._pool = ThreadPoolExecutor(_WORKERS, "upload")
+        self._patience = client.upload_patience
+        self._name = cache.name
+        self._lines = tuple(each.line for each in self._mirrors)
+
+    def __enter__(self) -> "_Sender":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """All that was handed over is in the cache after this, or one of the reasons why not is raised."""
+        try:
+            while self._waiting and kind is None:
+                self._settle()
+        finally:
+            if kind is not None or self._waiting:  # it failed: what is under way is of no use
+                self._cut()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            for line in self._lines:
+                line.close()
+
+    def put(self, ref: ChunkRef, packed: bytes) -> None:
+        self._shelf.put(ref.sha512, packed)
+        self._hand_over(ref.sha512, packed)
+
+    def document(self, content: bytes) -> Blob:
+        digest = hashlib.sha512(content).hexdigest()
+        self._hand_over(digest, content)
+        return Blob(sha512=digest, size=len(content))
+
+    def entry(self, signed: SignedEntry, key: str) -> None:
+        def send() -> int:
+            self._mirrors[0].put_entry(key, signed)
+            return 0
+
+        self._waiting.append(self._pool.submit(send))
+
+    def _hand_over(self, digest: str, content: bytes) -> None:
+        self._waiting.append(self._pool.submit(self._send, digest, content))
+        if len(self._waiting) >= _MOST_WAITING:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Wait for the oldest. A cache that swallows what it gets, and says nothing, is given up."""
+        try:
+            self.sent += self._waiting.popleft().result(self._patience)
+        except TimeoutError:
+            self._cut()
+            raise Unreachable(f"{self._name} did not take a piece within {self._patience:.0f} s.") from None
+
+    def _cut(self) -> None:
+        for line in self._lines:
+            line.cut()
+
+    def _send(self, digest: str, content: bytes) -> int:
+        mirror = self._mirrors.popleft()
+        try:
+            if mirror.has(digest):
+                self._told(len(content))
+                return 0
+            mirror.put_blob(digest, content)
+        finally:
+            self._mirrors.append(mirror)
+        self._told(len(content))
+        return len(content)

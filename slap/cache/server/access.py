@@ -1,0 +1,56 @@
+"""Who may write, and read: by token, by certificate, or by being the same user of this machine."""
+
+import base64
+import binascii
+import os
+
+from starlette.requests import HTTPConnection
+
+from slap.cache.server.settings import Reading
+from slap.cache.server.tokens import TokenFile
+from slap.model.errors import Unauthenticated
+from slap.system.serving.peer import is_direct, peer_of
+
+
+class Doorman:
+    """Lets requests in."""
+
+    def __init__(self, tokens: TokenFile, read: Reading) -> None:
+        self._tokens = tokens
+        self._read = read
+
+    def may_write(self, request: HTTPConnection) -> bool:
+        """Credentials that are shown count alone, be they wrong."""
+        token = token_of(request.headers.get("authorization", ""))
+        if token:
+            return bool(self._tokens.name(token))
+        peer = peer_of(request.scope)
+        if peer is None:
+            return False
+        return bool(peer.serial) or (is_direct(request.scope) and peer.user() in (0, os.geteuid()))
+
+    def write(self, request: HTTPConnection) -> None:
+        """Raises Unauthenticated for who may not."""
+        if not self.may_write(request):
+            raise Unauthenticated(
+                "This cache does not know who writes.",
+                "It takes a token, a client certificate of its authority, or its own Unix user on its own machine.",
+                "Who runs the cache makes a token: slapos cache token NAME",
+            )
+
+    def read(self, request: HTTPConnection) -> None:
+        if self._read is Reading.CLOSED:
+            self.write(request)
+
+
+def token_of(authorization: str) -> str:
+    """The token of an Authorization header, as such or as the password of whatever name; empty for none."""
+    scheme, _, words = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return words.strip()
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(words, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return "?"  # credentials of no use are still credentials

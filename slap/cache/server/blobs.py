@@ -1,0 +1,127 @@
+"""Blobs: bytes under the SHA-512 of themselves, taken in and given out piece by piece."""
+
+import asyncio
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.cache.server.body import Body
+from slap.cache.server.quota import Quota, Room
+from slap.cache.server.ranges import Span, span_of
+from slap.cache.storage.storage import PIECE, Storage
+from slap.model.errors import InvalidInput, NotFound, StorageFull
+
+_DIGEST = re.compile(r"[0-9a-f]{128}")
+_UPLOADS = 32  # side by side; the others wait
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A blob on its way out."""
+
+    span: Span
+    pieces: Iterator[bytes]
+
+
+class Blobs:
+    """The blobs of a storage. What blocks is done in threads."""
+
+    def __init__(self, storage: Storage, quota: Quota, spool: Path) -> None:
+        self._storage = storage
+        self._quota = quota
+        self._spool = spool
+        self._uploads = ThreadPoolExecutor(_UPLOADS, "upload")
+
+    async def size(self, digest: str) -> int:
+        """Raises NotFound for a blob that is not there."""
+        size = await asyncio.to_thread(self._storage.size, blob_key(digest))
+        if size is None:
+            raise _absent(digest)
+        return size
+
+    async def open(self, digest: str, wanted: str) -> Opened:
+        """A blob, or the part of it that a Range header wants."""
+        return await asyncio.to_thread(self._open, blob_key(digest), digest, wanted)
+
+    async def has(self, digest: str) -> bool:
+        return await asyncio.to_thread(self._storage.size, blob_key(digest)) is not None
+
+    async def receive(self, digest: str, body: Body) -> None:
+        """Store a blob; raises InvalidInput, and stores nothing, when its bytes are others than its name says."""
+        await self._in_thread(lambda room: self._put(digest, _checked(body.pieces(room), digest)), body)
+
+    async def receive_unnamed(self, body: Body) -> str:
+        """Store a blob whose name is known when all of it came; its name."""
+        return await self._in_thread(lambda room: self._spooled(body, room), body)
+
+    def close(self) -> None:
+        self._uploads.shutdown(wait=False, cancel_futures=True)
+
+    def _open(self, key: str, digest: str, wanted: str) -> Opened:
+        size = self._storage.size(key)
+        if size is None:
+            raise _absent(digest)
+        span = span_of(wanted, size)
+        pieces = self._storage.get(key, span.start, span.end)
+        if span.length <= PIECE:  # read now, so that all is done in one visit to this thread
+            pieces = iter(tuple(pieces))
+        return Opened(span, pieces)
+
+    def _spooled(self, body: Body, room: Room) -> str:
+        with tempfile.TemporaryFile(dir=self._spool) as file:
+            digest = hashlib.sha512()
+            for piece in body.pieces(room):
+                digest.update(piece)
+                file.write(piece)
+            file.seek(0)
+            self._put(digest.hexdigest(), iter(lambda: file.read(PIECE), b""))
+        return digest.hexdigest()
+
+    def _put(self, digest: str, pieces: Iterable[bytes]) -> str:
+        try:
+            self._storage.put(blob_key(digest), pieces)
+        except OSError as error:
+            if isinstance(error, ConnectionError):
+                raise
+            raise StorageFull(
+                "The cache cannot store this.", error.strerror or str(error), "Try again later."
+            ) from error
+        return digest
+
+    async def _in_thread(self, work: Callable[[Room], str], body: Body) -> str:
+        room, stored = Room(self._quota), None
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._uploads, work, room)
+            stored = body.received
+            return result
+        finally:
+            room.settle(stored)
+
+
+def blob_key(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidInput(
+            f"{digest[:200]!r} is no name of a blob.", "It is a SHA-512 in 128 small hexadecimal digits."
+        )
+    return f"blob/{digest}"
+
+
+def _checked(pieces: Iterable[bytes], digest: str) -> Iterator[bytes]:
+    seen = hashlib.sha512()
+    for piece in pieces:
+        seen.update(piece)
+        yield piece
+    if seen.hexdigest() != digest:
+        raise InvalidInput(
+            "These are not the bytes that their name says.",
+            f"They have the SHA-512 {seen.hexdigest()}.",
+            "They were changed on the way, or cut off: send them again.",
+        )
+
+
+def _absent(digest: str) -> NotFound:
+    return NotFound(f"The cache has no blob {digest}.", "It was never stored, or was removed as garbage.")

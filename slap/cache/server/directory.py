@@ -1,0 +1,118 @@
+"""Entries under keys: those of all signers, platforms and versions side by side, the newest first."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from slap.cache.server.bounds import superseded
+from slap.cache.server.lately import Lately, Pace
+from slap.cache.server.quota import Quota
+from slap.cache.server.statement import Filed, group_of
+from slap.cache.storage.storage import Storage
+from slap.model.errors import NotFound, TooMany
+
+_IN_MEMORY = 32 << 20
+_TRUSTED_FOR = 5.0  # seconds: gc in another process is seen that late
+_A_MINUTE = 60
+_LARGEST_ANSWER = 4 << 20
+_LOCKS = 64
+_PAGE_DIGITS = 2
+_PAGES = 16**_PAGE_DIGITS
+
+Rendered = Callable[[Sequence[str]], bytes]
+
+
+def rendered_envelopes(documents: Sequence[str]) -> bytes:
+    return b'{"entries":[' + ",".join(documents).encode() + b"]}"
+
+
+def rendered_old(documents: Sequence[str]) -> bytes:
+    """Nothing when there is none, which is then answered as not found."""
+    return json.dumps([json.loads(each)["entry"] for each in documents]).encode() if documents else b""
+
+
+class Directory:
+    """The entries of one protocol: `space` is where they are stored, `render` how they are told."""
+
+    def __init__(self, storage: Storage, quota: Quota, space: str, render: Rendered) -> None:
+        self._storage = storage
+        self._quota = quota
+        self._space = space
+        self._render = render
+        self._lately = Lately(_IN_MEMORY, _TRUSTED_FOR)
+        self._pace = Pace(_A_MINUTE, 60)
+        self._locks = [asyncio.Lock() for _ in range(_LOCKS)]
+
+    async def told(self, key: str) -> bytes:
+        """All entries of a key, as they travel."""
+        known = self._lately.get(key)
+        if known is None:
+            known = self._render(await asyncio.to_thread(self._documents, key))
+            self._lately.put(key, known)
+        return known
+
+    async def add(self, filed: Filed) -> bool:
+        """Store an entry; whether it is new. Raises Conflict, TooMany or StorageFull."""
+        async with self._locks[int(filed.key[:8], 16) % _LOCKS]:
+            try:
+                return await asyncio.to_thread(self._add, filed)
+            finally:
+                self._lately.forget(filed.key)
+
+    async def page(self, page: str) -> tuple[list[str], str | None]:
+        """Some of all entries, with the name of the next page."""
+        for number in range(int(page or "0", 16), _PAGES):
+            found = await asyncio.to_thread(self._of_prefix, f"{self._space}/{number:0{_PAGE_DIGITS}x}")
+            if found:
+                return found, f"{number + 1:0{_PAGE_DIGITS}x}" if number + 1 < _PAGES else None
+        return [], None
+
+    def _names(self, key: str) -> list[str]:
+        """The newest first: a name begins with the time."""
+        return [each.key for each in self._storage.keys(f"{self._space}/{key}/")][::-1]
+
+    def _documents(self, key: str) -> list[str]:
+        documents, size = [], 0
+        for name in self._names(key):
+            document = self._text(name)
+            size += len(document)
+            if size > _LARGEST_ANSWER:
+                break
+            documents.append(document)
+        return [each for each in documents if each]
+
+    def _of_prefix(self, prefix: str) -> list[str]:
+        texts = (self._text(each.key) for each in self._storage.keys(prefix))
+        return [text for text in texts if text]
+
+    def _text(self, name: str) -> str:
+        try:
+            return b"".join(self._storage.get(name)).decode()
+        except NotFound:  # removed meanwhile
+            return ""
+
+    def _add(self, filed: Filed) -> bool:
+        names = self._names(filed.key)
+        if any(name.endswith(filed.id) for name in names):
+            return False
+        if not self._pace.allows(filed.key):
+            raise TooMany(
+                "Too many entries come for this key.", f"It takes {_A_MINUTE} a minute.", "Try again in a minute."
+            )
+        groups = [(name, group_of(self._space, text)) for name in names if (text := self._text(name))]
+        going = superseded(groups, filed.group)
+        self._store(filed)
+        for name in going:
+            self._storage.delete(name)
+        return True
+
+    def _store(self, filed: Filed) -> None:
+        content = filed.text.encode()
+        self._quota.reserve(len(content))
+        stored = None
+        try:
+            name = f"{self._space}/{filed.key}/{time.time_ns() // 1_000_000:015}-{filed.id}"
+            stored = self._storage.put(name, [content])
+        finally:
+            self._quota.settle(len(content), stored)

@@ -1,0 +1,59 @@
+"""What was asked for lately, in memory: bounded in bytes, and trusted for some seconds only."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+_OVERHEAD = 256  # bytes of memory for each, beside what it holds
+
+
+class Lately:
+    """Byte strings by name. Another process may change what they are made of: that is seen after `seconds`."""
+
+    def __init__(self, size: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = size
+        self._seconds = seconds
+        self._clock = clock
+        self._held: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._size = 0
+
+    def get(self, name: str) -> bytes | None:
+        found = self._held.get(name)
+        if found is None or found[0] < self._clock():
+            return None
+        self._held.move_to_end(name)
+        return found[1]
+
+    def put(self, name: str, content: bytes) -> None:
+        self.forget(name)
+        self._held[name] = (self._clock() + self._seconds, content)
+        self._size += len(content) + _OVERHEAD
+        while self._size > self._most:
+            self.forget(next(iter(self._held)))
+
+    def forget(self, name: str) -> None:
+        if found := self._held.pop(name, None):
+            self._size -= len(found[1]) + _OVERHEAD
+
+
+class Pace:
+    """How often something was done for a name lately: at most `most` times in `seconds`."""
+
+    def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def allows(self, name: str) -> bool:
+        """Whether it may be done once more, which is then counted."""
+        begun, count = self._windows.pop(name, (float("-inf"), 0))
+        if self._clock() - begun > self._seconds:
+            begun, count = self._clock(), 0
+        self._windows[name] = (begun, count + 1)
+        if len(self._windows) > _MOST_NAMES:
+            self._windows.popitem(last=False)
+        return count < self._most
+
+
+_MOST_NAMES = 10_000

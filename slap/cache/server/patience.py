@@ -1,0 +1,40 @@
+"""Ends answers that nobody takes, and counts all of them."""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slap.cache.server.metrics import Metrics
+from slap.system.serving.patience import abort
+
+_SMALL = 64 * 1024  # fits into the buffers of a connection: nothing to wait for
+
+
+class Patience:
+    """Gives a client `seconds` for each piece of an answer, then ends the connection."""
+
+    def __init__(self, app: ASGIApp, seconds: float, metrics: Metrics) -> None:
+        self._app = app
+        self._seconds = seconds
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def patient(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answered(scope["method"], message["status"])
+            size = len(message.get("body", b""))
+            self._metrics.sent(size)
+            if size <= _SMALL and not message.get("more_body"):
+                await send(message)
+                return
+            try:
+                await asyncio.wait_for(send(message), self._seconds)
+            except TimeoutError:
+                abort(scope)
+                raise
+
+        await self._app(scope, receive, patient)

@@ -1,0 +1,79 @@
+"""The cache server as a process: folder, socket, TLS."""
+
+import ssl
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from slap.cache.server.app import create_app
+from slap.cache.server.settings import CacheSettings
+from slap.cache.storage.url import open_storage
+from slap.model.errors import Conflict, InvalidInput
+from slap.system import files
+from slap.system.serving.listen import listening
+from slap.system.serving.patience import ImpatientProtocol
+
+# Connections at a time; more are told to come back (503).
+_MOST_CONNECTIONS = 1000
+
+
+def serve(settings: CacheSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises Conflict when the port or the folder is taken by another process."""
+    for folder in (settings.folder, settings.spool):
+        files.make_folder(folder, 0o700)
+    with files.exclusive(settings.folder / "serve.lock", wait=False) as is_ours:
+        if not is_ours:
+            raise Conflict(
+                f"Another server uses {settings.folder}.", "", "Stop it, or name another folder with --folder."
+            )
+        storage = open_storage(settings.storage_url, settings.folder)
+        with listening("The cache", settings.host, settings.port) as listener:
+            uvicorn.Server(_config(settings, create_app(settings, storage))).run(sockets=[listener])
+
+
+def _config(settings: CacheSettings, app: Starlette) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        lifespan="on",
+        loop="uvloop",
+        http=ImpatientProtocol,
+        ws="none",
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=5,
+        log_config=_logging(),
+        **_tls(settings),
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInput(
+            f"The certificate {settings.certificate}, its key or the authority is of no use.",
+            error.strerror or str(error),
+            "Name PEM files that belong together in the section [cache].",
+        ) from error
+    return config
+
+
+def _tls(settings: CacheSettings) -> dict[str, Any]:
+    if settings.certificate is None:
+        return {}
+    files_of = {"ssl_certfile": str(settings.certificate), "ssl_keyfile": str(settings.key or settings.certificate)}
+    if settings.authority is None:
+        return {**files_of}
+    return {**files_of, "ssl_ca_certs": str(settings.authority), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
+
+
+def _logging() -> dict[str, Any]:
+    """Our own lines beside uvicorn's, on stderr."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+        "handlers": {"err": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"level": "INFO", "handlers": ["err"]},
+    }

@@ -1,0 +1,57 @@
+"""All that a cache server needs to be told."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import ByteSize, Field, model_validator
+
+from slap.model.base import Frozen
+
+
+class Reading(StrEnum):
+    """Who may read."""
+
+    OPEN = "open"
+    CLOSED = "closed"  # those who may write
+
+
+class CacheSettings(Frozen):
+    """What to serve, where and to whom."""
+
+    folder: Path
+    storage: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(default=5300, ge=0, le=65535)
+    certificate: Path | None = None
+    key: Path | None = None  # when it is not in the file of the certificate
+    authority: Path | None = None
+    read: Reading = Reading.OPEN
+    largest: ByteSize = Field(default=ByteSize(8 << 30), gt=0)
+    quota: ByteSize | None = None
+    unsigned: bool = False
+    patience: float = Field(default=30.0, gt=0)
+
+    @property
+    def storage_url(self) -> str:
+        return self.storage or str(self.folder / "objects")
+
+    @property
+    def token_file(self) -> Path:
+        return self.folder / "tokens"
+
+    @property
+    def spool(self) -> Path:
+        """Where what has no name yet waits, in files without a name."""
+        return self.folder / "spool"
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.certificate else 'http'}://{host}:{self.port}"
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.authority and not self.certificate:
+            raise ValueError("an authority for certificates of clients needs tls: name a certificate too")
+        return self

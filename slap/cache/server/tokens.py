@@ -1,0 +1,63 @@
+"""The tokens of those who may write: a file of their SHA-256 and names, one a line."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from slap.model.errors import InvalidInput, NotFound
+from slap.system import files
+
+
+class TokenFile:
+    """Read again when it changed, so that a token that was taken away ends at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = -1
+        self._names: Mapping[str, str] = {}
+
+    def name(self, token: str) -> str:
+        """Whose a token is; empty for one that is not known."""
+        return self._current().get(_digest(token), "") if token else ""
+
+    def names(self) -> list[str]:
+        return sorted(self._current().values())
+
+    def add(self, name: str) -> str:
+        """A new token, whose words are stored nowhere."""
+        if not name or len(name) > 100 or not name.isprintable():
+            raise InvalidInput(f"{name!r} is no name for a token.", "It is one line that says whose it is.")
+        token = f"cache:{secrets.token_urlsafe(32)}"
+        with files.exclusive(self._path.with_name(f"{self._path.name}.lock")):
+            self._write({**_parsed(self._path), _digest(token): name})
+        return token
+
+    def remove(self, name: str) -> None:
+        """All tokens of a name end; raises NotFound when there is none."""
+        with files.exclusive(self._path.with_name(f"{self._path.name}.lock")):
+            known = _parsed(self._path)
+            if name not in known.values():
+                raise NotFound(f"There is no token of {name!r}.", f"There are: {', '.join(self.names()) or 'none'}.")
+            self._write({digest: each for digest, each in known.items() if each != name})
+
+    def _current(self) -> Mapping[str, str]:
+        try:
+            changed = self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            changed = 0
+        if changed != self._seen:
+            self._names, self._seen = _parsed(self._path), changed
+        return self._names
+
+    def _write(self, names: Mapping[str, str]) -> None:
+        files.write(self._path, "".join(f"{digest} {name}\n" for digest, name in names.items()), 0o600)
+
+
+def _parsed(path: Path) -> dict[str, str]:
+    lines = (line.partition(" ") for line in files.read_or(path, "").splitlines())
+    return {digest: name for digest, _, name in lines if digest and name}
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

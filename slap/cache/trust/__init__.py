@@ -1,0 +1,1 @@
+"""Whose builds a node takes: keys, signatures, what it remembers, and the rules."""

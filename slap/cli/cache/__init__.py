@@ -1,0 +1,1 @@
+"""The cache: serving it, looking into it, and saying whom it is believed."""

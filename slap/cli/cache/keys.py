@@ -1,0 +1,183 @@
+"""`slapos cache keygen|trust|revoke`: keys that sign builds, and whose builds this node takes."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from slap.cache.client.settings import Cache
+from slap.cache.trust.former import read_former_key
+from slap.cache.trust.keys import KIND, PublicKey, generate_key, read_key, read_line
+from slap.cache.trust.sign import sign_revocation
+from slap.cache.trust.store import RevokedKey, TrustedKey, TrustStore
+from slap.cli.base import Command, read_small_file
+from slap.cli.cache.base import CacheCommand, CacheLister
+from slap.cli.formats import Cell
+from slap.cli.local import find_cfg
+from slap.cli.output import Style, say
+from slap.model.cache import KeyId
+from slap.model.errors import NotFound, SlapError, UsageError
+from slap.node.cache.tools import CacheTools
+from slap.node.config import read
+
+_SHOWN = 16
+_LIST = "slapos cache trust lists the keys that are known here."
+
+
+class CacheKeygen(Command):
+    """Make a key that signs builds. Its public line goes to stdout: paste it to those who shall trust your builds."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(name)
+        parser.add_argument("--cfg", metavar="FILE", help="the node that signs with it (found in the usual places)")
+        parser.add_argument("--comment", default="", help="a word to recognise it by, such as your name")
+        parser.add_argument("file", nargs="?", metavar="KEYFILE", help="(that of the node's configuration)")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        path = self._path(args)
+        public = generate_key(path, args.comment)
+        self.app.stdout.write(f"{public.line}\n")
+        say(f"The key is in {path}; only you can read it. Nodes take what it signs after:", Style.GOOD)
+        say(f"  slapos cache trust '{public.line}'")
+
+    def _path(self, args: argparse.Namespace) -> Path:
+        if args.file:
+            return Path(self.folder, args.file)
+        try:
+            key_file = read(find_cfg(args.cfg or "", self.folder)).cache.key_file
+        except NotFound:
+            key_file = None
+        return key_file or self.home / ".slapos/cache.key"
+
+
+class CacheTrust(CacheLister):
+    """Take the builds that a key signs, from now on; without a KEY, list the keys that are known here."""
+
+    when_empty = "No key is trusted here: nothing is taken from caches."
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("key", nargs="*", metavar="KEY", help="the line that keygen printed, or a file with it")
+        parser.add_argument(
+            "--url",
+            action="append",
+            default=[],
+            metavar="URL",
+            help="only for releases below this URL (may be repeated)",
+        )
+        parser.add_argument("--follow", action="store_true", help="also the key that it names as its successor")
+        parser.add_argument(
+            "--former",
+            action="store_true",
+            help="KEY is a file with the certificate of a SlapOS cache (RSA, SHA-1: weak)",
+        )
+        parser.add_argument("--remove", metavar="ID", help="trust this key no longer")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        trust = self.trust(args)
+        if args.remove:
+            self._remove(trust, args.remove)
+        if args.key and args.former:
+            self._trust_former(trust, args)
+        elif args.key:
+            key = self._key(" ".join(args.key))
+            trust.trust(TrustedKey(key, tuple(args.url), args.follow))
+            say(f"What {_named(key)} signs is taken from now on.", Style.GOOD)
+        return ("id", "comment", "trusted", "limits"), _rows(trust)
+
+    def _trust_former(self, trust: TrustStore, args: argparse.Namespace) -> None:
+        (path, *more) = args.key
+        key = read_former_key(
+            read_small_file(path, self.app.stdin.read, self.folder), " ".join(more) or Path(path).name
+        )
+        trust.trust_former(key)
+        say(f"Entries of the SlapOS cache whose key is {key.id[:_SHOWN]} are taken from now on.", Style.BUSY)
+        say("They have neither expiry nor version, and their signatures rest on SHA-1.")
+
+    def _key(self, text: str) -> PublicKey:
+        if not text.startswith(KIND):
+            text = read_small_file(text, self.app.stdin.read, self.folder)
+        return read_line(text)
+
+    def _remove(self, trust: TrustStore, start: str) -> None:
+        former = [each.id for each in trust.former() if each.id.startswith(start)]
+        if len(former) == 1:
+            trust.distrust_former(former[0])
+        else:
+            trust.distrust(_id(trust, start))
+        say("It is trusted no longer.", Style.GOOD)
+
+
+class CacheRevoke(CacheCommand):
+    """Take nothing of a key any more, whenever it signed that. There is no way back.
+
+    With --key-file the key itself says so, to all nodes that ask the cache.
+    """
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument("key", nargs="?", metavar="ID", help="the id of a key, or the beginning of it; or its line")
+        parser.add_argument("--key-file", metavar="KEYFILE", help="the private key: tell it to the upload cache too")
+        parser.add_argument("--reason", default="", help="why, for the record")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        if bool(args.key) == bool(args.key_file):
+            raise UsageError("Give either the ID of a key, or --key-file.", resolution=_LIST)
+        tools = self.tools(args)
+        key = self._publish(tools, args) if args.key_file else _id(tools.trust, args.key)
+        tools.trust.revoke(RevokedKey(key, int(tools.now), args.reason))
+        say(f"Nothing that key {key[:_SHOWN]} signed is taken here any more.", Style.GOOD)
+
+    def _publish(self, tools: CacheTools, args: argparse.Namespace) -> KeyId:
+        key = read_key(self.folder / args.key_file)
+        signed = sign_revocation(key, tools.now, args.reason)
+        caches: list[Cache] = [tools.settings.upload] if tools.settings.upload else []
+        if not caches:
+            say("No upload cache is configured: only this node hears of it.", Style.BAD)
+        for cache in caches:
+            try:
+                tools.client.mirror(cache).put_entry(key.public.id, signed)
+                say(f"{cache.name} tells it to every node that asks.")
+            except SlapError as error:
+                say(f"{cache.name} did not take it: {error.brief}", Style.BAD)
+        return key.public.id
+
+
+def _id(trust: TrustStore, text: str) -> KeyId:
+    """The key that is meant by an id, the beginning of one, or a line; one that nobody trusts needs all of it."""
+    if text.startswith(KIND):
+        return read_line(text).id
+    known = [each.key.id for each in trust.trusted() if each.key.id.startswith(text)]
+    if len(known) == 1:
+        return known[0]
+    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
+        return text
+    words = f"{len(known)} keys begin so." if known else "No key that is trusted here begins so."
+    raise NotFound(f"{text[:64]!r} names no key.", words, _LIST)
+
+
+def _rows(trust: TrustStore) -> list[tuple[Any, ...]]:
+    revoked = {each.id: each.reason for each in trust.revoked()}
+    rows = [_row(each, trust) for each in trust.trusted() if each.key.id not in revoked]
+    rows += [(_cell(each.id), each.comment, Cell("former", "SlapOS's way", Style.BUSY), "") for each in trust.former()]
+    return rows + [(_cell(key), "", Cell("revoked", "revoked", Style.BAD), why) for key, why in revoked.items()]
+
+
+def _row(trusted: TrustedKey, trust: TrustStore) -> tuple[Any, ...]:
+    words = [*trusted.urls]
+    if trusted.because:
+        words.append(f"named by {trusted.because[:_SHOWN]}")
+    if trusted.retired_at is not None:
+        words.append("replaced")
+    return _cell(trusted.key.id), trusted.key.comment, Cell("trusted", "yes", Style.GOOD), ", ".join(words)
+
+
+def _cell(key: KeyId) -> Cell:
+    return Cell(key, key[:_SHOWN])
+
+
+def _named(key: PublicKey) -> str:
+    return f"{key.comment} ({key.id[:_SHOWN]})" if key.comment else key.id[:_SHOWN]

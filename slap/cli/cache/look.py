@@ -1,0 +1,201 @@
+"""`slapos cache list|info|verify`: what caches have, and whether it is what they say."""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from slap.cache.client.client import CacheClient, question_place
+from slap.cache.client.lookup import Found, Lookup
+from slap.cache.client.settings import Cache
+from slap.cache.client.shelf import Shelf
+from slap.cache.trust.envelope import payload_of
+from slap.cache.trust.question import Question
+from slap.cache.trust.refused import Refused
+from slap.cache.trust.verify import verify
+from slap.cli.cache.bar import Bar
+from slap.cli.cache.base import CacheLister, CacheShow, add_cache_url, caches_of
+from slap.cli.cache.summary import provenance_words, sbom_words
+from slap.cli.formats import Cell
+from slap.cli.output import Style, columns, harmless, say, short_release
+from slap.model.cache import ENTRY_TYPE, Entry, SignedEntry
+from slap.model.errors import NotFound, SlapError
+from slap.model.software import normalise_release_url
+from slap.node.cache.tools import CacheTools
+from slap.node.cache.words import key_name, size
+
+_MOST_ROWS = 10_000
+
+
+class CacheList(CacheLister):
+    """List what the caches have, whoever signed it; the column `taken` says whether this node would take it."""
+
+    when_empty = "The caches have no builds."
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        add_cache_url(parser)
+        parser.add_argument("url", nargs="?", metavar="URL", help="only this release")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        tools = self.tools(args)
+        rows: dict[str, tuple[Any, ...]] = {}
+        for cache in caches_of(tools):
+            for signed in self._entries(tools, cache, args.url):
+                if row := _row(signed, tools):
+                    rows.setdefault(signed.payload, row)
+        ordered = sorted(rows.values(), key=lambda row: (row[0].machine_readable(), row[4].machine_readable()))
+        return ("release", "kind", "platform", "size", "signed", "expires", "key", "taken"), ordered
+
+    def _entries(self, tools: CacheTools, cache: Cache, url: str | None) -> Iterable[SignedEntry]:
+        mirror = tools.client.mirror(cache)
+        if url:
+            yield from mirror.entries(normalise_release_url(url, str(self.folder)))
+            return
+        page, count = "", 0
+        while count < _MOST_ROWS:
+            entries, page = mirror.all_entries(page)
+            yield from entries
+            count += len(entries)
+            if not page:
+                return
+        say(f"{cache.name} has more than {count} entries; the rest is not shown.")
+
+
+class _AboutRelease(CacheShow):
+    """A command about one release in the caches, as this node would be answered."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        add_cache_url(parser)
+        parser.add_argument("url", metavar="URL", help="the release")
+        return parser
+
+    def ask(self, tools: CacheTools, url: str) -> tuple[Question, Lookup]:
+        caches_of(tools)
+        question = tools.question(normalise_release_url(url, str(self.folder)))
+        found = tools.client.look_up(question)
+        for trouble in found.troubles:
+            say(harmless(str(trouble)), Style.BAD)
+        return question, found
+
+    def best(self, question: Question, found: Lookup) -> Found:
+        if found.found:
+            return found.found[0]
+        why = "\n".join(found.refused) or f"They have nothing for {question.platform} in {question.root}."
+        raise NotFound(f"The caches have nothing of {question.key} for this node.", why, "slapos cache list")
+
+
+class CacheInfo(_AboutRelease):
+    """Show what this node would take for a release: who built it from what, and what is in it."""
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        tools = self.tools(args)
+        question, found = self.ask(tools, args.url)
+        best = self.best(question, found)
+        entry = best.verified.entry
+        data = entry.model_dump(mode="json") | {
+            "signed_by": best.verified.key.line,
+            "caches": [cache.name for cache in best.caches],
+            "contents": _document(tools, best, "sbom"),
+            "built_from": _document(tools, best, "provenance"),
+        }
+        self.text = _words(best, data)
+        return self.fields(data)
+
+
+class CacheVerify(_AboutRelease):
+    """Fetch all of a release from each cache, and check every byte of it. Nothing is installed."""
+
+    def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
+        tools = self.tools(args)
+        question, found = self.ask(tools, args.url)
+        best = self.best(question, found)
+        verdicts = {cache.name: self._verdict(tools, question, Found(best.verified, (cache,))) for cache in best.caches}
+        bad = {name: words for name, words in verdicts.items() if words != "whole"}
+        if bad:
+            details = "\n".join(f"{name}: {words}" for name, words in bad.items())
+            self.unfinished = SlapError("Not every cache has all of it.", details, "slapos cache push sends it again.")
+        self.text = columns(list(verdicts.items()), indent=0)
+        return self.fields({"release": question.key, "caches": verdicts})
+
+    def _verdict(self, tools: CacheTools, question: Question, found: Found) -> str:
+        """Nothing that is here already helps: all of it has to come from the cache."""
+        with (
+            tempfile.TemporaryDirectory(prefix=".verify-", dir=tools.config.software_root) as folder,
+            Bar(self.clock) as bar,
+        ):
+            client = CacheClient(tools.settings, tools.trust, Shelf(Path(folder, "chunks")))
+            label = short_release(question.key)
+            try:
+                client.fetch(
+                    found, question_place(question), Path(folder, "release"),
+                    lambda done, total: bar(label, done, total),
+                )  # fmt: skip
+            except SlapError as error:
+                return " ".join(f"{error.brief} {error.details}".split())
+        return "whole"
+
+
+def _row(signed: SignedEntry, tools: CacheTools) -> tuple[Any, ...] | None:
+    try:
+        entry = Entry.model_validate_json(payload_of(signed, ENTRY_TYPE))
+    except (Refused, ValidationError):  # what a key says of itself, or nonsense
+        return None
+    taken = _taken(signed, entry, tools)
+    signer = signed.signatures[0].keyid if signed.signatures else ""
+    return (
+        Cell(entry.key), entry.kind.value, Cell(str(entry.platform)), Cell(entry.size, size(entry.size)),
+        _day(entry.version), _day(entry.expires_at), Cell(signer, signer[:16]), taken,
+    )  # fmt: skip
+
+
+def _taken(signed: SignedEntry, entry: Entry, tools: CacheTools) -> Cell:
+    """Whether it would be taken here as the answer to the question that it is an answer to."""
+    asked = tools.question(entry.key)
+    question = Question(entry.key, asked.root, asked.platform, tools.now, entry.kind, "")
+    if entry.kind != question.kind or entry.kind == "part":
+        question = Question(entry.key, entry.root, asked.platform, tools.now, entry.kind, entry.folder)
+    try:
+        verify(signed, tools.trust, question)
+    except Refused as refused:
+        return Cell(refused.reason.value, refused.reason.value, Style.BAD)
+    return Cell("yes", "yes", Style.GOOD)
+
+
+def _day(seconds: int) -> Cell:
+    at = datetime.fromtimestamp(seconds, UTC)
+    return Cell(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
+
+
+def _document(tools: CacheTools, found: Found, name: str) -> Any:
+    blob = getattr(found.verified.entry, name)
+    if blob is None:
+        return None
+    try:
+        return json.loads(tools.client.document(found, blob))
+    except (SlapError, ValueError) as error:
+        say(f"Its {name} cannot be read: {harmless(str(error))}", Style.BAD)
+        return None
+
+
+def _words(found: Found, data: dict[str, Any]) -> str:
+    entry = found.verified.entry
+    rows = [
+        ("Release", entry.key),
+        ("For", f"{entry.root}/{entry.folder}\n{entry.platform}"),
+        ("Signed by", key_name(found.verified.key)),
+        ("Built", f"{_day(entry.built_at).text} by {entry.builder or 'nobody who says so'}"),
+        ("Good until", _day(entry.expires_at).text),
+        ("Size", f"{size(entry.size)}, unpacked {size(entry.unpacked_size)}"),
+        ("In", "\n".join(cache.name for cache in found.caches)),
+        ("Contains", sbom_words(data["contents"])),
+        ("Built from", provenance_words(data["built_from"])),
+    ]
+    return harmless(columns([row for row in rows if row[1]], indent=0))

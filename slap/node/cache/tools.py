@@ -1,0 +1,89 @@
+"""What all that a node does with caches is done with."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from slap.cache.client.client import CacheClient
+from slap.cache.client.settings import Cache, Settings
+from slap.cache.client.shelf import Shelf
+from slap.cache.client.trouble import Trouble
+from slap.cache.trust.keys import SigningKey, read_key
+from slap.cache.trust.platform import this_platform
+from slap.cache.trust.question import Question
+from slap.cache.trust.store import TrustStore
+from slap.model.cache import EntryKind
+from slap.model.errors import NotFound, SlapError
+from slap.node.cache.store import CacheStore
+from slap.node.config import NodeConfig
+from slap.system.clock import Clock
+
+
+@dataclass
+class CacheTools:
+    """The parts are made when they are first needed: a node without caches has none of them."""
+
+    config: NodeConfig
+    clock: Clock
+
+    @cached_property
+    def settings(self) -> Settings:
+        return self.config.cache
+
+    @cached_property
+    def store(self) -> CacheStore:
+        return CacheStore(self.config.cache_file)
+
+    @cached_property
+    def trust(self) -> TrustStore:
+        return TrustStore(self.config.trust_file)
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        return Shelf(self.config.chunks)
+
+    @cached_property
+    def client(self) -> CacheClient:
+        return CacheClient(self.settings, self.trust, self.shelf)
+
+    @property
+    def now(self) -> float:
+        return self.clock.now().timestamp()
+
+    def question(self, url: str) -> Question:
+        return Question(url, str(self.config.software_root), this_platform(), self.now)
+
+    def part_question(self, name: str, digest: str) -> Question:
+        """A shared part is in a folder of its digest, in one of its name."""
+        root = str(self.config.shared_parts / name)
+        return Question(f"{name}/{digest}", root, this_platform(), self.now, EntryKind.PART, digest)
+
+    def signing_key(self) -> SigningKey:
+        """Raises SlapError when this node has none, or one that may not be used."""
+        if self.settings.key_file is None:
+            raise NotFound("This node has no key to sign builds with.", resolution="slapos cache keygen makes one.")
+        return read_key(self.settings.key_file)
+
+    def can_publish(self) -> bool:
+        """Whether builds of this node go into a cache; a key that is there and cannot be used is told when it is needed."""
+        return bool(self.settings.upload and self.settings.key_file and self.settings.key_file.exists())
+
+    def bad_caches(self) -> set[Cache]:
+        bad = {each.cache for each in self.store.bad(self.now)}
+        return {cache for cache in self.settings.caches if cache.name in bad}
+
+    def leave_alone(self, troubles: tuple[Trouble, ...]) -> None:
+        """Remember caches that were of no use. What cannot be remembered costs the next build some seconds."""
+        for trouble in troubles:
+            self.store.mark_bad(trouble.cache.name, trouble.why, self.now)
+
+    def close(self) -> None:
+        for name in ("store", "trust"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+
+def in_words(error: SlapError | OSError) -> str:
+    """An error on one line, with what explains it."""
+    if isinstance(error, OSError):
+        return str(error)
+    return " ".join(f"{error.brief} {error.details}".split())

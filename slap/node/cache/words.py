@@ -1,0 +1,38 @@
+"""How what came of a cache is told to people."""
+
+from collections.abc import Iterable
+
+from slap.cache.client.client import Fetched
+from slap.cache.trust.keys import PublicKey
+from slap.cache.trust.store import FormerKey
+
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+def size(count: int) -> str:
+    """A number of bytes as people say it: 42 MiB, 3.1 GiB, 512 B."""
+    for unit, name in _UNITS:
+        if count >= unit:
+            number = count / unit
+            return f"{number:.1f} {name}" if number < 10 else f"{number:.0f} {name}"
+    return f"{count} B"
+
+
+def key_name(key: PublicKey | FormerKey) -> str:
+    """What people recognise a key by: what its owner called it, and the beginning of its id."""
+    return f"{key.comment} ({key.id[:16]})" if key.comment else key.id[:16]
+
+
+def taken(key: PublicKey | FormerKey, fetched: Fetched) -> str:
+    here = f", {size(fetched.reused)} were here" if fetched.reused else ""
+    return f"from cache, signed by {key_name(key)}, {size(fetched.fetched)} in {fetched.seconds:.1f} s{here}"
+
+
+def not_taken(reasons: Iterable[str]) -> str:
+    """Why a release was built from source; empty when no cache claimed to have it."""
+    words = list(dict.fromkeys(reason.strip().rstrip(".") for reason in reasons if reason))
+    return f"built from source: {'; '.join(words)}" if words else ""
+
+
+def progress(done: int, total: int) -> str:
+    return f"from cache: {size(done)} of {size(total)}" if total else f"from cache: {size(done)}"

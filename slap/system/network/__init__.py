@@ -1,0 +1,1 @@
+"""Ways to other machines that may be slow or lie."""

@@ -1,0 +1,182 @@
+"""HTTP to servers that may be slow or lie: answers are bounded, told as they arrive, and cut off from outside when late."""
+
+import http.client
+import select
+import socket
+import ssl
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from slap.model.errors import SlapError, Unreachable
+from slap.system.transport import Tls
+
+_PIECE = 1 << 18
+# Of an answer that is read as an error's words.
+_WORDS = 4096
+
+
+class TooMuch(Unreachable):
+    """A server sends more than it may."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request. Of its answer at most `limit` bytes are taken: more is TooMuch."""
+
+    method: str
+    url: str
+    body: bytes | None = None
+    limit: int = 1 << 20
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`body` is empty where the caller took the bytes as they came."""
+
+    status: int
+    body: bytes
+
+
+class Pace:
+    """Whether bytes come fast enough: so many within each span of some seconds."""
+
+    def __init__(self, seconds: float, bytes_a_second: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._least = int(seconds * bytes_a_second)
+        self._monotonic = monotonic
+        self.restart()
+
+    def restart(self) -> None:
+        self._since, self._arrived = self._monotonic(), 0
+
+    def arrived(self, size: int) -> None:
+        self._arrived += size
+        if self._arrived >= self._least:
+            self.restart()
+
+    def is_late(self) -> bool:
+        return self._monotonic() - self._since > self._seconds
+
+
+class Line:
+    """A connection that is kept between requests to one server. For one thread; another one may `cut` it, for good."""
+
+    def __init__(self, tls: Tls, timeout: float) -> None:
+        self._tls = tls
+        self._timeout = timeout  # seconds, of each single operation of the network
+        self._server = ""
+        self._connection: http.client.HTTPConnection | None = None
+        self._is_cut = threading.Event()
+
+    def ask(self, ask: Ask, take: Callable[[bytes], None] | None = None) -> Answer:
+        """Send a request. The body of a good answer goes to `take` piece by piece, when that is given.
+
+        Raises Unreachable.
+        """
+        is_kept = self._connection is not None
+        try:
+            return self._answer(ask, take)
+        except http.client.RemoteDisconnected as error:
+            if not is_kept or self._is_cut.is_set():
+                raise _unreachable(ask, error) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise _unreachable(ask, error) from error
+        except SlapError:
+            self.close()
+            raise
+        self.close()  # the server was tired of the idle connection
+        return self.ask(ask, take)
+
+    def cut(self) -> None:
+        """Break off what goes on, from another thread; nothing is asked over this line any more."""
+        self._is_cut.set()
+        connection = self._connection
+        sock = connection.sock if connection else None
+        if sock:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _answer(self, ask: Ask, take: Callable[[bytes], None] | None) -> Answer:
+        parts = urlsplit(ask.url)
+        connection = self._connected(f"{parts.scheme}://{parts.netloc}")
+        path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        connection.request(ask.method, path, ask.body, {**_authorization(ask.url), **ask.headers})
+        with connection.getresponse() as response:
+            answer = _read(response, ask, take)
+            if response.will_close or not response.isclosed():
+                self.close()
+        return answer
+
+    def _connected(self, server: str) -> http.client.HTTPConnection:
+        if self._is_cut.is_set():
+            raise ConnectionAbortedError("it was cut off")
+        if self._connection is None or server != self._server or _was_dropped(self._connection):
+            self.close()
+            self._connection, self._server = _connection(server, self._tls, self._timeout), server
+            self._connection.connect()
+            if self._is_cut.is_set():
+                raise ConnectionAbortedError("it was cut off")
+        return self._connection
+
+
+def _read(response: http.client.HTTPResponse, ask: Ask, take: Callable[[bytes], None] | None) -> Answer:
+    is_good = response.status // 100 == 2
+    body, size = bytearray(), 0
+    limit = ask.limit if is_good else _WORDS
+    while piece := response.read1(_PIECE):
+        size += len(piece)
+        if size > limit:
+            if is_good:
+                raise TooMuch(f"{_bare(ask.url)} sends too much.", f"It should have at most {limit} bytes.")
+            break
+        (take if take and is_good else body.extend)(piece)
+    if is_good and response.length:  # of what was announced, this much is missing
+        raise http.client.IncompleteRead(b"", response.length)
+    return Answer(response.status, bytes(body))
+
+
+def _connection(server: str, tls: Tls, timeout: float) -> http.client.HTTPConnection:
+    parts = urlsplit(server)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it is not an http or https URL")
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=tls.context())
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+
+
+def _authorization(url: str) -> dict[str, str]:
+    """A name and a password in the URL, as slapos.cfg may have them."""
+    parts = urlsplit(url)
+    if not parts.username:
+        return {}
+    words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(words.encode()).decode()}"}
+
+
+def _unreachable(ask: Ask, error: Exception) -> SlapError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Unreachable(f"The server at {_bare(ask.url)} is not trusted.", error.verify_message)
+    words = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+    return Unreachable(f"No answer from {_bare(ask.url)}: {words}.")
+
+
+def _bare(url: str) -> str:
+    """The server of a URL, without what only the server should know."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _was_dropped(connection: http.client.HTTPConnection) -> bool:
+    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])

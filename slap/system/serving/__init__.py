@@ -1,0 +1,1 @@
+"""What our HTTP servers share: sockets, and who is at the other end of them."""
