@@ -247,15 +247,7 @@ if environment.is_root():
             0,
         )
 
-    def _owner(entry: "os.DirEntry[str]") -> int:
-    """Whose a file is; nobody's, when whoever made it has removed it meanwhile."""
-    try:
-        return entry.stat(follow_symlinks=False).st_uid
-    except FileNotFoundError:
-        return -1
-
-
-def test_destroyed_nothing_of_it_is_left(node: RootNode) -> None:
+    def test_destroyed_nothing_of_it_is_left(node: RootNode) -> None:
         number = node.number("second")
         assert len(node.processes(number)) >= 3
         node.cloud.slapos("service", "destroy", "second")
@@ -264,3 +256,11 @@ def test_destroyed_nothing_of_it_is_left(node: RootNode) -> None:
         assert node.folder(number).stat().st_uid == node.user(number)
         left = [entry.path for entry in os.scandir("/tmp") if _owner(entry) == node.user(number)]
         assert left == []
+
+
+def _owner(entry: "os.DirEntry[str]") -> int:
+    """Whose a file is; nobody's, when whoever made it has removed it meanwhile."""
+    try:
+        return entry.stat(follow_symlinks=False).st_uid
+    except FileNotFoundError:
+        return -1

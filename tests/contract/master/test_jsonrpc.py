@@ -267,6 +267,8 @@ def test_a_shared_instance_is_served_and_published_for(
     publish = {"instance_guid": got["instance_guid"], "connection_parameter_dict": {"url": "x"}}
     partition(world, agent, host).call("put.v0.software_instance_connection_parameter", **publish)
     assert user.call("get.v0.instance_tree", title="shared")["connection_parameters"] == {"url": "x"}
+    agent.call("put.v0.software_instance_reported_state", instance_guid=host, reported_state="started")
+    assert seen(world, got["instance_guid"]).status is Status.STARTED
 
 
 def test_who_serves_a_shared_instance_is_not_let_into_its_tree(
@@ -276,5 +278,3 @@ def test_who_serves_a_shared_instance_is_not_let_into_its_tree(
     got = ordered(user, url, "shared", shared=True)["instance_guid"]
     for rpc in (partition(world, agent, host), agent, user):
         assert "is a shared instance" in rpc.refused("get.v0.software_instance_certificate", 409, instance_guid=got)
-    agent.call("put.v0.software_instance_reported_state", instance_guid=host, reported_state="started")
-    assert seen(world, got["instance_guid"]).status is Status.STARTED

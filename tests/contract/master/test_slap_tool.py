@@ -237,3 +237,15 @@ def test_eight_clients_get_three_hundred_different_partitions(world: World, clas
     told = classic.partitions(GUID)
     assert len({each["_instance_guid"] for each in told}) == 300
     assert {each["_parameter_dict"]["instance_title"] for each in told} == {f"web-{index}" for index in range(300)}
+
+
+def test_the_name_of_ones_own_computer_opens_nobody_elses(world: World, classic: Classic, url: str) -> None:
+    """A user may call a computer as another one's guid is."""
+    classic.order("web", url)
+    world.computer(GUID, owner=world.user("eve"))
+    eve = Classic(world.address, f"Bearer {create_user(world.database, 'eve')}")
+    inside = {"computer_id": GUID, "computer_partition_id": "slappart0"}
+    assert eve.get("getComputerPartitionCertificate", **inside).status == 404
+    assert eve.post("stoppedComputerPartition", **inside).status in (404, 303)
+    assert eve.ask("child", url, **inside).status == 404
+    assert classic.get("getComputerPartitionCertificate", **inside).status == 200

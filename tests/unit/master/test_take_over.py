@@ -144,3 +144,22 @@ def test_a_database_of_ours_or_none_is_left_alone(tmp_path: Path) -> None:
     assert take_over(tmp_path / "none.db", "admin") is None
     (tmp_path / "text.db").write_text("not a database")
     assert take_over(tmp_path / "text.db", "admin") is None
+
+
+def test_what_a_killed_slapproxy_had_begun_is_rolled_back_first(tmp_path: Path) -> None:
+    killed, file = tmp_path / "killed.db", tmp_path / "proxy.db"
+    write_tables(killed, 18, {"partition": [busy(f"slappart{number}", f"a{number}") for number in range(200)]})
+    with closing(sqlite3.connect(killed, isolation_level=None)) as connection:
+        connection.executescript("PRAGMA cache_size = 1; BEGIN; UPDATE partition18 SET partition_reference = 'lost'")
+        for suffix in ("", "-journal"):  # as they are when it is killed now
+            file.with_name(file.name + suffix).write_bytes(killed.with_name(killed.name + suffix).read_bytes())
+    assert take_over(file, "admin") is not None
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT reference FROM instance ORDER BY reference").fetchone() == ("a0",)
+
+
+def test_a_database_that_cannot_be_read_now_is_not_taken_for_one_of_ours(database: Path) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InvalidInput, match="cannot be read now"):
+            take_over(database, "admin")
