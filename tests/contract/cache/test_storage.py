@@ -3,9 +3,11 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from slap.cache.storage.folder import Folder
 from slap.cache.storage.storage import Storage
 from slap.model.errors import InvalidInput, NotFound
 
@@ -80,12 +82,19 @@ def test_a_failed_replacement_leaves_the_former(storage: Storage) -> None:
     assert read(storage, KEY) == b"later"
 
 
-def test_many_writers_of_one_object_leave_a_whole_one(storage: Storage) -> None:
-    def write(number: int) -> int:
-        return storage.put(KEY, [bytes([number]) * 500_000] * 3)
-
+def test_many_writers_of_one_object_leave_it_whole(storage: Storage) -> None:
+    """They all have the same to write, for its name is its digest."""
+    content = [bytes([number]) * 500_000 for number in range(3)]
     with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(write, range(8))) == {1_500_000}
+        assert set(pool.map(lambda _: storage.put(KEY, content), range(8))) == {1_500_000}
+    assert read(storage, KEY) == b"".join(content)
+
+
+def test_of_many_writers_of_different_content_one_is_the_last(tmp_path: Path) -> None:
+    """Of the S3 server that the other tests use this is not true."""
+    storage = Folder(tmp_path / "objects")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: storage.put(KEY, [bytes([number]) * 500_000] * 3), range(8)))
     assert len(set(read(storage, KEY))) == 1
 
 
