@@ -30,6 +30,8 @@ from slap.system.processes import NODE_MARK, PARTITION_MARK, Mark, end_marked
 log = logging.getLogger(__name__)
 
 MARKER = ".completed"
+PROFILE = "buildout.cfg"
+_OWN_SECTION = "[slap-software]"
 _LOG_LINES = 30
 _IDLE = Again(86400.0)
 # A build that takes longer than this is not counted any more among those that may run side by side.
@@ -106,11 +108,27 @@ def build_profile(config: NodeConfig, url: str) -> str:
             "newest = false",
             "",
             # Where profiles find the files that lie beside software.cfg.
-            "[slap-software]",
+            _OWN_SECTION,
             f"base = {_escape(url.rpartition('/')[0])}",
             "",
         ]
     )
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether SlapOS's node built here: what its buildout wrote down as installed is nothing that ours can go on with."""
+    profile = files.read_or(folder / PROFILE, "")
+    return bool(profile) and _OWN_SECTION not in profile
+
+
+def clear_foreign(folder: Path) -> None:
+    """Remove what SlapOS's node built here; by one rename first, so that half of it is never taken for ours."""
+    aside = folder.with_name(f"{folder.name}.foreign")
+    files.remove_tree(aside)
+    if is_foreign(folder):
+        log.info("%s was built by another node, and is built anew", folder)
+        folder.rename(aside)
+        files.remove_tree(aside)
 
 
 class SoftwareReconciler:
@@ -222,6 +240,7 @@ class SoftwareReconciler:
 
     def _run_buildout(self, url: str, asking: dict[str, str]) -> BuildResult:
         folder, build_log = self._config.software(url), self._config.software_log(url)
+        clear_foreign(folder)
         for each in (self._config.download_cache, self._config.shared_parts, folder):
             files.make_folder(each)
             self._account.own(each)

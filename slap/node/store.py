@@ -16,6 +16,7 @@ from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState
+from slap.node.partition.names import FileName
 
 
 class SoftwareRecord(Frozen):
@@ -32,10 +33,10 @@ class SoftwareRecord(Frozen):
 class Installed(Frozen):
     """What an instantiation left in a partition to run, check and repeat."""
 
-    services: dict[str, str] = Field(default_factory=dict)  # name: digest of its executable
-    runs: dict[str, str] = Field(default_factory=dict)
-    checks: dict[str, Check] = Field(default_factory=dict)
-    crons: dict[str, str] = Field(default_factory=dict)  # name: crontab line
+    services: dict[FileName, str] = Field(default_factory=dict)  # name: digest of its executable
+    runs: dict[FileName, str] = Field(default_factory=dict)
+    checks: dict[FileName, Check] = Field(default_factory=dict)
+    crons: dict[FileName, str] = Field(default_factory=dict)  # name: crontab line
 
 
 class InstanceRecord(Frozen):

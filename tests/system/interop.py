@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 
 from slap.client.master import Master
 from slap.client.native import NativeMaster
-from slap.model.errors import SlapError
+from slap.model.errors import SlapError, Unreachable
 from slap.node.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News, Supervisor
@@ -128,7 +128,7 @@ update =
   import json
   for guest in json.loads(options['guests']):
     told = json.loads(guest['_']) if '_' in guest else guest
-    answer = {'_': json.dumps({'url': options['url'] + told['page'], 'title': guest['slave_title']})}
+    answer = {'_': json.dumps({'url': options['url'] + told['page'], 'name': guest['slave_reference']})}
     self.slap.setConnectionDict(answer, guest['slave_reference'])
 """
 )
@@ -258,6 +258,9 @@ class Ours:
         try:
             with self.background("node", "agent", "--cfg", str(self.peer.cfg)):
                 yield
+        except BaseException:
+            print((self.peer.folder / "our-node-agent.log").read_text())
+            raise
         finally:
             end_supervisor(connect(read(self.peer.cfg), News()))
 
@@ -275,9 +278,10 @@ class Ours:
 
 
 def end_supervisor(supervisor: Supervisor) -> None:
-    for group in supervisor.groups():
-        supervisor.remove(group)
-    os.kill(supervisor.pid(), signal.SIGTERM)
+    with suppress(Unreachable):
+        for group in supervisor.groups():
+            supervisor.remove(group)
+        os.kill(supervisor.pid(), signal.SIGTERM)
 
 
 def _answers(master: Master) -> bool:

@@ -177,6 +177,7 @@ def test_stop_start_and_destroy(world: World) -> None:
 def test_a_child_is_ordered_by_its_parent_and_goes_with_it(world: World) -> None:
     world.order("tree", world.tree, "--parameters", "greeting=Servus")
     root = world.started("tree")
+    world.reach(lambda: world.master.tree(root.guid).is_settled)
     assert page(root.connection["child-url"]) == "Servus"
     instances = {each.reference: each for each in world.master.tree(root.guid).instances}
     assert {name: each.reported for name, each in instances.items()} == {
@@ -198,7 +199,7 @@ def test_a_shared_instance_is_served_by_name_and_ended(world: World) -> None:
     words = ("--slave", "--parameters", "page=about")
     world.order("guest", world.web, *words, "--node", f"instance_guid={host.guid}")
     guest = world.started("guest")
-    assert guest.connection == {"url": f"{host.connection['url']}about", "title": "guest"}
+    assert guest.connection == {"url": f"{host.connection['url']}about", "name": guest.guid}
     assert (guest.host, guest.partition) == (host.guid, host.partition)
     shown = world.info("guest")
     assert (shown["shared"], shown["connection-parameters"]) == (True, guest.connection)

@@ -4,6 +4,7 @@ import json
 import os
 import urllib.request
 from collections.abc import Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,7 @@ def _our_node_takes_over(place: Place, ours: Ours, master: Master) -> None:
     kept.write_text("data of the service")
     os.chown(kept, place.peer.folder.stat().st_uid, -1)
     place.peer.slapos("node", "supervisorctl", "shutdown")
+    eventually(lambda: page(place, "slappart0") == page(place, "slappart2") == "")
     addresses = {each.partition.name: each.partition.ipv4 for each in master.computer(COMPUTER).partitions}
     with ours.agent():
         assert {each.partition.name: each.partition.ipv4 for each in master.computer(COMPUTER).partitions} == addresses
@@ -181,9 +183,10 @@ def guids(master: Master) -> dict[str, str]:
 
 
 def page(place: Place, partition: str) -> str:
-    """What the web service in a partition serves, at the address that SlapOS's node was told to give it."""
-    resource = json.loads((place.partition(partition) / ".slapos-resource").read_text())
-    address = resource["address_list"][0]["addr"]
+    """What the web service in a partition serves, at the address that the partition was written down with."""
+    definition = ConfigParser()
+    definition.read(place.peer.folder / "partitions.cfg")
+    address = definition[partition.replace("slappart", "partition_")]["address"].partition("/")[0]
     try:
         with urllib.request.urlopen(f"http://{address}:8080/", timeout=10) as answer:
             return str(answer.read().decode())

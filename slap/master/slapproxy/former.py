@@ -44,6 +44,7 @@ class FormerShared:
 
     computer: str
     host: str
+    reference: str  # its name to the partition that serves it
     title: str
     type: str
     requester: str
@@ -192,6 +193,7 @@ class _Reader:
             yield FormerShared(
                 computer=row["computer_reference"],
                 host=row["hosted_by"],
+                reference=row["reference"],
                 title=_shared_title(row["reference"]),
                 type=document.get("slap_software_type") or "",
                 requester=_partition_name(row.get("requester_id") or row.get("asked_by")),

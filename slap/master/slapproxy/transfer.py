@@ -118,6 +118,7 @@ class _Tree:
         self._by_place = {(each.computer, each.name): each for each in former.partitions if each.title}
         self._roots = {each.title: each for each in self._by_place.values() if not _has_parent(each)}
         self._named: Counter[tuple[str, str]] = Counter()
+        self._shared = Counter(each.reference for each in former.shared)
 
     def position(self, each: FormerPartition) -> _Position:
         chain = list(self._chain(each))
@@ -137,6 +138,11 @@ class _Tree:
         self._named[requester, title] += 1
         count = self._named[requester, title]
         return title if count == 1 else self.free_name(requester, f"{title} ({count})")
+
+    def shared_guid(self, shared: FormerShared) -> str:
+        """The name by which the serving partition knows it, and may keep files of it; unless two computers have the same."""
+        is_unique = self._shared[shared.reference] == 1
+        return shared.reference if is_unique else f"{shared.computer}-{shared.reference}"
 
     def host(self, shared: FormerShared) -> FormerPartition | None:
         return self._at(shared.computer, shared.host)
@@ -186,7 +192,7 @@ def _add_shared(rows: Rows, former: FormerShared, tree: _Tree, owner: str) -> No
     host = tree.host(former)
     if host is None:
         return
-    at = tree.below(former, f"{guid_of(host)}-shared-{len(rows.instances)}")
+    at = tree.below(former, tree.shared_guid(former))
     requester = at.parent or f"user:{owner}"
     parameters, form = unwrap(former.parameters)
     order = InstanceRequest.model_construct(

@@ -2,10 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints
 
 from slap.model.errors import InvalidInput
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,99}")
+# The same for documents: those of an instantiation come from a process that ran as the tenant, and may have been forged.
+FileName = Annotated[str, StringConstraints(pattern=f"^{_FILE_NAME.pattern}$")]
 
 
 def check_file_name(path: Path) -> None:

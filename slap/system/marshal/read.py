@@ -15,6 +15,8 @@ from slap.model.slap_object import CLASSES, MODULE, SlapObject
 LARGEST = 64 << 20  # bytes: the state of 20,000 partitions is less
 DEEPEST = 100
 _MOST_VALUES = 4_000_000
+# So many are taken of the shortest text; otherwise no more than it has bytes.
+_FEW_VALUES = 10_000
 
 
 def loads(data: bytes | str, largest: int = LARGEST) -> Any:
@@ -23,7 +25,7 @@ def loads(data: bytes | str, largest: int = LARGEST) -> Any:
         data = data.encode(errors="surrogatepass")
     if len(data) > largest:
         raise _unreadable(f"It has {len(data)} bytes; {largest} are the most that is taken.")
-    return _Reader().read(data)
+    return _Reader(min(_MOST_VALUES, max(_FEW_VALUES, len(data)))).read(data)
 
 
 @dataclass(slots=True)
@@ -38,9 +40,10 @@ class _Open:
 
 
 class _Reader:
-    """Reads one document, building values as elements end."""
+    """Reads one document, building values as elements end: at most so many."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._stack = [_Open("", {})]
         self._known: dict[str, tuple[Any, int]] = {}
         self._weight = 0
@@ -92,8 +95,8 @@ class _Reader:
     def _count(self, more: int) -> None:
         """References make a small text a huge value, so they count as what they stand for."""
         self._weight += more
-        if self._weight > _MOST_VALUES:
-            raise _unreadable(f"It has more than {_MOST_VALUES} values.")
+        if self._weight > self._most:
+            raise _unreadable(f"It has more than {self._most} values.")
 
 
 def _refuse_doctype(*_: object) -> None:

@@ -59,6 +59,7 @@ def test_instances_keep_their_partition_guid_parameters_and_state(database: Path
     assert (child["parent"], child["root"], child["depth"]) == (root["guid"], root["guid"], 1)
     assert (child["wanted"], json.loads(child["connection"])) == ("stopped", {"url": "http://a"})
     assert (shared["host"], shared["parent"], shared["reference"]) == (child["guid"], root["guid"], "site")
+    assert shared["guid"] == "root_site"  # by which the host knows it, and may keep files of it
     assert json.loads(shared["parameters"]) == {"host": "a"}
     assert (child["serving"], root["serving"]) == (1, 0)
 

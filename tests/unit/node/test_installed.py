@@ -1,14 +1,17 @@
 """What an instantiation left in a partition, as the node takes it up; and what of a build's words is told."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from slap.model.check import CommandCheck, PluginCheck
 from slap.model.errors import InvalidInput
 from slap.node.build.discreet import DiscreetStream, discreet
 from slap.node.build.installed import read_connection, read_installed
+from slap.node.store import Installed
 
 FOLDERS = ("etc/run", "etc/service", "etc/promise", "etc/plugin", "etc/cron.d")
 
@@ -86,3 +89,13 @@ def test_a_token_is_not_told(said: str) -> None:
     assert "0123456789abcdef" not in stream.getvalue()
     assert stream.getvalue().startswith("<") and not out.isatty() and out.writable()
     assert discreet(said, "") == said
+
+
+@pytest.mark.parametrize("kind", ["services", "runs", "checks", "crons"])
+@pytest.mark.parametrize("name", ["web\nuser=root", "../../web", "", "-w", "web\n"])
+def test_a_forged_result_names_nothing_that_is_no_file_name(kind: str, name: str) -> None:
+    """The process that tells it ran as the tenant; root writes these names into supervisord's configuration."""
+    value = {"check": "command", "command": ["/bin/true"], "timeout": 1} if kind == "checks" else "x"
+    Installed.model_validate_json(json.dumps({kind: {"web": value}}))
+    with pytest.raises(ValidationError):
+        Installed.model_validate_json(json.dumps({kind: {name: value}}))

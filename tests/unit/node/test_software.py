@@ -105,6 +105,23 @@ def test_a_release_is_built_once(world: World) -> None:
     assert marker and (marker.url, marker.fingerprint) == (URL, "f")
 
 
+def test_what_another_node_built_is_not_built_upon_and_what_we_began_is(world: World) -> None:
+    left, half = world.folder / ".installed.cfg", world.folder.with_name(f"{world.folder.name}.foreign")
+    for folder in (world.folder, half):
+        folder.mkdir(parents=True)
+    (world.folder / "buildout.cfg").write_text(f"[buildout]\nextends = {URL}\n")
+    left.write_text("[buildout]\ninstalled_develop_eggs =\n")
+    world.once()
+    assert (left.exists(), half.exists()) == (False, False)
+    (world.folder / "buildout.cfg").write_text(build_profile(world.config, URL))
+    left.write_text("[buildout]\nparts = compiled\n")
+    (world.folder / MARKER).unlink()
+    wants(world.store, a_supply(revision=9))
+    world.once()
+    assert len(world.builder.jobs) == 2
+    assert left.exists()
+
+
 def test_a_build_has_an_environment_by_which_its_processes_are_found(world: World) -> None:
     world.once()
     assert world.builder.jobs[0].environment[PARTITION_MARK] == str(world.folder)

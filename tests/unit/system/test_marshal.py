@@ -126,6 +126,7 @@ HOSTILE = {
     "infinity": (wrapped("<float>1e999</float>"), "not a finite number"),
     "a reference to nothing": (wrapped('<reference id="i7"/>'), "i7"),
     "a reference to itself": (wrapped(CIRCLE), "not there before"),
+    "a few laughs": (wrapped(LAUGHS[: LAUGHS.index("<list id='i18'>")] + "</list>"), "more than 10000 values"),
     "a billion laughs by references": (wrapped(LAUGHS + "</list>"), "more than"),
     "very deep": (wrapped("<list>" * 100_000), "levels deep"),
 }
