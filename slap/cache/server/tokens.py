@@ -14,7 +14,7 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = -1
+        self._seen: tuple[int, ...] = ()
         self._names: Mapping[str, str] = {}
 
     def name(self, token: str) -> str:
@@ -42,16 +42,21 @@ class TokenFile:
             self._write({digest: each for digest, each in known.items() if each != name})
 
     def _current(self) -> Mapping[str, str]:
-        try:
-            changed = self._path.stat().st_mtime_ns
-        except FileNotFoundError:
-            changed = 0
-        if changed != self._seen:
-            self._names, self._seen = _parsed(self._path), changed
+        if (version := _version(self._path)) != self._seen:
+            self._names, self._seen = _parsed(self._path), version
         return self._names
 
     def _write(self, names: Mapping[str, str]) -> None:
         files.write(self._path, "".join(f"{digest} {name}\n" for digest, name in names.items()), 0o600)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Differs between any two states of the file: a clock that ticks every few milliseconds would not do alone."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0,)
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _parsed(path: Path) -> dict[str, str]:

@@ -127,11 +127,11 @@ def _write(file: BinaryIO, chunks: Iterable[bytes]) -> int:
 def _move(aside: Path, path: Path) -> None:
     """Give a file its name, durably. Its folder may be missing, and be removed at any moment while it is empty."""
     for left in reversed(range(_TRIES)):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # says that it exists when it goes while we look
             files.put_in_place(aside, path)
             return
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             if not left:
                 raise
 

@@ -1,4 +1,4 @@
-"""A master with many partitions does better than slapproxy did, whose figures were taken on a machine with nothing beside it."""
+"""A master with many partitions does better than slapproxy did, though that was measured on a quiet machine."""
 
 import time
 from statistics import median
