@@ -49,6 +49,10 @@ class ProcessInfo:
     started: float = 0.0
 
 
+class Ending(Unreachable):
+    """supervisord was told to end, and waits for its processes."""
+
+
 class Supervisor(Protocol):
     """Groups of processes, one group a partition. `update` and `remove` return when it is done, not before."""
 
@@ -154,7 +158,7 @@ class RpcSupervisor:
             return call(*arguments)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == _SHUTDOWN_STATE:
-                raise Unreachable("supervisord is about to end.", str(self._address), _BOOT) from fault
+                raise Ending("supervisord is about to end.", str(self._address), _BOOT) from fault
             raise CommandFailed(f"supervisord refused {method}.", fault.faultString) from fault
         except (xmlrpc.client.Error, ExpatError) as error:
             self._local.proxy = None
@@ -218,6 +222,17 @@ def answers(address: Path) -> bool:
         except OSError:
             return False
         return True
+
+
+def is_ending(address: Path) -> bool:
+    """Whether the supervisord that listens on a socket was told to end."""
+    try:
+        RpcSupervisor(address, News()).pid()
+    except Ending:
+        return True
+    except SlapError:
+        return False
+    return False
 
 
 def announce(folder: Path, group: str, process: str, event: str) -> None:

@@ -1,13 +1,17 @@
 """Where SlapOS keeps supervisord's files, there are links to ours: operators and their tools look there."""
 
 import logging
+import time
 from pathlib import Path
 
 from slap.model.errors import Conflict
 from slap.node.config import NodeConfig
-from slap.system.supervisor import answers
+from slap.system.supervisor import answers, is_ending
 
 log = logging.getLogger(__name__)
+
+# Seconds for the services of a supervisord that was told to end.
+_PATIENCE = 60.0
 
 
 def links(config: NodeConfig) -> dict[Path, Path]:
@@ -25,7 +29,7 @@ def links(config: NodeConfig) -> dict[Path, Path]:
 def link_layout(config: NodeConfig) -> None:
     """Make the links that are missing. Files of a SlapOS that was here before stay, but its supervisord must not run."""
     for socket in (config.instance_root / "sv.sock", config.instance_root / "supervisord.socket"):
-        if socket.is_socket() and not socket.is_symlink() and answers(socket):
+        if socket.is_socket() and not socket.is_symlink() and _goes_on(socket):
             raise Conflict(
                 "The supervisord of a SlapOS node runs here.",
                 f"It listens on {socket}; both would start the same services.",
@@ -33,6 +37,16 @@ def link_layout(config: NodeConfig) -> None:
             )
     for link, target in links(config).items():
         _link(link, target)
+
+
+def _goes_on(socket: Path) -> bool:
+    """Whether somebody listens there, and not just until its services ended."""
+    deadline = time.monotonic() + _PATIENCE
+    while answers(socket):
+        if time.monotonic() > deadline or not is_ending(socket):
+            return answers(socket)  # it may have ended between the two questions
+        time.sleep(0.05)
+    return False
 
 
 def _link(link: Path, target: Path) -> None:

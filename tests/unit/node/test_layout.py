@@ -2,9 +2,15 @@
 
 import json
 import os
-import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from xmlrpc.client import Fault
+from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 
 import pytest
 
@@ -93,14 +99,64 @@ def test_what_slapos_left_there_stays(tmp_path: Path) -> None:
     assert old.read_text() == "of SlapOS"
 
 
+class Supervisord(SimpleXMLRPCDispatcher, socketserver.UnixStreamServer):
+    """Answers as supervisord does: with its process id, or that it is about to end."""
+
+    allow_none = True
+
+    def __init__(self, address: Path) -> None:
+        SimpleXMLRPCDispatcher.__init__(self)
+        self.is_ending = False
+        self.asked = threading.Event()
+        self.register_function(self.pid, "supervisor.getPID")
+        socketserver.UnixStreamServer.__init__(self, str(address), _Handler)
+
+    def pid(self) -> int:
+        self.asked.set()
+        if self.is_ending:
+            raise Fault(6, "SHUTDOWN_STATE")
+        return 1
+
+
+class _Handler(SimpleXMLRPCRequestHandler):
+    disable_nagle_algorithm = False
+
+    def address_string(self) -> str:
+        return ""
+
+    def log_request(self, *words: object) -> None:
+        return None
+
+
+@contextmanager
+def supervisord(address: Path) -> Iterator[Supervisord]:
+    with Supervisord(address) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
 def test_beside_slapos_own_supervisord_none_is_started(tmp_path: Path) -> None:
     config = a_config(tmp_path)
     address = config.instance_root / "sv.sock"
-    with socket.socket(socket.AF_UNIX) as theirs:
-        theirs.bind(str(address))
-        theirs.listen()
+    with supervisord(address):
         with pytest.raises(Conflict, match="supervisord of a SlapOS node runs") as refused:
             link_layout(config)
     assert str(address) in refused.value.resolution
     link_layout(config)  # it is gone, but its socket is still there
+    assert address.is_symlink()
+
+
+def test_one_that_was_told_to_end_is_waited_for(tmp_path: Path) -> None:
+    config = a_config(tmp_path)
+    address = config.instance_root / "sv.sock"
+    with ThreadPoolExecutor(1) as other:
+        with supervisord(address) as theirs:
+            theirs.is_ending = True
+            linked = other.submit(link_layout, config)
+            assert theirs.asked.wait(10)
+            assert not linked.done()
+        linked.result(10)
     assert address.is_symlink()
