@@ -66,7 +66,8 @@ def files(folder: str) -> list[str]:
 def _walk(folder: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if _is_ours(name)]
-        yield from (os.path.relpath(os.path.join(parent, name), ROOT) for name in names)
+        # In a second work tree of one repository this is a file, and names the first one's place.
+        yield from (os.path.relpath(os.path.join(parent, name), ROOT) for name in names if name != ".git")
 
 
 def _is_ours(folder: str) -> bool:
