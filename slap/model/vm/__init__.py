@@ -1,0 +1,1 @@
+"""Virtual machines and the images that they start from: the documents about them."""

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Somebody pressed the power button.
+exec poweroff

@@ -1,0 +1,53 @@
+"""The beginning of a disk that a PC boots from: GRUB's two parts, and a table with one partition."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.model.errors import SlapError
+from slap.system import environment
+from slap.system.process import Command, Runner
+
+SECTOR = 512
+FIRST = 2048  # the sector at which the partition begins; GRUB's second part lies before
+_CODE = 440  # bytes of the first sector that are GRUB's
+_SIGNATURE = b"\x55\xaa"
+_DISK = 0x51A9D15C  # its number, by which nobody looks for it
+_LINUX = 0x83
+_ANY = b"\xfe\xff\xff"  # a place on the disk in a notation that is too small for it
+
+
+@dataclass(frozen=True)
+class Grub:
+    """Where GRUB is, unpacked from its Debian packages below a folder, with the libraries that it needs."""
+
+    root: Path
+
+    @property
+    def modules(self) -> Path:
+        return self.root / "usr/lib/grub/i386-pc"
+
+    def core(self, script: str, modules: tuple[str, ...], scratch: Path, runner: Runner) -> bytes:
+        """GRUB's second part, which runs a script."""
+        words, made = scratch / "grub.cfg", scratch / "core.img"
+        words.write_text(script)
+        libraries = self.root / "usr/lib/x86_64-linux-gnu"
+        argv = (
+            str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries),
+            str(self.root / "usr/bin/grub-mkimage"), "-O", "i386-pc", "-d", str(self.modules),
+            "-p", "(,msdos1)/boot/grub", "-c", str(words), "-o", str(made), *modules,
+        )  # fmt: skip
+        runner.run(Command(argv, env={"PATH": environment.CLEAN_PATH}, timeout=60)).check()
+        return made.read_bytes()
+
+    def boot(self) -> bytes:
+        return (self.modules / "boot.img").read_bytes()
+
+
+def beginning(boot: bytes, core: bytes, sectors: int) -> bytes:
+    """What comes before the partition, on a disk of so many sectors. Raises SlapError for a core that is too large."""
+    if len(core) > (FIRST - 1) * SECTOR:
+        raise SlapError(f"GRUB has {len(core)} bytes, which is more than fits before the first partition.")
+    entry = b"\x80" + _ANY + bytes([_LINUX]) + _ANY + struct.pack("<II", FIRST, sectors - FIRST)
+    table = boot[:_CODE] + struct.pack("<IH", _DISK, 0) + entry + b"\0" * 48 + _SIGNATURE
+    return table + core
