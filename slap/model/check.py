@@ -15,17 +15,19 @@ class _Timed(Frozen):
 class NetworkCheck(_Timed):
     """A promise that the node checks by itself, without starting a program.
 
-    `port`: a TCP connection to host:port succeeds. `url`: a GET answers with a status below 400 and, when `expect` is
-    set, with that in its body. Only the partition's own addresses are checked: the node must not be a tenant's door to
-    other services.
+    `port`: a TCP connection to host:port succeeds. `url`: a GET answers with a status below 400. `forward`: host:port is
+    a forwarder, and does not hang up at once, as it does when nothing listens at the `target` that it leads to. What is
+    `expect`ed is in the page of a URL, or in what a port says before it is spoken to. Only the partition's own addresses
+    are checked: the node must not be a tenant's door to other services.
     """
 
-    check: Literal["port", "url"]
+    check: Literal["port", "url", "forward"]
     host: str
     port: int = Field(ge=1, le=65535)
     path: str = "/"
     tls: bool = False
     expect: str = ""
+    target: str = ""  # for words only
 
 
 class CommandCheck(_Timed):

@@ -1,22 +1,17 @@
 """Running promises: side by side, with time-outs, only when due, and mostly without starting a program."""
 
-import http.client
-import socket
-import ssl
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any
 
 from slap.model.check import Check, CommandCheck, NetworkCheck, PluginCheck
 from slap.model.errors import SlapError
 from slap.model.promise import PromiseResult
 from slap.node.plugin.launch import PluginAnswer, PluginLauncher
 from slap.system.clock import Clock
+from slap.system.network.look import sense_network
 from slap.system.process import Command, Completed, Runner
 
 # Of what a promise says, this much is kept.
@@ -25,8 +20,6 @@ LONGEST_MESSAGE = 2000
 _SIDE_BY_SIDE = 16
 # So many seconds at least lie between two runs of a plugin.
 _BETWEEN_PLUGINS = 1.0
-# Of a page that is searched for `expect`, this much is read.
-_LONGEST_PAGE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,7 @@ class PromiseRunner:
             return self._sense_command(place, check)
         if check.host not in place.addresses:
             return False, f"{check.host} is not an address of this partition; use a command promise for it."
-        return _sense_network(check)
+        return sense_network(check)
 
     def _sense_command(self, place: PartitionPlace, check: CommandCheck) -> tuple[bool, str]:
         command = Command(
@@ -174,73 +167,3 @@ def _words_of(completed: Completed, check: CommandCheck) -> str:
     return said or (
         "" if completed.status == 0 else f"{Path(check.command[0]).name} ended with status {completed.status}."
     )
-
-
-def _sense_network(check: NetworkCheck) -> tuple[bool, str]:
-    sense: Callable[[NetworkCheck], tuple[bool, str]] = _sense_url if check.check == "url" else _sense_port
-    where = f"{check.host} port {check.port}"
-    try:
-        return sense(check)
-    except TimeoutError:
-        return False, f"{where} did not answer within {check.timeout:g} s."
-    except ConnectionRefusedError:
-        return False, f"Nothing listens on {where}."
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return False, f"{where}: {error or type(error).__name__}"
-
-
-def _sense_port(check: NetworkCheck) -> tuple[bool, str]:
-    with socket.create_connection((check.host, check.port), check.timeout):
-        return True, ""
-
-
-def _sense_url(check: NetworkCheck) -> tuple[bool, str]:
-    connection = _connection(check)
-    connection.response_class = _in_time(time.monotonic() + check.timeout)  # type: ignore[assignment]
-    try:
-        connection.request("GET", check.path, headers={"Connection": "close"})
-        answer = connection.getresponse()
-        page = answer.read(_LONGEST_PAGE) if check.expect else b""
-    finally:
-        connection.close()
-    if answer.status >= 400:
-        return False, f"{check.path} answered {answer.status} {answer.reason}."
-    if check.expect and check.expect.encode() not in page:
-        return False, f"{check.path} answered without {check.expect!r}."
-    return True, ""
-
-
-class _Patient(RawIOBase):
-    """Reads from a socket up to a moment; a socket's own time-out begins again with each byte that drips in."""
-
-    def __init__(self, source: socket.socket, deadline: float) -> None:
-        self._source = source
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._source.settimeout(left)
-        return self._source.recv_into(buffer)
-
-    def makefile(self, mode: str) -> BufferedReader:
-        return BufferedReader(self)
-
-
-def _in_time(deadline: float) -> Callable[..., http.client.HTTPResponse]:
-    def read(source: socket.socket, **options: Any) -> http.client.HTTPResponse:
-        return http.client.HTTPResponse(_Patient(source, deadline), **options)  # type: ignore[arg-type]
-
-    return read
-
-
-def _connection(check: NetworkCheck) -> http.client.HTTPConnection:
-    """The certificate is not verified: the question is whether the service answers, on an address that is its own."""
-    if check.tls:
-        context = ssl._create_unverified_context()
-        return http.client.HTTPSConnection(check.host, check.port, timeout=check.timeout, context=context)
-    return http.client.HTTPConnection(check.host, check.port, timeout=check.timeout)

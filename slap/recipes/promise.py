@@ -1,11 +1,13 @@
 """Promises that the node checks without a Python for each: etc/plugin/NAME.json."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from slap.model.check import Check
+from slap.model.node import PartitionContext
 from slap.recipes.common.partition import InstancePart, PartReader
 from slap.recipes.connection import preferred
 from slap.recipes.service import read_command, read_environment
@@ -21,16 +23,10 @@ class _Promise(InstancePart):
 
     def read(self, options: PartReader) -> None:
         fields = self.describe(options)
-        timeout, frequency = options.seconds("timeout", 5), options.seconds("frequency", 60)
+        times = read_times(options)
         self._path = self.folder / f"etc/plugin/{self.file_name(options)}.json"
         options.finish(self.guide)
-        try:
-            check = _CHECK.validate_python({**fields, "timeout": timeout, "frequency": frequency})
-        except ValidationError as error:
-            for problem in error.errors():
-                options.problem(str(problem["loc"][-1]), f"is wrong: {problem['msg']}")
-        else:
-            self._text = check.model_dump_json(indent=1)
+        self._text = check_text(options, {**fields, **times})
 
     def describe(self, options: PartReader) -> dict[str, Any]:
         raise NotImplementedError
@@ -38,26 +34,16 @@ class _Promise(InstancePart):
     def install(self) -> list[str]:
         return [self.place(self._path, self._text)]
 
-    def own(self, options: PartReader, name: str, host: str) -> str:
-        """A host of the partition's own: the node looks at no other on behalf of a tenant."""
-        addresses = (*self.context.ipv4, *self.context.ipv6)
-        if host not in addresses:
-            options.problem(
-                name,
-                f"names {host!r}, which is not an address of this partition ({', '.join(addresses)}): "
-                "use slap:check-command to look elsewhere",
-            )
-        return host
-
 
 class Port(_Promise):
-    """slap:check-port. A connection succeeds. Options: address, port, timeout, frequency, name."""
+    """slap:check-port. A connection succeeds. Options: address, port, expect, timeout, frequency, name."""
 
     guide = "check-port"
 
     def describe(self, options: PartReader) -> dict[str, Any]:
         address = options.text("address", preferred(self.context))
-        return {"check": "port", "host": self.own(options, "address", address), "port": options.number("port")}
+        host, port = own_address(options, self.context, "address", address), options.number("port")
+        return {"check": "port", "host": host, "port": port, "expect": options.text("expect", "")}
 
 
 class Url(_Promise):
@@ -70,7 +56,7 @@ class Url(_Promise):
         url = options.parsed("url", text, _parse, "an http: or https: URL", _parse("http://"))
         return {
             "check": "url",
-            "host": self.own(options, "url", url.hostname or ""),
+            "host": own_address(options, self.context, "url", url.hostname or ""),
             "port": url.port or _DEFAULT_PORTS[url.scheme],
             "path": (url.path or "/") + (f"?{url.query}" if url.query else ""),
             "tls": url.scheme == "https",
@@ -89,6 +75,33 @@ class Command(_Promise):
             "command": read_command(options),
             "environment": read_environment(options),
         }
+
+
+def read_times(options: PartReader) -> dict[str, float]:
+    """How long one run may take, and how often it is made."""
+    return {"timeout": options.seconds("timeout", 5), "frequency": options.seconds("frequency", 60)}
+
+
+def check_text(options: PartReader, fields: Mapping[str, Any]) -> str:
+    """What is in a check's file; empty, and the problems told, when its fields are wrong."""
+    try:
+        return _CHECK.validate_python(fields).model_dump_json(indent=1)
+    except ValidationError as error:
+        for problem in error.errors():
+            options.problem(str(problem["loc"][-1]), f"is wrong: {problem['msg']}")
+    return ""
+
+
+def own_address(options: PartReader, context: PartitionContext, name: str, host: str) -> str:
+    """An address of the partition's own: the node looks at no other on behalf of a tenant."""
+    addresses = (*context.ipv4, *context.ipv6)
+    if host not in addresses:
+        options.problem(
+            name,
+            f"names {host!r}, which is not an address of this partition ({', '.join(addresses)}): "
+            "use slap:check-command to look elsewhere",
+        )
+    return host
 
 
 def _parse(text: str) -> SplitResult:

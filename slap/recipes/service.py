@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -15,6 +14,7 @@ from slap.recipes.common.base import RecipeError
 from slap.recipes.common.partition import InstancePart, PartReader
 from slap.recipes.connection import preferred
 from slap.system import files
+from slap.system.network.ports import Endpoint, is_free
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MIB = 1024  # KiB
@@ -161,12 +161,6 @@ def _digest_of(part: str, paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    address: str
-    port: int
-
-
 class FreePort(InstancePart):
     """slap:free-port. Options: name, address, minimum, maximum, port. Sets `port`; the choice is kept in etc/.ports.json."""
 
@@ -223,18 +217,6 @@ def walk_from(partition: str, part: str, ports: range) -> Iterable[int]:
     block = int(number[0]) if number else crc32(partition.encode())
     start = (block * _BLOCK + crc32(part.encode()) % _BLOCK) % len(ports)
     return chain(ports[start:], ports[:start])
-
-
-def is_free(endpoint: Endpoint) -> bool:
-    """Whether a server could listen there now."""
-    family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((endpoint.address, endpoint.port))
-        except OSError:
-            return False
-    return True
 
 
 def _read(book: Path) -> dict[str, Endpoint]:

@@ -4,7 +4,6 @@ A list of {"srcPort", "destPort", and if need be "srcAddress", "destAddress", "t
 opened by root; whoever enables this manager lets tenants have those that are free.
 """
 
-import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,15 +12,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.node.manager.base import Hooks
-from slap.node.manager.wish import plain_address, read_list
+from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
 from slap.node.partition.supervision import Program, group_text, partition_environment
 from slap.system import environment, files
+from slap.system.network.addresses import plain_address
+from slap.system.network.ports import first_free_port
+from slap.system.network.socat import Forward
 from slap.system.supervisor import ProcessState
 
 SUFFIX = "-socat"
-_FIRST_FREE_PORT = 1024
-_BUFFER = "-b131072"  # twice as fast as socat's own 8 KiB
 _LAST_LINES = 2
 _AGAIN = 50.0  # seconds
 
@@ -66,15 +66,15 @@ def redirects_of(entries: Iterable[Any]) -> tuple[Redirect, ...]:
     return tuple(found.values())
 
 
-def socat_words(redirect: Redirect, target: str, user: str) -> tuple[str, ...]:
-    """socat's two addresses; what root has to open goes on as the partition's user once somebody connected."""
-    kind = redirect.type.upper()
-    source = f"{kind}{_version(redirect.source or '0.0.0.0')}-LISTEN:{redirect.source_port}"
-    bind = f",bind={_bracketed(redirect.source)}" if redirect.source else ""
-    rights = f",su={user}" if user and redirect.source_port < _FIRST_FREE_PORT else ""
-    return (
-        f"{source}{bind},reuseaddr,fork{rights}",
-        f"{kind}{_version(target)}:{_bracketed(target)}:{redirect.target_port}",
+def forward_of(redirect: Redirect, target: str, user: str, first_free: int) -> Forward:
+    """What root has to open goes on as the partition's user."""
+    return Forward(
+        port=redirect.source_port,
+        target=target,
+        target_port=redirect.target_port,
+        address=redirect.source or "",
+        protocol=redirect.type,
+        user=user if redirect.source_port < first_free else "",
     )
 
 
@@ -100,14 +100,14 @@ class Portredir(Hooks):
             self._file(folder).unlink()
 
     def _program(self, folder: PartitionFolder, redirect: Redirect) -> Program:
-        privileged = redirect.source_port < _FIRST_FREE_PORT
+        user, first_free = folder.account.name, first_free_port()
+        forward = forward_of(redirect, redirect.target or _own_address(folder), user, first_free)
+        privileged = forward.port < first_free
         if privileged and not environment.is_root():
-            raise InvalidInput(f"Port {redirect.source_port} is not redirected.", "Below 1024 that takes root.")
-        target = redirect.target or _own_address(folder)
-        user = folder.account.name
+            raise InvalidInput(f"Port {forward.port} is not redirected.", f"Below {first_free} that takes root.")
         return Program(
             name=redirect.name,
-            argv=(environment.program("socat"), _BUFFER, *socat_words(redirect, target, user)),
+            argv=forward.argv(environment.program("socat")),
             log=folder.logs / f"{redirect.name}.log",
             directory=folder.path,
             environment=partition_environment(self.tools.config, folder.name, user),
@@ -135,11 +135,3 @@ def _own_address(folder: PartitionFolder) -> str:
     if not folder.addresses:
         raise InvalidInput(f"{folder.name} has no address to redirect to.", resolution="Give a destAddress.")
     return folder.addresses[0]
-
-
-def _version(address: str) -> int:
-    return ipaddress.ip_address(address).version
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

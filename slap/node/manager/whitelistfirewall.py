@@ -10,9 +10,10 @@ from typing import Any
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks
-from slap.node.manager.wish import plain_address, read_list
+from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
 from slap.system import environment
+from slap.system.network.addresses import plain_address
 from slap.system.process import Command
 
 # Each script is one transaction of the kernel: rules are replaced without a moment between the old and the new.

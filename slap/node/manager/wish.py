@@ -1,6 +1,5 @@
 """What a partition asks of its node: small files in its folder, written by somebody who is not trusted."""
 
-import ipaddress
 import json
 import os
 import stat
@@ -48,16 +47,6 @@ def read_list(folder: PartitionFolder, name: str) -> list[Any] | None:
     if not isinstance(entries, list) or len(entries) > _MOST:
         raise InvalidInput(f"{folder.name}: {name} is no list of at most {_MOST} entries.")
     return entries
-
-
-def plain_address(text: object) -> str:
-    """An IP address as it goes into rules and commands that are root's; raises ValueError for all else.
-
-    An IPv6 address may end in a zone, `%` and whatever its writer likes.
-    """
-    if not isinstance(text, str) or "%" in text:
-        raise ValueError(f"{text!r:.100} is not a plain IP address")
-    return str(ipaddress.ip_address(text))
 
 
 def _no_file(path: Path) -> InvalidInput:

@@ -97,7 +97,7 @@ class OptionReader:
     def finish(self, recipe: str = "") -> None:
         """Raise one error about everything that is wrong, if anything is."""
         if self._problems:
-            raise options_error(self._part, self._problems, recipe)
+            raise options_error(self._part, list(dict.fromkeys(self._problems)), recipe)
 
 
 def options_error(part: str, problems: Sequence[str], recipe: str = "") -> RecipeError:

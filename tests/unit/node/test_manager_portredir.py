@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slap.model.errors import CommandFailed, InvalidInput
-from slap.node.manager.portredir import SUFFIX, Portredir, redirects_of, socat_words
+from slap.node.manager.portredir import SUFFIX, Portredir, forward_of, redirects_of
 from slap.system.supervisor import ProcessInfo, ProcessState
 from tests.unit.node.managed import Room
 from tests.unit.node.things import PART
@@ -22,18 +22,19 @@ def entry(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("asked", "target", "user", "words"),
     [
-        (entry(), "2001:db8::2", "u", ("TCP4-LISTEN:8080,reuseaddr,fork", "TCP6:[2001:db8::2]:80")),
-        (entry(), "10.0.0.2", "", ("TCP4-LISTEN:8080,reuseaddr,fork", "TCP4:10.0.0.2:80")),
-        (entry(type="UDP"), "10.0.0.2", "u", ("UDP4-LISTEN:8080,reuseaddr,fork", "UDP4:10.0.0.2:80")),
-        (entry(srcAddress="::1"), "::2", "u", ("TCP6-LISTEN:8080,bind=[::1],reuseaddr,fork", "TCP6:[::2]:80")),
+        (entry(), "2001:db8::2", "u", ("TCP4-LISTEN:8080,reuseaddr,fork,backlog=128", "TCP6:[2001:db8::2]:80")),
+        (entry(), "10.0.0.2", "", ("TCP4-LISTEN:8080,reuseaddr,fork,backlog=128", "TCP4:10.0.0.2:80")),
+        (entry(type="UDP"), "10.0.0.2", "u", ("-T180", "UDP4-LISTEN:8080,reuseaddr,fork", "UDP4:10.0.0.2:80")),
+        (entry(srcAddress="::1"), "::2", "u",
+         ("TCP6-LISTEN:8080,bind=[::1],ipv6only=1,reuseaddr,fork,backlog=128", "TCP6:[::2]:80")),
         (entry(srcAddress="127.0.0.1", srcPort="22"), "::2", "u",
-         ("TCP4-LISTEN:22,bind=127.0.0.1,reuseaddr,fork,su=u", "TCP6:[::2]:80")),
-        (entry(srcPort=22), "::2", "", ("TCP4-LISTEN:22,reuseaddr,fork", "TCP6:[::2]:80")),
+         ("TCP4-LISTEN:22,bind=127.0.0.1,reuseaddr,fork,backlog=128,su=u", "TCP6:[::2]:80")),
+        (entry(srcPort=22), "::2", "", ("TCP4-LISTEN:22,reuseaddr,fork,backlog=128", "TCP6:[::2]:80")),
     ],
 )  # fmt: skip
-def test_socat_is_told(asked: dict[str, Any], target: str, user: str, words: tuple[str, str]) -> None:
+def test_socat_is_told(asked: dict[str, Any], target: str, user: str, words: tuple[str, ...]) -> None:
     (redirect,) = redirects_of([asked])
-    assert socat_words(redirect, target, user) == words
+    assert forward_of(redirect, target, user, 1024).argv("socat") == ("socat", "-b131072", *words)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """Promises run when they are due, within their time, and say what they found."""
 
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,85 @@ def test_a_port_is_connected_to(tmp_path: Path) -> None:
     with server(b"") as port:
         assert sense(tmp_path, network(port, "port")) == (True, "")
     assert sense(tmp_path, network(port, "port")) == (False, f"Nothing listens on {OWN} port {port}.")
+
+
+@contextmanager
+def greeter(behave: Callable[[socket.socket], object]) -> Iterator[int]:
+    """Does one thing with the first who connects, who then decides when it is over."""
+    with socket.create_server((OWN, 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError), listener.accept()[0] as channel:
+                if behave(channel) is not False:
+                    channel.recv(1)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+    thread.join(5)
+
+
+def hang_up(channel: socket.socket) -> bool:
+    return False
+
+
+def reset(channel: socket.socket) -> bool:
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
+
+
+def greet(channel: socket.socket) -> None:
+    for piece in (b"SS", b"H-2.0\r\n"):
+        channel.sendall(piece)
+        time.sleep(0.05)
+
+
+def lie(channel: socket.socket) -> bool:
+    channel.sendall(b"220 mail")
+    return False
+
+
+def keep_silent(channel: socket.socket) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("kind", "behave", "expect", "words"),
+    [
+        ("forward", hang_up, "", "nothing answers at 10.0.0.5:22"),
+        ("forward", reset, "", "nothing answers at 10.0.0.5:22"),
+        ("forward", hang_up, "SSH-", "nothing answers at 10.0.0.5:22"),
+        ("forward", reset, "SSH-", "nothing answers at 10.0.0.5:22"),
+        ("forward", lie, "SSH-", "said b'220 mail', without 'SSH-'"),
+        ("forward", keep_silent, "SSH-", "did not answer within 0.7 s"),
+        ("forward", keep_silent, "", ""),
+        ("forward", greet, "", ""),
+        ("forward", greet, "SSH-", ""),
+        ("port", hang_up, "", ""),
+        ("port", greet, "SSH-2", ""),
+        ("port", lie, "SSH-", "without 'SSH-'"),
+    ],
+)
+def test_a_forwarder_is_looked_through(
+    tmp_path: Path, kind: str, behave: Callable[[socket.socket], object], expect: str, words: str
+) -> None:
+    with greeter(behave) as port:
+        check = network(port, kind, expect=expect, target="10.0.0.5:22", timeout=0.7)
+        passed, message = sense(tmp_path, check)
+    assert (passed, words in message) == (not words, True), message
+
+
+def test_a_forwarder_that_is_dead_is_told_from_one_with_nothing_behind(tmp_path: Path) -> None:
+    with socket.create_server((OWN, 0)) as listener:
+        port = listener.getsockname()[1]
+    check = network(port, "forward", target="10.0.0.5:22")
+    assert sense(tmp_path, check) == (False, f"Nothing listens on {OWN} port {port}.")
+
+
+def test_who_talks_without_end_and_never_says_it_is_cut_off(tmp_path: Path) -> None:
+    with greeter(lambda channel: channel.sendall(b"x" * 100_000)) as port:
+        passed, message = sense(tmp_path, network(port, "forward", expect="SSH-"))
+    assert (passed, len(message) < 300) == (False, True)
 
 
 def test_the_node_is_no_door_to_addresses_of_others(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def url(**fields: Any) -> NetworkCheck:
             "address = 127.0.0.1\nport = 1\ntimeout = 0.5\nfrequency = 10",
             NetworkCheck(check="port", host="127.0.0.1", port=1, timeout=0.5, frequency=10),
         ),
+        (
+            "check-port",
+            "port = 22\nexpect = SSH-",
+            NetworkCheck(check="port", host="2001:db8::1", port=22, expect="SSH-"),
+        ),
         ("check-url", "url = http://127.0.0.1", url()),
         ("check-url", "url = https://127.0.0.1/a?b=c#d", url(tls=True, port=443, path="/a?b=c")),
         ("check-url", "url = http://[2001:db8::1]:8/\nexpect = ok", url(host="2001:db8::1", port=8, expect="ok")),

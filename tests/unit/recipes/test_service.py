@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from slap.recipes.common.base import RecipeError
-from slap.recipes.service import Endpoint, choose, is_free, walk_from
+from slap.recipes.service import choose, walk_from
+from slap.system.network.ports import Endpoint, is_free
 from slap.system.process import Command, Completed, SystemRunner
 from tests.unit.recipes.instance import Partition
 
