@@ -28,6 +28,8 @@ def sense_network(check: NetworkCheck) -> Sensed:
         return False, f"{where} did not answer within {check.timeout:g} s."
     except ConnectionRefusedError:
         return False, f"Nothing listens on {where}."
+    except (ConnectionResetError, ConnectionAbortedError) as error:
+        return False, f"{where}: {error}" if check.check == "url" else _nothing_behind(check)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return False, f"{where}: {error or type(error).__name__}"
 
@@ -49,18 +51,13 @@ def _sense_forward(check: NetworkCheck) -> Sensed:
             return (True, "") if channel.recv(1) else (False, _nothing_behind(check))
         except TimeoutError:  # it is the caller's turn to speak
             return True, ""
-        except ConnectionResetError:
-            return False, _nothing_behind(check)
 
 
 def _greets(channel: socket.socket, check: NetworkCheck, deadline: float) -> Sensed:
     """Whether the server says what is expected, before it is spoken to."""
     said, source = b"", _Patient(channel, deadline)
     while check.expect.encode() not in said:
-        try:
-            piece = source.read(_LONGEST_GREETING - len(said))
-        except ConnectionResetError:
-            piece = b""
+        piece = source.read(_LONGEST_GREETING - len(said))
         if not piece:
             return False, _wrong_greeting(check, said) if said else _nothing_behind(check)
         said += piece
@@ -75,7 +72,7 @@ def _nothing_behind(check: NetworkCheck) -> str:
     where = f"{check.host} port {check.port}"
     if check.target:
         return f"{where} is forwarded, but nothing answers at {check.target}."
-    return f"{where} hangs up at once."
+    return f"{where} hangs up."
 
 
 def _sense_url(check: NetworkCheck) -> Sensed:
