@@ -1,0 +1,1 @@
+"""What a partition has to do with the network: ports that lead elsewhere."""
