@@ -162,3 +162,4 @@ ANSWERED_FILE = ".slapos-children"  # up to which of its children's news an inst
 REQUESTED_FILE = ".slapos-requested"  # the children that an instantiation requested, a line each
 SHARED_FOLDER = ".slapos-shared"  # files of publish-shared: what is published, by the guids of shared instances
 CONNECTION_FILE = ".slapos-connection.json"  # what the publish recipe leaves for the agent to report
+PUBLISHED_FILE = ".slapos-published.json"  # what a service adds to that while it runs: a JSON object

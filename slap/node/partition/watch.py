@@ -10,6 +10,7 @@ from slap.model.state import ReportedInstanceState
 from slap.node.backoff import delay
 from slap.node.config import NodeConfig
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.published import connection_of
 from slap.node.partition.verdict import Patience, Verdict, judge
 from slap.node.promise import PromiseRunner, due_checks, limited, next_due
 from slap.node.scheduler import Again
@@ -51,7 +52,7 @@ class Watch:
         processes = self._supervisor.processes(record.partition)
         results = self._sense(folder, record, max((each.started for each in processes), default=0.0))
         verdict = self._judge(folder, record, processes, results)
-        checked = self._apply(record, verdict, results)
+        checked = self._apply(folder, record, verdict, results)
         return checked, self._again(checked, verdict, results)
 
     def _sense(self, folder: PartitionFolder, record: InstanceRecord, changed: float) -> Mapping[str, PromiseResult]:
@@ -91,14 +92,20 @@ class Watch:
         starting = not record.was_ready and record.failures == 0 and in_grace
         return judge(record.installed, processes, results, Patience(starting), lambda name: _last_words(folder, name))
 
-    def _apply(self, record: InstanceRecord, verdict: Verdict, results: Mapping[str, PromiseResult]) -> InstanceRecord:
+    def _apply(
+        self,
+        folder: PartitionFolder,
+        record: InstanceRecord,
+        verdict: Verdict,
+        results: Mapping[str, PromiseResult],
+    ) -> InstanceRecord:
         """Promises are reported when an outcome changed, not each time that a clock did."""
         report = InstanceReport(
             guid=record.guid,
             state=verdict.state,
             message=verdict.message,
             promises=_unchanged_or_new(record.report.promises, tuple(results[name] for name in sorted(results))),
-            connection=record.connection,
+            connection=connection_of(folder, record),
             shared=record.shared,
         )
         update: dict[str, object] = {"report": report}

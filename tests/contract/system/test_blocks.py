@@ -1,0 +1,199 @@
+"""Snapshots and backups on a real qemu: the disk is written to while it runs, and read when it ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from slap.model.errors import CommandFailed
+from slap.model.vm.life import BackupWish, Vault
+from slap.node.life.backup import BackupMaker
+from slap.node.life.store import Backups
+from slap.system.clock import FakeClock
+from slap.system.disk.past import Past
+from slap.system.libvirt.blocks import Blocks, Copy
+from slap.system.network.webdav import Dav, FolderDav
+from slap.system.process import SystemRunner
+from tests.contract.system.qemu import MIB, Qemu, content, running_qemu
+
+PAST = Past(SystemRunner())
+VAULT = Vault(url="https://[::1]/", password="secret-secret", certificate="", folder="m")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    image, disk = tmp_path / "image.qcow2", tmp_path / "root.qcow2"
+    PAST.make(image, 16 * MIB)
+    PAST.make(disk, 16 * MIB)
+    PAST.link([image, disk])
+    return disk
+
+
+@pytest.fixture
+def qemu(disk: Path) -> Iterator[Qemu]:
+    with running_qemu(disk) as qemu:
+        yield qemu
+
+
+def blocks_of(qemu: Qemu) -> Blocks:
+    return Blocks(qemu, "m", {"root": qemu.disk})
+
+
+class Keeping:
+    """Backups of a machine that runs, to its partition or to a vault."""
+
+    def __init__(self, qemu: Qemu, folder: Path) -> None:
+        self.qemu = qemu
+        self.clock = FakeClock()
+        self.remote = folder / "vault"
+        self.backups = Backups(folder / "part", PAST, self.connect)
+
+    def connect(self, vault: Vault, certificate: Path) -> Dav:
+        return FolderDav(self.remote)
+
+    def make(self, wish: BackupWish) -> tuple[str, bool, int]:
+        self.clock.sleep(60)
+        disks = {"root": self.qemu.disk}
+        maker = BackupMaker(PAST, self.backups, self.clock, disks, lambda: nullcontext(blocks_of(self.qemu)))
+        point = maker.make(wish)
+        return point.name, point.is_whole, point.size
+
+    @contextmanager
+    def restored(self, vault: Vault | None, point: str | None, to: Path) -> Iterator[Path]:
+        with self.backups.assembled(vault, point) as tops:
+            PAST.flatten(tops["root"], to)
+        yield to
+
+
+def test_a_snapshot_brings_back_what_was(qemu: Qemu) -> None:
+    qemu.write(1, 7)
+    blocks_of(qemu).take_snapshot("before")
+    qemu.write(1, 8)
+    with pytest.raises(CommandFailed):
+        blocks_of(qemu).take_snapshot("before")
+    assert [each.name for each in PAST.snapshots(qemu.disk)] == ["before"]
+    qemu.process.terminate()
+    qemu.process.wait()
+    assert content(qemu.disk, 1) == 8
+    PAST.go_back(qemu.disk, "before")
+    assert content(qemu.disk, 1) == 7
+
+
+def test_a_snapshot_goes_while_the_machine_runs(qemu: Qemu) -> None:
+    blocks = blocks_of(qemu)
+    blocks.take_snapshot("a")
+    blocks.take_snapshot("b")
+    blocks.delete_snapshot("a", "root")
+    assert [each.name for each in PAST.snapshots(qemu.disk)] == ["b"]
+
+
+@pytest.mark.parametrize("vault", [None, VAULT], ids=["files", "vault"])
+def test_each_kept_point_can_be_restored(qemu: Qemu, tmp_path: Path, vault: Vault | None) -> None:
+    keeping, wish = Keeping(qemu, tmp_path), BackupWish(keep=2, vault=vault)
+    made = []
+    for value in range(1, 6):
+        qemu.write(value, value)
+        qemu.write(0, value)
+        made.append(keeping.make(wish))
+    assert [whole for _, whole, _ in made] == [True, False, True, False, True]
+    index = keeping.backups.store(vault).index()
+    assert [point.name for point in index.points] == [name for name, _, _ in made[2:]]
+    folders = (keeping.remote / "m") if vault else tmp_path / "part/srv/backup"
+    assert sorted(each.name for each in folders.glob("2*")) + sorted(
+        each.name for each in folders.glob("1*")
+    ) == sorted(point.name for point in index.points)
+    for value, point in zip(range(3, 6), index.points, strict=True):
+        with keeping.restored(vault, point.name, tmp_path / f"{point.name}.qcow2") as disk:
+            assert content(disk, 0) == value
+            assert content(disk, value) == value
+            assert content(disk, 6) == 0
+
+
+def test_what_changed_takes_less_room_than_all(qemu: Qemu, tmp_path: Path) -> None:
+    keeping = Keeping(qemu, tmp_path)
+    for mebibyte in range(8):
+        qemu.write(mebibyte, 1)
+    _, _, whole = keeping.make(BackupWish())
+    qemu.write(3, 2)
+    _, _, changes = keeping.make(BackupWish())
+    assert changes < 2 * MIB < 8 * MIB < whole
+
+
+def test_a_backup_that_was_cut_off_loses_no_change(qemu: Qemu, tmp_path: Path) -> None:
+    """The copy was made, and whoever made it died before it was kept."""
+    keeping = Keeping(qemu, tmp_path)
+    qemu.write(0, 1)
+    first, _, _ = keeping.make(BackupWish())
+    qemu.write(1, 2)
+    target = tmp_path / "lost.qcow2"
+    PAST.make(target, 16 * MIB)
+    blocks_of(qemu).start_copies([Copy("root", target, f"slap-{first}")], "slap-19700101-000000")
+    _, whole, _ = keeping.make(BackupWish())
+    assert not whole
+    with keeping.restored(None, None, tmp_path / "new.qcow2") as disk:
+        assert [content(disk, mebibyte) for mebibyte in range(3)] == [1, 2, 0]
+
+
+def test_a_machine_that_was_killed_is_copied_as_a_whole(disk: Path, tmp_path: Path) -> None:
+    with running_qemu(disk) as qemu:
+        qemu.write(0, 1)
+        assert Keeping(qemu, tmp_path).make(BackupWish())[1]
+        qemu.process.kill()
+        qemu.process.wait()
+    with running_qemu(disk) as qemu:
+        keeping = Keeping(qemu, tmp_path)
+        keeping.clock.sleep(600)
+        assert keeping.make(BackupWish())[1]
+        assert not keeping.make(BackupWish())[1]
+
+
+def test_a_machine_that_ended_well_goes_on_where_it_was(disk: Path, tmp_path: Path) -> None:
+    with running_qemu(disk) as qemu:
+        Keeping(qemu, tmp_path).make(BackupWish())
+        qemu.write(5, 5)
+    with running_qemu(disk) as qemu:
+        keeping = Keeping(qemu, tmp_path)
+        keeping.clock.sleep(600)
+        assert not keeping.make(BackupWish())[1]
+        with keeping.restored(None, None, tmp_path / "new.qcow2") as restored:
+            assert content(restored, 5) == 5
+
+
+def test_going_back_begins_a_new_row(disk: Path, tmp_path: Path) -> None:
+    with running_qemu(disk) as qemu:
+        blocks_of(qemu).take_snapshot("s")
+        Keeping(qemu, tmp_path).make(BackupWish())
+    PAST.go_back(disk, "s")
+    with running_qemu(disk) as qemu:
+        keeping = Keeping(qemu, tmp_path)
+        keeping.clock.sleep(600)
+        assert keeping.make(BackupWish())[1]
+
+
+def test_a_backup_written_over_a_disk_leaves_its_snapshots(disk: Path, tmp_path: Path) -> None:
+    with running_qemu(disk) as qemu:
+        keeping = Keeping(qemu, tmp_path)
+        qemu.write(1, 1)
+        blocks_of(qemu).take_snapshot("s")
+        qemu.write(1, 2)
+        keeping.make(BackupWish())
+        qemu.write(1, 3)
+        qemu.write(2, 3)
+    with keeping.backups.assembled(None, None) as tops:
+        PAST.overwrite(tops["root"], disk)
+    assert (content(disk, 1), content(disk, 2)) == (2, 0)
+    PAST.go_back(disk, "s")
+    assert content(disk, 1) == 1
+
+
+def test_no_room_for_a_backup_is_said_and_leaves_nothing(qemu: Qemu, tmp_path: Path) -> None:
+    keeping = Keeping(qemu, tmp_path)
+    qemu.write(0, 1)
+    keeping.make(BackupWish())
+    target = keeping.backups.scratch / "root.qcow2"
+    keeping.backups.scratch.mkdir(exist_ok=True)
+    blocks = blocks_of(qemu)
+    with pytest.raises(CommandFailed):
+        blocks.start_copies([Copy("root", target)], "slap-x")  # there is no such file
+    assert "slap-x" not in [bitmap.name for bitmap in blocks.bitmaps()]
