@@ -157,6 +157,16 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
     ),
+    "Virtual machines": (
+        *_entries(
+            "vm.service",
+            [
+                ("vm run", "VmRun", "Run the machine of a partition (its service calls this)"),
+                ("vm apply", "VmApply", "Change the machine of a partition as its parameters say"),
+                ("vm stop", "VmStop", "Shut the machine of a partition down"),
+            ],
+        ),
+    ),
     "Cache": (
         *_entries(
             "cache.serve",

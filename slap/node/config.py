@@ -46,6 +46,7 @@ class NodeConfig(Frozen):
     root: Path
     software_root: Path
     instance_root: Path
+    image_root: Path | None = None  # images of machines; `images` below the root when nothing is said
     promise_grace: float = Field(default=60, gt=0)  # seconds that promises may fail before that is an error
     build_timeout: float = Field(default=4 * 3600, gt=0)  # seconds
     instance_timeout: float = Field(default=1800, gt=0)  # seconds that one buildout run of a partition may take
@@ -73,6 +74,16 @@ class NodeConfig(Frozen):
     def authority_file(self) -> Path:
         """Where registration leaves the authority of the master; everybody may read it."""
         return self.root / "etc/master-ca.pem"
+
+    @property
+    def images(self) -> Path:
+        """What machines start from, fetched once and readable by all partitions."""
+        return self.image_root or self.root / "images"
+
+    @property
+    def machines(self) -> Path:
+        """What was found out about running machines here; all partitions may read it."""
+        return self.run / "machines"
 
     @property
     def log(self) -> Path:
@@ -255,7 +266,7 @@ _FORMAT_OPTIONS = frozenset(FormatConfig.model_fields)
 
 
 def _check_paths(path: Path, config: NodeConfig) -> None:
-    for folder in (config.root, config.software_root, config.instance_root):
+    for folder in (config.root, config.software_root, config.instance_root, config.images):
         if not folder.is_absolute():
             raise InvalidInput(f"{path} is wrong.", f"{folder} is not an absolute path.")
     if len(str(config.supervisor_socket)) > _LONGEST_SOCKET_PATH - 20:

@@ -17,6 +17,11 @@ def variable(name: str, default: str = "") -> str:
     return os.environ.get(name, default)
 
 
+def whole() -> dict[str, str]:
+    """All of it, for a program that takes the place of this one."""
+    return dict(os.environ)
+
+
 def is_root() -> bool:
     return os.geteuid() == 0
 

@@ -9,8 +9,9 @@ from slap.model.vm.image import DiskFormat, ImageEntry
 from slap.model.vm.seed import Seed
 
 MACHINE_FILE = "etc/vm.json"
-# Everything else of a machine lies below this folder of its partition: disks, seed, libvirt's own files, logs.
+# What a machine needs while it runs lies below the first of these folders of its partition, its disks in the second.
 MACHINE_FOLDER = "var/vm"
+DISK_FOLDER = "srv/disk"
 ROOT_DISK = "root"
 
 # A forwarded port of the guest is this much higher outside, as in SlapOS.

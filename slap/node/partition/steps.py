@@ -223,6 +223,7 @@ class Steps:
             ipv4=folder.partition.ipv4,
             ipv6=folder.partition.ipv6,
             authority=str(config.master_ca_file or ""),
+            images=str(config.images),
             patience=_PATIENCE if self._slots.are_plenty() else 0,
             instance=desired,
         )

@@ -1,0 +1,82 @@
+"""A machine's partition: where its things are."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slap.model.errors import InvalidInput, NotFound
+from slap.model.vm.machine import DISK_FOLDER, MACHINE_FILE, MACHINE_FOLDER, Disk, Machine
+from slap.model.vm.phase import PHASE_FILE, Phase, Stage
+from slap.system import files
+
+
+@dataclass(frozen=True)
+class MachineFolder:
+    """The partition's folder, and what of a machine is where in it."""
+
+    path: Path
+
+    @property
+    def driver(self) -> Path:
+        """libvirt's own folder; sockets lie in it, so its path is short."""
+        return self.path / MACHINE_FOLDER
+
+    @property
+    def seed(self) -> Path:
+        return self.driver / "seed.iso"
+
+    @property
+    def console_socket(self) -> Path:
+        return self.driver / "console.sock"
+
+    @property
+    def vnc_socket(self) -> Path:
+        return self.driver / "vnc.sock"
+
+    @property
+    def again(self) -> Path:
+        """There when a machine that ends is to be started again at once."""
+        return self.driver / "again"
+
+    def disk(self, disk: Disk) -> Path:
+        return self.path / DISK_FOLDER / f"{disk.name}.{disk.format}"
+
+    def wanted(self) -> Machine:
+        """What the recipe wrote last."""
+        return _read(self.path / MACHINE_FILE)
+
+    def running(self) -> Machine | None:
+        """What the machine that runs was started by, with all that was changed since; None for one that never ran."""
+        path = self.driver / "running.json"
+        return _read(path) if path.exists() else None
+
+    def remember(self, machine: Machine) -> None:
+        files.write(self.driver / "running.json", machine.model_dump_json(indent=1), 0o600)
+
+    def phase(self) -> Phase | None:
+        try:
+            return Phase.model_validate_json((self.path / PHASE_FILE).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def tell(self, stage: Stage, words: str = "", acceleration: str = "") -> None:
+        """Say how far the machine is, to whoever reads that file."""
+        before = self.phase()
+        since = before.since if before is not None and before.stage is stage else time.time()
+        phase = Phase(stage=stage, words=words, since=since, acceleration=acceleration)
+        if phase != before:
+            files.make_folder(self.driver, 0o700)
+            files.write(self.path / PHASE_FILE, phase.model_dump_json(), 0o600)
+
+
+def _read(path: Path) -> Machine:
+    try:
+        return Machine.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise NotFound(
+            f"There is no machine in {path.parents[1]}.", f"{path} is not there.", "Type this in a partition of one."
+        ) from None
+    except ValidationError as error:
+        raise InvalidInput(f"{path} is wrong.", str(error), "Have its partition processed again.") from error

@@ -1,0 +1,146 @@
+"""Running, changing and ending the machine of a partition, as its user, from what `etc/vm.json` says.
+
+Each of it may be repeated, cut off, or done twice at a time: the driver is had by one process after the other.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from slap.model.errors import CommandFailed, SlapError
+from slap.model.vm.machine import Forward, Machine
+from slap.model.vm.phase import Stage
+from slap.node.vm.acceleration import Prober
+from slap.node.vm.decide import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, changes
+from slap.node.vm.folder import MachineFolder
+from slap.node.vm.images import Images
+from slap.node.vm.start import Maker, rule_of
+from slap.system.clock import Clock
+from slap.system.libvirt.domain import NAT, domain_xml
+from slap.system.libvirt.driver import Driver
+
+# While a guest is asked to end it is asked again: one that was about to start had no ears yet.
+_ASK_AGAIN = 5.0
+_PAUSE = 0.1
+_TAKEN = "Could not set up host forwarding rule"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What is worked with. `environment` is for qemu's process, so that its node finds it."""
+
+    folder: MachineFolder
+    images: Images
+    maker: Maker
+    prober: Prober
+    clock: Clock
+    environment: Mapping[str, str]
+    driver: Callable[[str], AbstractContextManager[Driver]]
+
+
+def run(tools: Tools) -> None:
+    """Have the machine run; one that runs already is left alone. Raises SlapError, and says why as its phase."""
+    folder = tools.folder
+    try:
+        tools.images.wait(lambda: folder.wanted().images, lambda words: folder.tell(Stage.WAITING_FOR_IMAGE, words))
+        with tools.driver(folder.wanted().name) as driver:
+            _start(tools, driver)
+    except SlapError as error:
+        folder.tell(Stage.FAILED, str(error))
+        raise
+
+
+def stop(tools: Tools, patience: float) -> None:
+    """End the machine: its guest is asked to, and has so many seconds for it."""
+    name = tools.folder.wanted().name
+    tools.folder.tell(Stage.STOPPING)
+    with tools.driver(name) as driver:
+        _end(tools.clock, driver, name, patience)
+        driver.forget(name)
+    tools.folder.tell(Stage.STOPPED)
+
+
+def plan(tools: Tools) -> Changes:
+    """What `apply` would do to a machine that runs."""
+    running = tools.folder.running()
+    return changes(running, tools.folder.wanted()) if running else Changes()
+
+
+def apply(tools: Tools, patience: float) -> Changes:
+    """Make the machine what is wanted now. One that has to be off for that ends here, and its service starts it again."""
+    folder = tools.folder
+    wanted = folder.wanted()
+    with tools.driver(wanted.name) as driver:
+        running = folder.running()
+        if running is None or driver.look(wanted.name) is None:
+            return Changes()  # what starts it next takes what is wanted then
+        todo = changes(running, wanted)
+        if todo.restart:
+            folder.tell(Stage.RESTARTING, f"for {', '.join(todo.restart)}")
+            folder.again.touch()
+            _end(tools.clock, driver, wanted.name, patience)
+            return todo
+        for action in todo.live:
+            _carry_out(tools, driver, wanted.name, action)
+        folder.remember(wanted)
+        return todo
+
+
+def _start(tools: Tools, driver: Driver) -> None:
+    folder = tools.folder
+    machine = folder.wanted()
+    seen = driver.look(machine.name)
+    if seen is None:
+        folder.tell(Stage.PREPARING)
+        tools.maker.prepare(machine)
+        kvm = tools.prober.has_kvm(machine.acceleration)
+        driver.forget(machine.name)
+        _boot(driver, domain_xml(tools.maker.domain(machine, kvm, tools.environment)), machine)
+        folder.remember(machine)
+    else:
+        kvm = seen.kvm
+    folder.tell(Stage.BOOTING, acceleration="kvm" if kvm else "emulation")
+
+
+def _boot(driver: Driver, xml: str, machine: Machine) -> None:
+    try:
+        driver.start(xml)
+    except CommandFailed as error:
+        for forward in machine.network.forwards:
+            if f"{_TAKEN} '{rule_of(forward)}'" in error.details:
+                raise _taken(forward) from error
+        raise
+
+
+def _end(clock: Clock, driver: Driver, name: str, patience: float) -> None:
+    """By the power button, and by force when that is of no use."""
+    deadline, asked = clock.monotonic() + patience, float("-inf")
+    while driver.look(name) is not None and (now := clock.monotonic()) < deadline:
+        if now - asked >= _ASK_AGAIN:
+            driver.ask_to_end(name)
+            asked = now
+        clock.sleep(_PAUSE)
+    driver.destroy(name)
+
+
+def _carry_out(tools: Tools, driver: Driver, name: str, action: Action) -> None:
+    match action:
+        case Open(forward):
+            if driver.monitor(name, f"hostfwd_add {NAT} {rule_of(forward)}"):
+                raise _taken(forward)
+        case Close(forward):
+            driver.monitor(name, f"hostfwd_remove {NAT} {rule_of(forward).listens}")
+        case SetMemory(mebibytes):
+            driver.set_memory(name, mebibytes)
+        case SetCpus(count):
+            driver.set_cpus(name, count)
+        case Grow(disk):
+            driver.resize(name, tools.folder.disk(disk), disk.size)
+
+
+def _taken(forward: Forward) -> CommandFailed:
+    return CommandFailed(
+        f"Port {forward.port} of {forward.address} is taken.",
+        f"It would lead to port {forward.guest} of the machine.",
+        "Leave this port out of nat-rules, or end what listens there.",
+    )
