@@ -31,6 +31,7 @@ class FormatConfig(Frozen):
     ipv6_prefix: str = ""
     network: str = ""
     input_definition_file: str = ""  # the partitions as somebody wrote them down, in place of counting
+    computer_xml: str = ""  # the partitions as SlapOS's node left them, which keep their addresses
 
 
 class NodeConfig(Frozen):

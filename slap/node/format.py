@@ -64,13 +64,15 @@ class Observed:
 
 def partitions_of(config: FormatConfig) -> tuple[Partition, ...]:
     """The partitions that a configuration asks for, each with its addresses. Raises InvalidInput for a bad network."""
-    return tuple(
-        Partition(
-            name=f"{config.partition_base_name}{number}",
-            ipv4=(_address(config.ipv4_local_network, number),),
-            ipv6=(_address(config.ipv6_prefix, number),) if config.ipv6_prefix else (),
-        )
-        for number in range(config.partition_amount)
+    return tuple(counted_partition(config, number) for number in range(config.partition_amount))
+
+
+def counted_partition(config: FormatConfig, number: int) -> Partition:
+    """The partition of this number with the addresses of this number in the networks."""
+    return Partition(
+        name=f"{config.partition_base_name}{number}",
+        ipv4=(_address(config.ipv4_local_network, number),),
+        ipv6=(_address(config.ipv6_prefix, number),) if config.ipv6_prefix else (),
     )
 
 

@@ -15,7 +15,7 @@ from slap.node.config import NodeConfig, read
 from slap.node.format import check_rights, execute, finish, observe, plan, restore_addresses
 from slap.node.identity.register import Registration, enrol, register
 from slap.node.node import computer_master
-from slap.node.partition.definition import definition_text, read_definition, wanted_partitions
+from slap.node.partition.definition import definition_text, wanted_partitions
 from slap.node.partition.folder import FORMATTED
 from slap.node.partition.supervision import connect, ensure_running
 from slap.system import environment, files
@@ -116,7 +116,7 @@ class NodeFormat(NodeCommand):
         add("-i", "--input_definition_file", metavar="FILE", help="partitions as written down there")
         add("-o", "--output_definition_file", metavar="FILE", help="write the partitions down there")
         add("--computer_json", metavar="FILE", help="write what the master is told there, as JSON")
-        add("-x", "--computer_xml", metavar="FILE", help="accepted for SlapOS")
+        add("-x", "--computer_xml", metavar="FILE", help="partitions as SlapOS's node left them there")
         add("-c", "--console", help="accepted for SlapOS")
         return parser
 
@@ -138,12 +138,11 @@ class NodeFormat(NodeCommand):
         say(f"{len(partitions)} partitions are ready, {len(actions)} actions were needed.", Style.GOOD)
 
     def _partitions(self, config: NodeConfig, args: argparse.Namespace) -> tuple[Partition, ...]:
-        for option in ("computer_xml", "console"):
-            if getattr(args, option):
-                say(f"--{option} changes nothing here: what was made is in {config.root / FORMATTED}.")
-        if args.input_definition_file:
-            return read_definition(self.folder / args.input_definition_file, config.format)
-        return wanted_partitions(config.format)
+        if args.console:
+            say(f"--console changes nothing here: what was made is in {config.root / FORMATTED}.")
+        named = {name: getattr(args, name) for name in ("input_definition_file", "computer_xml")}
+        here = {name: str(self.folder / file) for name, file in named.items() if file}
+        return wanted_partitions(config.format.model_copy(update=here))
 
     def _tell(self, config: NodeConfig, partitions: tuple[Partition, ...], args: argparse.Namespace) -> None:
         """Files first: the master may be away."""

@@ -8,13 +8,13 @@ from slap.master import computer, name, orphan, shared, tree, usage
 from slap.master.access.auth import Caller
 from slap.master.access.standing import as_computer, as_partition
 from slap.master.facade.slap_tool_form import Fields, Form, TextRoute, marshalled, text
-from slap.master.facade.slap_tool_format import configuration_of, reference_of
 from slap.master.facade.slap_tool_read import remember_form
 from slap.master.facade.spoken import Spoken, may_report
 from slap.master.http.call import Call, Called, CalledForPartition
 from slap.model.errors import InvalidInput
 from slap.model.instance import Renaming
 from slap.model.serialisation import Serialisation, is_wrapped, unwrap
+from slap.model.slapos.format import configuration_of, reference_of
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 
 router = APIRouter(route_class=TextRoute, include_in_schema=False)

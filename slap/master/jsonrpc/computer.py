@@ -3,7 +3,6 @@
 from slap.master import computer, supply, usage
 from slap.master.access.standing import as_computer
 from slap.master.facade.news import computer_news
-from slap.master.facade.slap_tool_format import configuration_of
 from slap.master.facade.slap_tool_report import reason_of
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
 from slap.master.jsonrpc.schema import (
@@ -18,6 +17,7 @@ from slap.master.jsonrpc.schema import (
     Usage,
 )
 from slap.model.node import DesiredState
+from slap.model.slapos.format import configuration_of
 from slap.model.software import SupplyRequest
 from slap.model.state import ReportedSupplyState, SupplyState
 

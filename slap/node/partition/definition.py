@@ -18,14 +18,20 @@ from slap.model.computer import Partition
 from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig
 from slap.node.format import partitions_of
+from slap.node.partition.remembered import read_remembered
+from slap.node.partition.users import check_name
 
 _SECTION = "partition_"
 
 
 def wanted_partitions(config: FormatConfig) -> tuple[Partition, ...]:
-    """As written down where [slapformat] names such a file, by counting otherwise."""
-    path = config.input_definition_file
-    return read_definition(Path(path).expanduser(), config) if path else partitions_of(config)
+    """As written down or remembered where [slapformat] names such a file, by counting otherwise."""
+    written, remembered = (Path(each).expanduser() for each in (config.input_definition_file, config.computer_xml))
+    if config.input_definition_file:
+        return read_definition(written, config)
+    if config.computer_xml and remembered.exists():
+        return read_remembered(remembered, config)
+    return partitions_of(config)
 
 
 def read_definition(path: Path, config: FormatConfig) -> tuple[Partition, ...]:
@@ -58,9 +64,9 @@ def _partition(parser: configparser.RawConfigParser, number: int, config: Format
     section = parser[f"{_SECTION}{number}"] if parser.has_section(f"{_SECTION}{number}") else {}
     if not section:
         raise ValueError(f"[{_SECTION}{number}] is missing, and partition_amount is {config.partition_amount}")
-    _check_name("pathname", section.get("pathname", ""), f"{config.partition_base_name}{number}")
+    check_name("pathname", section.get("pathname", ""), f"{config.partition_base_name}{number}")
     if config.alter_user:
-        _check_name("user", section.get("user", ""), f"{config.user_base_name}{number}")
+        check_name("user", section.get("user", ""), f"{config.user_base_name}{number}")
     found = [ipaddress.ip_address(text.partition("/")[0]) for text in section.get("address", "").split()]
     return Partition(
         name=section["pathname"],
@@ -68,12 +74,6 @@ def _partition(parser: configparser.RawConfigParser, number: int, config: Format
         ipv6=tuple(str(each) for each in found if each.version == 6),
         tap=section.get("network_interface", ""),
     )
-
-
-def _check_name(option: str, found: str, wanted: str) -> None:
-    """Partition N's user is found by its number."""
-    if found != wanted:
-        raise ValueError(f"{option} is {found!r} and not {wanted!r}, which the names in [slapformat] make it")
 
 
 def _with_netmask(address: str) -> str:

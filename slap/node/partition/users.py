@@ -44,3 +44,9 @@ def _account(config: NodeConfig, name: str) -> Account:
     except KeyError:
         raise NotFound(f"There is no Unix user {name}.", resolution="Type `slapos node format`.") from None
     return Account(name, entry.pw_uid, entry.pw_gid, entry.pw_gid)
+
+
+def check_name(option: str, found: str, wanted: str) -> None:
+    """Partition N's folder and user are found by its number. Raises ValueError for other names."""
+    if found != wanted:
+        raise ValueError(f"{option} is {found!r} and not {wanted!r}, which the names in [slapformat] make it")

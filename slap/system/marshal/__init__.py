@@ -6,7 +6,7 @@ Strings are escaped twice, once by the format and once as XML. A list, dictionar
 meant again by a <reference>: `loads` reads those, and `dumps` never writes them.
 """
 
-from slap.model.slap_object import SlapObject
+from slap.model.slapos.object import SlapObject
 from slap.system.marshal.read import LARGEST, loads
 from slap.system.marshal.write import dumps
 

@@ -10,7 +10,7 @@ from typing import Any
 from xml.parsers import expat
 
 from slap.model.errors import InvalidInput
-from slap.model.slap_object import CLASSES, MODULE, SlapObject
+from slap.model.slapos.object import CLASSES, MODULE, SlapObject
 
 LARGEST = 64 << 20  # bytes: the state of 20,000 partitions is less
 DEEPEST = 100

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from slap.model.errors import InvalidInput
-from slap.model.slap_object import CLASSES, MODULE, SlapObject
+from slap.model.slapos.object import CLASSES, MODULE, SlapObject
 from slap.system.marshal.read import DEEPEST
 
 _LONGEST_NAME = 64

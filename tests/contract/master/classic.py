@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from slap.model.slap_object import SlapObject
+from slap.model.slapos.object import SlapObject
 from slap.system.marshal import dumps, loads
 from slap.system.transport import HttpTransport, Reply
 

@@ -7,12 +7,12 @@ import pytest
 from fastapi import Request
 
 from slap.master.facade.slap_tool_form import Fields, refusal
-from slap.master.facade.slap_tool_format import configuration_of, reference_of
 from slap.master.facade.slap_tool_order import order_of, supply_of
 from slap.master.facade.slap_tool_report import reason_of
 from slap.model.computer import ComputerConfiguration
 from slap.model.errors import CannotBePlaced, Conflict, InvalidInput, NotFound, NotReady, SlapError
 from slap.model.serialisation import Serialisation
+from slap.model.slapos.format import configuration_of, reference_of
 from slap.model.state import InstanceState, SupplyState
 from slap.system.marshal import SlapObject, dumps, loads
 

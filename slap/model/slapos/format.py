@@ -14,14 +14,20 @@ def reference_of(document: object) -> str:
 
 def configuration_of(document: object, known: ComputerConfiguration) -> ComputerConfiguration:
     """The partitions that were formatted; what a node of SlapOS does not know of stays as it is."""
-    found = _table(document, "xml").get("partition_list")
-    if not isinstance(found, list):
-        raise InvalidInput("The formatting of a computer has no partition_list.")
-    partitions = tuple(_partition(each) for each in found)
+    partitions = tuple(partition_of(each) for each in partition_list(_table(document, "xml")))
     return ComputerConfiguration.model_validate(known.model_copy(update={"partitions": partitions}).model_dump())
 
 
-def _partition(found: object) -> Partition:
+def partition_list(document: object) -> list[object]:
+    """What it says of each partition."""
+    found = document.get("partition_list") if isinstance(document, dict) else None
+    if not isinstance(found, list):
+        raise InvalidInput("The formatting of a computer has no partition_list.")
+    return found
+
+
+def partition_of(found: object) -> Partition:
+    """One of these."""
     told = _table(found, "partition_list")
     tap = told.get("tap")
     tap = tap if isinstance(tap, dict) else {}

@@ -1,0 +1,1 @@
+"""What travels in SlapOS's own form, whichever side speaks."""
