@@ -27,13 +27,14 @@ _MODULES = {
 
 
 class Recipe(SoftwarePart):
-    """Options: packages, lock, excludes, wrap, library-folders, environment."""
+    """Options: packages, lock, excludes, dependencies, wrap, library-folders, environment."""
 
     guide = "deb"
 
     def read(self, options: OptionReader) -> None:
         self.packages = options.words("packages")
         self.excludes = frozenset(options.words("excludes"))
+        self.with_dependencies = options.flag("dependencies", True)
         self.lock = options.lines("lock")
         self.wrap = (*PROGRAMS, *options.words("wrap"))
         self.library_folders = options.words("library-folders")
@@ -67,6 +68,8 @@ class Recipe(SoftwarePart):
         wanted = (*(locked.get(name, name) for name in self.packages), *self.lock)
         everywhere = {package.name for package in apt.closure(debian.EVERYWHERE)} | self.excludes
         found = choose(apt.closure(tuple(dict.fromkeys(wanted))), everywhere - set(self.packages))
+        if not self.with_dependencies:
+            found = tuple(package for package in found if package.name in self.packages)
         lacking = [package.pin for package in found if self.lock and package.pin not in self.lock]
         if lacking:
             raise self._incomplete(lacking, found)

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from slap.cli.base import Command
 from slap.model.errors import CommandFailed
+from slap.node.life.keeper import Keeper
+from slap.node.life.past import MachinePast
+from slap.node.life.store import Backups, connect_vault
 from slap.node.vm.acceleration import Prober
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.node.vm.machine import Tools
 from slap.node.vm.start import Maker
 from slap.system import environment, process
+from slap.system.disk.past import Past
 from slap.system.libvirt.driver import open_driver
 from slap.system.process import SystemRunner
 from slap.system.processes import NODE_MARK, PARTITION_MARK
@@ -46,6 +50,8 @@ class MachineCommand(Command):
         root = environment.variable(NODE_MARK)
         shared = Path(root) / "run/machines" / VERDICT if root else None
         marks = {PARTITION_MARK: str(folder.path), **({NODE_MARK: root} if root else {})}
+        past = Past(runner)
+        backups = Backups(folder.path, past, connect_vault)
         return Tools(
             folder=folder,
             images=images,
@@ -54,6 +60,12 @@ class MachineCommand(Command):
             clock=self.clock,
             environment=marks,
             driver=lambda name: open_driver(folder.driver, name),
+            keeper=Keeper(
+                folder.path,
+                MachinePast(folder.path, past, backups),
+                self.clock,
+                lambda name: open_driver(folder.driver, name),
+            ),
         )
 
 

@@ -53,6 +53,15 @@ class VmApply(MachineCommand):
             say(f"Restarted for {', '.join(done.restart)}.")
 
 
+class VmKeep(MachineCommand):
+    """Make the backup of the machine of a partition that is due; its schedule calls this."""
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        point = machine.keep(self.tools(args))
+        if point:
+            say(f"Backup {point.name} is made: {point.size} bytes.")
+
+
 class VmStop(MachineCommand):
     """Shut the machine of a partition down, by force when its guest does not listen."""
 

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from slap.model.base import Frozen, PartitionName
 from slap.model.vm.image import DiskFormat, ImageEntry
+from slap.model.vm.life import Life
 from slap.model.vm.seed import Seed
 
 MACHINE_FILE = "etc/vm.json"
@@ -86,11 +87,12 @@ class Machine(Frozen):
     network: Network
     seed: Seed
     console: Console = Console()
+    life: Life = Life()
 
     @property
     def images(self) -> tuple[ImageEntry, ...]:
-        """What has to be there before the machine can start."""
-        found = [disk.image for disk in self.disks if disk.image is not None]
+        """What has to be there before the machine can start. One that begins from a backup needs no image for its disks."""
+        found = [disk.image for disk in self.disks if disk.image is not None and self.life.clone is None]
         return tuple(dict.fromkeys([*found, *([self.boot_iso] if self.boot_iso else [])]))
 
     @model_validator(mode="after")

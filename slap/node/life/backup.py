@@ -48,6 +48,7 @@ class BackupMaker:
                 whole=tuple(copy.disk for copy in copies if not copy.since),
             )
             self._keep(store, index, point, wish.keep)
+            files.remove_tree(self.backups.scratch)
             with self.blocks() as blocks:
                 _remove_bitmaps(blocks, blocks.bitmaps(), but=name)
             return point

@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from slap.model.errors import CommandFailed, SlapError
+from slap.model.vm.life import BackupPoint
 from slap.model.vm.machine import Forward, Machine
 from slap.model.vm.phase import Stage
+from slap.node.life.keeper import Keeper
 from slap.node.vm.acceleration import Prober
 from slap.node.vm.decide import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, changes
 from slap.node.vm.folder import MachineFolder
@@ -36,6 +38,7 @@ class Tools:
     clock: Clock
     environment: Mapping[str, str]
     driver: Callable[[str], AbstractContextManager[Driver]]
+    keeper: Keeper
 
 
 def run(tools: Tools) -> None:
@@ -74,6 +77,11 @@ def apply(tools: Tools, patience: float) -> Changes:
         running = folder.running()
         if running is None or driver.look(wanted.name) is None:
             return Changes()  # what starts it next takes what is wanted then
+        if restore := tools.keeper.past.restart_for(wanted):
+            folder.tell(Stage.RESTARTING, f"for {restore}")
+            folder.again.touch()
+            driver.destroy(wanted.name)  # what it has not written yet is given up, as all that it wrote since
+            return Changes(restart=(restore,))
         todo = changes(running, wanted)
         if todo.restart:
             folder.tell(Stage.RESTARTING, f"for {', '.join(todo.restart)}")
@@ -82,8 +90,19 @@ def apply(tools: Tools, patience: float) -> Changes:
             return todo
         for action in todo.live:
             _carry_out(tools, driver, wanted.name, action)
+        tools.keeper.past.while_running(wanted, driver)
         folder.remember(wanted)
-        return todo
+    tools.keeper.tell(wanted)
+    tools.keeper.backup_if_asked(wanted)
+    return todo
+
+
+def keep(tools: Tools) -> BackupPoint | None:
+    """Make the backup of the machine that is due, if it runs."""
+    wanted = tools.folder.wanted()
+    with tools.driver(wanted.name) as driver:
+        runs = driver.look(wanted.name) is not None
+    return tools.keeper.backup(wanted) if runs else None
 
 
 def _start(tools: Tools, driver: Driver) -> None:
@@ -92,7 +111,10 @@ def _start(tools: Tools, driver: Driver) -> None:
     seen = driver.look(machine.name)
     if seen is None:
         folder.tell(Stage.PREPARING)
+        tools.keeper.past.begin(machine)
         tools.maker.prepare(machine)
+        tools.keeper.past.before_start(machine)
+        tools.keeper.tell(machine)
         kvm = tools.prober.has_kvm(machine.acceleration)
         driver.forget(machine.name)
         _boot(driver, domain_xml(tools.maker.domain(machine, kvm, tools.environment)), machine)

@@ -4,8 +4,11 @@ Machines live on between two such times, and are found again by what the driver 
 holds a folder; others wait for it. What takes long (a backup) makes others wait as long.
 """
 
+import fcntl
+import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ except ImportError:
 # sun_path of a Unix socket, unix(7); the monitor's lies below the driver's folder at lib/qemu/domain-ID-NAME/monitor.sock.
 _LONGEST_SOCKET_PATH = 107
 _LONGEST_BELOW = len("/lib/qemu/domain-999-/monitor.sock")
+_LET_GO = 10.0  # seconds
 _PACKAGES = "qemu-system-x86 qemu-utils libvirt-daemon libvirt-daemon-driver-qemu"
 
 
@@ -55,6 +59,9 @@ class Driver(Protocol):
 
     def monitor(self, name: str, command: str) -> str:
         """What qemu's own monitor answers to a command of the human kind: mostly nothing, or what went wrong."""
+
+    def ask(self, name: str, command: str, arguments: Mapping[str, Any]) -> Any:
+        """What qemu answers to a command of QMP, its language for programs."""
 
     def set_memory(self, name: str, mebibytes: int) -> None: ...
 
@@ -110,6 +117,7 @@ class LibvirtDriver:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         _events()
+        _wait_for_former(folder)
         with _in_words("libvirt cannot be used"):
             self._connection = libvirt.open(f"qemu:///embed?root={folder}")
 
@@ -152,6 +160,14 @@ class LibvirtDriver:
         with _in_words(f"Machine {name} refuses {command}"):
             human = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
             return str(libvirt_qemu.qemuMonitorCommand(self._must(name), command, human)).strip()
+
+    def ask(self, name: str, command: str, arguments: Mapping[str, Any]) -> Any:
+        with _in_words(f"Machine {name} refuses {command}"):
+            words = json.dumps({"execute": command, "arguments": dict(arguments)})
+            answer = json.loads(libvirt_qemu.qemuMonitorCommand(self._must(name), words, 0))
+        if "error" in answer:
+            raise CommandFailed(f"Machine {name} refuses {command}.", answer["error"]["desc"])
+        return answer["return"]
 
     def set_memory(self, name: str, mebibytes: int) -> None:
         with _in_words(f"Machine {name} cannot have {mebibytes} MiB of memory"):
@@ -200,6 +216,22 @@ def _unless_ended(what: str) -> Iterator[None]:
             raise
         if error.__cause__.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
             raise
+
+
+def _wait_for_former(folder: Path) -> None:
+    """A process that let go of the folder holds libvirt's own lock for as long as it takes to end, or become another."""
+    path, deadline = folder / "run/qemu/driver.pid", time.monotonic() + _LET_GO
+    while path.exists() and not _is_free(path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _is_free(path: Path) -> bool:
+    with path.open("r+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
 def _live() -> int:

@@ -1,8 +1,10 @@
 """A driver whose machines are values; what it was asked is kept."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from slap.model.errors import CommandFailed
@@ -20,6 +22,7 @@ class FakeDriver:
     machines: dict[str, Seen] = field(default_factory=dict)
     rules: dict[str, list[str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    disks: dict[str, list[str]] = field(default_factory=dict)  # the files of each machine's
 
     def look(self, name: str) -> Seen | None:
         return self.machines.get(name)
@@ -35,6 +38,7 @@ class FakeDriver:
         self.asked.append(f"start {name}")
         self.machines[name] = Seen(len(self.asked) + 1000, memory, count, domain.get("type") == "kvm")
         self.rules[name] = rules
+        self.disks[name] = [each.get("file", "") for each in domain.iterfind("devices/disk/source")]
 
     def ask_to_end(self, name: str) -> None:
         self.asked.append(f"ask {name}")
@@ -60,6 +64,16 @@ class FakeDriver:
         elif verb == "hostfwd_remove":
             self.rules[name] = [each for each in self.rules[name] if not each.startswith(f"{rule}-")]
         return ""
+
+    def ask(self, name: str, command: str, arguments: Mapping[str, Any]) -> Any:
+        """Of what is asked in one transaction each part is kept; nothing comes of it."""
+        self._must(name)
+        if command == "query-named-block-nodes":
+            files = enumerate(self.disks[name], 1)
+            return [{"node-name": f"libvirt-{number}-storage", "drv": "file", "file": file} for number, file in files]
+        for action in arguments.get("actions", [{"type": command, "data": arguments}]):
+            self.asked.append(f"{action['type']} {action['data'].get('name', '')}".strip())
+        return [] if command.startswith("query") else {}
 
     def set_memory(self, name: str, mebibytes: int) -> None:
         self.machines[name] = replace(self._must(name), memory=mebibytes)

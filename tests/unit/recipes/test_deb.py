@@ -127,6 +127,12 @@ def test_what_is_excluded_is_left_out(tmp_path: Path) -> None:
     assert "LD_LIBRARY_PATH" not in (part.location / "bin/tool").read_text()
 
 
+def test_a_package_may_be_taken_alone(tmp_path: Path) -> None:
+    part = deb_part(tmp_path, dependencies="false", lock="tool=1")
+    part.install()
+    assert (part.location / "debian.lock").read_text() == "tool=1\n"
+
+
 def test_what_apt_did_not_bring_as_its_index_says_is_refused(tmp_path: Path) -> None:
     assert "did not download tool_1_all.deb as its index has it" in failure(deb_part(tmp_path, cached=False))
 
