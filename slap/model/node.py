@@ -144,6 +144,7 @@ class PartitionContext(Frozen):
     ipv6: tuple[str, ...] = ()
     authority: str = ""  # file by which the master's certificate is checked; empty: by the system's authorities
     images: str = ""  # folder of the images that machines start from
+    firewall: bool = False  # whether the node keeps this partition from what is not its business
     patience: float = 0  # seconds that this instantiation may wait for what a child publishes
     instance: DesiredInstance
 

@@ -3,6 +3,7 @@
 import configparser
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -30,6 +31,7 @@ class FormatConfig(Frozen):
     ipv4_local_network: str = "127.77.0.0/16"
     ipv6_prefix: str = ""
     network: str = ""
+    tap_base_name: str = Field(default="slaptap", pattern=r"^[a-z][a-z0-9_-]{0,9}$")
     input_definition_file: str = ""  # the partitions as somebody wrote them down, in place of counting
     computer_xml: str = ""  # the partitions as SlapOS's node left them, which keep their addresses
 
@@ -55,6 +57,7 @@ class NodeConfig(Frozen):
     parallel_instances: int = Field(default=8, ge=1)
     promise_timeout: float = Field(default=0, ge=0)  # seconds that one run of a promise may take; 0 as it says itself
     manager_list: str = "prerm"  # what partitions may ask for, see slap/node/manager
+    partition_firewall: Literal["auto", "true", "false"] = "auto"  # auto: with alter_user, as root, where nftables is
     power_user_list: str = ""  # users whose programs may have a processor of their own
     prerm_timeout: float = Field(default=3600, gt=0)  # seconds that scripts of etc/prerm may take
     managers: dict[str, dict[str, str]] = Field(default_factory=dict)  # [manager:NAME]

@@ -16,7 +16,7 @@ _WORDS = """
     only-cp only-sr only_cp only_sr output_definition_file partition-timeout partition_has_ipv6_range
     partition_timeout pidfile pidfile_instance pidfile_report pidfile_software promise-timeout proxy root_check
     shared_part_list signature-certificate-list signature-private-key-file signature_private_key_file
-    software_min_free_space supervisord_configuration_path supervisord_socket tap_base_name tap_gateway_interface
+    software_min_free_space supervisord_configuration_path supervisord_socket tap_gateway_interface
     tap_ipv6 tun_ipv6 usage_report_periodicity verbose virtual_machine_check
 """
 _UNUSED = frozenset(_WORDS.split())

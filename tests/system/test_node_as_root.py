@@ -19,9 +19,11 @@ from pathlib import Path
 import pytest
 
 from slap.node.config import NodeConfig, read
+from slap.node.manager.surroundings import table_of
 from slap.node.partition.supervision import shut_down
 from slap.system import environment
 from slap.system.netlink import KernelNetwork
+from slap.system.network.nftables import Nftables
 from slap.system.process import Command, Completed, SystemRunner
 from slap.system.processes import Mark, find_marked
 from tests.system.cloud import SLAPOS, Cloud, as_nobody, eventually, release, short_folder
@@ -137,6 +139,7 @@ def a_node() -> Iterator[RootNode]:
 
 def forget(config: NodeConfig) -> None:
     """Take away what nothing in a node takes away."""
+    Nftables(SystemRunner()).forget(table_of(config))
     for number in range(config.format.partition_amount):
         KernelNetwork().remove("lo", f"{NETWORK}.{number + 2}/32")
     for name in (SOFTWARE_USER, f"{USERS}0", f"{USERS}1"):

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,9 +25,10 @@ from slap.node.partition.users import Account
 from slap.system import environment
 from slap.system.clock import SystemClock
 from slap.system.host.cpusets import FirstVersion, find_cpusets
-from slap.system.process import Command, Completed, SystemRunner, start_child
+from slap.system.process import SystemRunner, start_child
 from slap.system.supervisor import FakeSupervisor
 from tests.system.cloud import Cloud, eventually, release, small_cloud
+from tests.system.namespaces import Namespace, a_namespace
 from tests.system.test_node_as_root import a_node
 
 PROFILE = """\
@@ -171,36 +171,13 @@ def a_partition(root: Path, account: Account) -> PartitionFolder:
     return folder
 
 
-class InNamespace:
-    """Runs programs in a network namespace."""
-
-    def __init__(self, name: str) -> None:
-        self._prefix = ("/usr/sbin/ip", "netns", "exec", name)
-
-    def run(self, command: Command) -> Completed:
-        return SystemRunner().run(replace(command, argv=(*self._prefix, *command.argv)))
-
-    def words(self, *argv: str, user: int = 0) -> Completed:
-        rights = ("setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups") if user else ()
-        return self.run(Command((*rights, *argv), Path("/"), {"PATH": environment.CLEAN_PATH}, timeout=30))
-
-
 @contextmanager
-def a_namespace() -> Iterator[InNamespace]:
+def with_addresses() -> Iterator[Namespace]:
     """A network of its own, with three addresses."""
-    name = f"slap-{uuid.uuid4().hex[:8]}"
-    ip = Command(("/usr/sbin/ip", "netns", "add", name), env={})
-    SystemRunner().run(ip).check()
-    try:
-        inside = InNamespace(name)
-        inside.words("ip", "link", "set", "lo", "up").check()
+    with a_namespace() as inside:
         for address in ("10.99.0.1/32", "10.99.0.2/32", "2001:db8::1/128"):
-            inside.words(
-                "ip", "address", "add", address, "dev", "lo", "nodad" if ":" in address else "noprefixroute"
-            ).check()
+            inside.ip("address", "add", address, "dev", "lo", "nodad" if ":" in address else "noprefixroute")
         yield inside
-    finally:
-        SystemRunner().run(replace(ip, argv=("/usr/sbin/ip", "netns", "del", name)))
 
 
 _CONNECT = """
@@ -216,28 +193,13 @@ if environment.is_root():
     NOBODYS = Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid, NOBODY.pw_gid)
 
     @contextmanager
-    def listening(inside: InNamespace) -> Iterator[int]:
+    def listening(inside: Namespace) -> Iterator[int]:
         """A server on all addresses of the namespace; its port."""
-        argv = (
-            "/usr/sbin/ip",
-            "netns",
-            "exec",
-            inside._prefix[3],
-            sys._base_executable,
-            "-m",
-            "http.server",
-            "--bind",
-            "::",
-        )
-        child = start_child((*argv, "8000"), {"PATH": environment.CLEAN_PATH}, ())
-        try:
+        with inside.background(sys._base_executable, "-m", "http.server", "--bind", "::", "8000"):
             eventually(lambda: can_reach(inside, "10.99.0.1", 0))
             yield 8000
-        finally:
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
 
-    def can_reach(inside: InNamespace, address: str, user: int) -> bool:
+    def can_reach(inside: Namespace, address: str, user: int) -> bool:
         argv = (sys._base_executable, "-I", "-c", _CONNECT, address, "8000")
         return inside.words(*argv, user=user).status == 0
 
@@ -246,16 +208,16 @@ if environment.is_root():
         folder = a_partition(tmp_path / "node", NOBODYS)
         wish = folder.path / WhitelistFirewall.wish
 
-        def ask(inside: InNamespace, *addresses: str) -> set[str]:
+        def ask(inside: Namespace, *addresses: str) -> set[str]:
             wish.write_text(json.dumps(addresses))
             NOBODYS.own(wish)
             WhitelistFirewall(Tools(folder.config, FakeSupervisor(), inside, SystemClock())).configured(folder)
             return reached(inside, NOBODY.pw_uid)
 
-        def reached(inside: InNamespace, user: int) -> set[str]:
+        def reached(inside: Namespace, user: int) -> set[str]:
             return {each for each in ("10.99.0.1", "10.99.0.2", "2001:db8::1") if can_reach(inside, each, user)}
 
-        with a_namespace() as inside, listening(inside):
+        with with_addresses() as inside, listening(inside):
             everything = {"10.99.0.1", "10.99.0.2", "2001:db8::1"}
             assert reached(inside, NOBODY.pw_uid) == everything
             assert ask(inside, "10.99.0.1") == {"10.99.0.1", "2001:db8::1"}

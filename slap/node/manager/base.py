@@ -34,6 +34,9 @@ class Manager(Protocol):
 
     wish: str
 
+    def prepared(self, folder: PartitionFolder) -> None:
+        """The partition is about to be instantiated: code of its release runs as its user."""
+
     def configured(self, folder: PartitionFolder) -> None:
         """The partition was instantiated and is about to be started, or is looked at again."""
 
@@ -49,6 +52,9 @@ class Manager(Protocol):
     def emptied(self, folder: PartitionFolder) -> None:
         """Nothing is left in it."""
 
+    def guards(self) -> bool:
+        """Whether it keeps partitions from what a firewall has to keep them from."""
+
 
 class Hooks:
     """A manager that does nothing; others say what they do instead."""
@@ -57,6 +63,9 @@ class Hooks:
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
+
+    def prepared(self, folder: PartitionFolder) -> None:
+        return None
 
     def configured(self, folder: PartitionFolder) -> None:
         return None
@@ -73,12 +82,19 @@ class Hooks:
     def emptied(self, folder: PartitionFolder) -> None:
         return None
 
+    def guards(self) -> bool:
+        return False
+
 
 class Managers:
     """All managers of a node, as one."""
 
     def __init__(self, managers: Iterable[Manager] = ()) -> None:
         self._managers = tuple(managers)
+
+    def prepared(self, folder: PartitionFolder) -> None:
+        for manager in self._managers:
+            manager.prepared(folder)
 
     def configured(self, folder: PartitionFolder) -> None:
         for manager in self._managers:
@@ -101,6 +117,10 @@ class Managers:
     def emptied(self, folder: PartitionFolder) -> None:
         for manager in self._managers:
             manager.emptied(folder)
+
+    def guard(self) -> bool:
+        """Whether the partition firewall is in force."""
+        return any(manager.guards() for manager in self._managers)
 
     def watch(self, folder: PartitionFolder) -> bool:
         """Whether the partition asks for something, and may ask for something else without being instantiated again."""

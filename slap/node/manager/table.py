@@ -7,14 +7,18 @@ from slap.node.manager import portredir, prerm
 from slap.node.manager.base import Manager, Managers, Tools
 from slap.node.manager.cpuset import Cpuset
 from slap.node.manager.devperm import Devperm
+from slap.node.manager.firewall import PartitionFirewall, is_wanted
 from slap.node.manager.portredir import Portredir
 from slap.node.manager.prerm import Prerm
 from slap.node.manager.whitelistfirewall import WhitelistFirewall
 
-# By SlapOS's names.
+_FIREWALL = "firewall"
+
+# By SlapOS's names, where it has them.
 KNOWN: Mapping[str, Callable[[Tools], Manager]] = {
     "cpuset": Cpuset,
     "devperm": Devperm,
+    _FIREWALL: PartitionFirewall,
     "portredir": Portredir,
     "prerm": Prerm,
     "whitelistfirewall": WhitelistFirewall,
@@ -22,8 +26,10 @@ KNOWN: Mapping[str, Callable[[Tools], Manager]] = {
 
 
 def make_managers(tools: Tools) -> Managers:
-    """Those of `manager_list`; raises InvalidInput for a name that is none."""
+    """Those of `manager_list`, and the partition firewall where it is wanted; raises InvalidInput for a name that is none."""
     names = dict.fromkeys(tools.config.manager_list.replace(",", " ").split())
+    if is_wanted(tools.config):
+        names[_FIREWALL] = None
     if unknown := [name for name in names if name not in KNOWN]:
         raise InvalidInput(
             f"There is no manager {', '.join(unknown)}.",

@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from slap.model.errors import InvalidInput
-from slap.node.manager.base import Hooks
-from slap.node.manager.wish import read_list
+from slap.node.manager.base import Hooks, Tools
+from slap.node.manager.wish import read_list, unix_user
 from slap.node.partition.folder import PartitionFolder
-from slap.system import environment
 from slap.system.network.addresses import plain_address
-from slap.system.process import Command
+from slap.system.network.nftables import Nftables
 
 # Each script is one transaction of the kernel: rules are replaced without a moment between the old and the new.
 _FRAME = """\
@@ -29,7 +28,7 @@ add element inet slapos users {{ {user} : jump {chain} }}
 """
 _ALLOW = "add rule inet slapos {chain} {family} daddr {{ {addresses} }} accept\n"
 _REJECT = "add rule inet slapos {chain} meta nfproto {protocol} reject\n"
-_ENV = {"PATH": environment.CLEAN_PATH}
+_TABLE = "slapos"
 _REMOVE = """\
 delete element inet slapos users {{ {user} }}
 delete chain inet slapos {chain}
@@ -72,32 +71,21 @@ class WhitelistFirewall(Hooks):
 
     wish = ".slapos-whitelist-firewall"
 
+    def __init__(self, tools: Tools) -> None:
+        super().__init__(tools)
+        self._nft = Nftables(tools.runner)
+
     def configured(self, folder: PartitionFolder) -> None:
         """Said anew with each look: others may have flushed all rules meanwhile."""
         entries = read_list(folder, self.wish)
         if entries is not None:
-            self._tell(rules(folder.name, self._user(folder), addresses_of(entries)))
+            self._nft.apply(rules(folder.name, unix_user(folder), addresses_of(entries)))
         elif folder.account.user is not None and self._is_closed(folder):
-            self._tell(removal(folder.name, folder.account.user))
+            self._nft.apply(removal(folder.name, folder.account.user))
 
     def emptied(self, folder: PartitionFolder) -> None:
         if folder.account.user is not None and self._is_closed(folder):
-            self._tell(removal(folder.name, folder.account.user))
+            self._nft.apply(removal(folder.name, folder.account.user))
 
     def _is_closed(self, folder: PartitionFolder) -> bool:
-        nft = environment.find_program("nft")
-        argv = (nft, "list", "chain", "inet", "slapos", f"{folder.name}-whitelist")
-        return nft != "" and self.tools.runner.run(Command(argv, env=_ENV)).status == 0
-
-    def _tell(self, script: str) -> None:
-        argv = (environment.program("nft", "nftables"), "-f", "-")
-        self.tools.runner.run(Command(argv, env=_ENV, stdin=script, timeout=30)).check()
-
-    def _user(self, folder: PartitionFolder) -> int:
-        if folder.account.user is None or not environment.is_root():
-            raise InvalidInput(
-                f"{folder.name} asks for a firewall, which this node cannot give it.",
-                "Rules are about Unix users, and this node runs all partitions as one.",
-                "Set alter_user = true in slapos.cfg and run the node as root.",
-            )
-        return folder.account.user
+        return self._nft.chain(_TABLE, f"{folder.name}-whitelist") != ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from slap.model.errors import InvalidInput
 from slap.node.partition.folder import PartitionFolder
+from slap.system import environment
 
 _LONGEST = 64 * 1024  # bytes
 _MOST = 256  # entries of a list
@@ -47,6 +48,17 @@ def read_list(folder: PartitionFolder, name: str) -> list[Any] | None:
     if not isinstance(entries, list) or len(entries) > _MOST:
         raise InvalidInput(f"{folder.name}: {name} is no list of at most {_MOST} entries.")
     return entries
+
+
+def unix_user(folder: PartitionFolder) -> int:
+    """By whom a partition's packets are told; raises InvalidInput where partitions have no users of their own."""
+    if folder.account.user is None or not environment.is_root():
+        raise InvalidInput(
+            f"{folder.name} asks for a firewall, which this node cannot give it.",
+            "Rules are about Unix users, and this node runs all partitions as one.",
+            "Set alter_user = true in slapos.cfg and run the node as root.",
+        )
+    return folder.account.user
 
 
 def _no_file(path: Path) -> InvalidInput:

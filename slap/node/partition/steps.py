@@ -206,6 +206,7 @@ class Steps:
     def _run(self, desired: DesiredInstance, folder: PartitionFolder) -> BuildResult:
         try:
             folder.make()
+            self._hands.managers.prepared(folder)
             layout.write_resource(folder)
             job = self._job(desired, folder)
         except OSError as error:
@@ -224,6 +225,7 @@ class Steps:
             ipv6=folder.partition.ipv6,
             authority=str(config.master_ca_file or ""),
             images=str(config.images),
+            firewall=self._hands.managers.guard(),
             patience=_PATIENCE if self._slots.are_plenty() else 0,
             instance=desired,
         )

@@ -1,1 +1,1 @@
-"""What a partition has to do with the network: ports that lead elsewhere."""
+"""What a partition has to do with the network: ports that lead elsewhere, and what is closed."""

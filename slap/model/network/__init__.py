@@ -1,0 +1,1 @@
+"""What partitions and their nodes say of the network."""

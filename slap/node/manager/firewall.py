@@ -1,0 +1,137 @@
+"""Partition firewall: what the user of each partition may reach, and who may reach a partition that names its visitors.
+
+In force by default where it can be: users of their own, root, nftables. What a partition closes beyond that it says in
+`.slapos-firewall`, see slap/model/network/firewall.py. The rules are the kernel's, so they outlive the agent; each look
+makes sure that they are there, by one small question to the kernel now and then for all partitions of the node.
+"""
+
+import logging
+import threading
+
+from pydantic import ValidationError
+
+from slap.model.errors import CommandFailed, InvalidInput, NotFound
+from slap.model.network.firewall import FIREWALL_FILE, OPEN, Firewall
+from slap.node.config import NodeConfig
+from slap.node.manager.base import Hooks, Tools
+from slap.node.manager.rules import STAMP, Frame, Guarded, Surroundings, chains, frame, removal, rules
+from slap.node.manager.surroundings import Neighbourhood, Resolve, resolve_host, table_of
+from slap.node.manager.wish import read_wish, unix_user
+from slap.node.partition.folder import PartitionFolder
+from slap.system import environment
+from slap.system.network.nftables import Nftables
+
+log = logging.getLogger(__name__)
+
+_GLANCE = 20.0  # seconds between two looks at whether somebody flushed the rules
+
+
+def is_wanted(config: NodeConfig) -> bool:
+    """Whether this node shall have one: `auto` is where that is possible at all."""
+    if config.partition_firewall != "auto":
+        return config.partition_firewall == "true"
+    return config.format.alter_user and environment.is_root() and environment.find_program("nft") != ""
+
+
+def wish_of(folder: PartitionFolder) -> Firewall:
+    """What the partition closes. Raises InvalidInput for what makes no sense: passed over, it would be left open."""
+    text = read_wish(folder, FIREWALL_FILE)
+    if text is None:
+        return OPEN
+    try:
+        return Firewall.model_validate_json(text)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
+        raise InvalidInput(f"{folder.name}: {FIREWALL_FILE} is wrong.", "\n".join(lines[:5])) from error
+
+
+class PartitionFirewall(Hooks):
+    """What is applied is kept in mind, so a look at which nothing changed starts no program."""
+
+    wish = FIREWALL_FILE
+
+    def __init__(self, tools: Tools, resolve: Resolve = resolve_host) -> None:
+        super().__init__(tools)
+        self._nft = Nftables(tools.runner)
+        self._table = table_of(tools.config)
+        self._neighbourhood = Neighbourhood(tools.config, tools.clock, resolve)
+        self._lock = threading.Lock()
+        self._seen: Surroundings | None = None
+        self._frame = Frame("", "")
+        self._applied: dict[str, str] = {}
+        self._glanced = float("-inf")
+        self._works: bool | None = None
+
+    def guards(self) -> bool:
+        """Whether the kernel takes the rules. Where nobody asked for them, that it does not is no error."""
+        with self._lock:
+            if self._works is None:
+                self._works = self._try()
+            return self._works
+
+    def prepared(self, folder: PartitionFolder) -> None:
+        self.configured(folder)
+
+    def configured(self, folder: PartitionFolder) -> None:
+        user, around = unix_user(folder), self._neighbourhood.surroundings()
+        if not self.guards():
+            return
+        wish = wish_of(folder)
+        neighbours = self._neighbourhood.users() if wish.visitors else {}
+        script = rules(self._table, Guarded(folder.name, user, folder.addresses, wish, neighbours))
+        with self._lock:
+            self._make_sure(around, folder.name, script)
+
+    def emptied(self, folder: PartitionFolder) -> None:
+        if folder.account.user is None or not self.guards():
+            return
+        guarded = Guarded(folder.name, folder.account.user, folder.addresses, OPEN, {})
+        around = self._neighbourhood.surroundings()
+        with self._lock:
+            self._applied.pop(folder.name, None)
+            self._renew(around)
+            self._nft.apply(removal(self._table, guarded))
+            self._delete_chains(guarded)
+
+    def _try(self) -> bool:
+        try:
+            self._renew(self._neighbourhood.surroundings())
+        except (CommandFailed, NotFound) as error:
+            if self.tools.config.partition_firewall == "true":
+                raise
+            log.warning("The partition firewall is not in force here: %s", error)
+            return False
+        return True
+
+    def _make_sure(self, around: Surroundings, name: str, script: str) -> None:
+        is_new = self._applied.get(name) != script
+        self._applied[name] = script
+        try:
+            if around is not self._seen or not self._is_there():
+                self._renew(around)
+            elif is_new:
+                self._nft.apply(script)
+        except CommandFailed:
+            del self._applied[name]
+            raise
+
+    def _renew(self, around: Surroundings) -> None:
+        """All at once: whoever flushed the rules took those of all partitions."""
+        found = frame(around)
+        self._nft.apply(found.text + "".join(self._applied.values()))
+        self._seen, self._frame, self._glanced = around, found, self.tools.clock.monotonic()
+
+    def _is_there(self) -> bool:
+        now = self.tools.clock.monotonic()
+        if now - self._glanced < _GLANCE:
+            return True
+        self._glanced = now
+        return self._frame.stamp in self._nft.chain(self._table, STAMP)
+
+    def _delete_chains(self, guarded: Guarded) -> None:
+        """They are empty by now; one that addresses of a former format still lead to stays, and does nothing."""
+        for name in chains(guarded):
+            try:
+                self._nft.apply(f"delete chain inet {self._table} {name}\n")
+            except CommandFailed as error:
+                log.info("%s", error)

@@ -1,0 +1,233 @@
+"""The partition firewall's rules, as scripts of nft: what is common to a node, and what is each partition's.
+
+Packets are told by the user who sends them. A partition's user reaches its own addresses, the published ones of partitions,
+the master and the outside, and nothing else of this computer: what is local goes out by `lo`, whatever its address.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from slap.model.network.firewall import EVERY_PORT, Destination, Firewall, parse_network
+
+Endpoint = tuple[str, int]
+
+STAMP = "stamp"
+# What a partition that closes something sends to this computer carries this, so that services which listen on all
+# addresses, the partition's own among them, can be told from those that listen there on purpose.
+_MARK = "0x51a905"
+
+_FRAME = """\
+add table inet {table}
+add map inet {table} partitions {{ type uid : verdict; }}
+add chain inet {table} guard {{ type filter hook output priority filter + 10; policy accept; }}
+add chain inet {table} visitors {{ type filter hook input priority filter + 10; policy accept; }}
+"""
+_SETS = """\
+add map inet {table} doors{version} {{ type {kind} : verdict; }}
+add map inet {table} callers{version} {{ type {kind} : verdict; }}
+add set inet {table} published{version} {{ type {kind}; }}
+add set inet {table} resolvers{version} {{ type {kind}; }}
+add set inet {table} master{version} {{ type {kind} . inet_service; }}
+flush set inet {table} published{version}
+flush set inet {table} resolvers{version}
+flush set inet {table} master{version}
+"""
+_KINDS = {4: "ipv4_addr", 6: "ipv6_addr"}
+_FAMILIES = {4: "ip", 6: "ip6"}
+_REJECT = "goto refuse"
+_PORT = "meta l4proto { tcp, udp } th dport"
+
+# A caller by TCP believes nothing but a reset; with anything else it goes on trying for a while.
+_REFUSE = ("meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited")
+_GUARD = (
+    "ct direction reply accept",
+    'oifname "lo" ip daddr vmap @callers4',
+    'oifname "lo" ip6 daddr vmap @callers6',
+    "meta skuid vmap @partitions",
+)
+_VISITORS = (
+    "ct direction reply accept",
+    f'iifname "lo" meta mark {_MARK} socket wildcard 1 {_REJECT}',
+    'iifname "lo" accept',
+    'iifname "{taps}*" jump guests',
+    "ip daddr vmap @doors4",
+    "ip6 daddr vmap @doors6",
+)
+# Whoever is at the other end of a tap is a stranger: of this computer it reaches what is published.
+_GUESTS = (
+    "meta l4proto { icmp, ipv6-icmp } return",
+    "ip daddr @published4 return",
+    "ip6 daddr @published6 return",
+    _REJECT,
+)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What of a node concerns all partitions. `private` networks are those whose addresses are not published."""
+
+    table: str
+    master: frozenset[Endpoint] = frozenset()
+    resolvers: frozenset[str] = frozenset()
+    published: frozenset[str] = frozenset()
+    private: tuple[str, ...] = ()
+    exceptions: tuple[Destination, ...] = ()  # of the operator
+    taps: str = "slaptap"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A partition: its user, its addresses, what it closes, and all partitions' users by their addresses."""
+
+    name: str
+    user: int
+    addresses: tuple[str, ...]
+    wish: Firewall
+    neighbours: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """`stamp` is of the whole, and in it: who finds it in the kernel knows that nothing was flushed."""
+
+    text: str
+    stamp: str
+
+
+def frame(node: Surroundings) -> Frame:
+    """What all partitions have in common; said anew it leaves what is each partition's own alone."""
+    text = _FRAME.format(table=node.table)
+    text += "".join(_SETS.format(table=node.table, version=each, kind=kind) for each, kind in _KINDS.items())
+    for name, addresses in (("published", node.published), ("resolvers", node.resolvers)):
+        text += _elements(node.table, name, {each: each for each in addresses})
+    text += _elements(node.table, "master", {address: f"{address} . {port}" for address, port in node.master})
+    text += _chain(node.table, "refuse", _REFUSE) + _chain(node.table, "guests", _GUESTS)
+    text += _chain(node.table, "exceptions", [f"{_to(each)} accept" for each in node.exceptions])
+    text += _chain(node.table, "private", [f"{_to(Destination(parse_network(n)))} {_REJECT}" for n in node.private])
+    text += _chain(node.table, "guard", _GUARD)
+    text += _chain(node.table, "visitors", [rule.replace("{taps}", node.taps) for rule in _VISITORS])
+    stamp = sha256(text.encode()).hexdigest()[:16]
+    return Frame(text + _chain(node.table, STAMP, [f'counter comment "{stamp}"']), stamp)
+
+
+def rules(table: str, partition: Guarded) -> str:
+    """What is a partition's own, in place of what was."""
+    wish = partition.wish
+    text = _chain(table, _out(partition), _outgoing(partition))
+    text += _chain(table, _in(partition), _incoming(wish))
+    text += _chain(table, _near(partition), _calling(partition))
+    text += f"add element inet {table} partitions {{ {partition.user} : jump {_out(partition)} }}\n"
+    return text + "".join(_doors(table, partition, opened=bool(wish.visitors)))
+
+
+def removal(table: str, partition: Guarded) -> str:
+    """What forgets a partition; what is not there is made first, for only that can be deleted."""
+    return (
+        rules(table, partition)
+        + "".join(_doors(table, partition, opened=False))
+        + f"delete element inet {table} partitions {{ {partition.user} }}\n"
+        + "".join(f"flush chain inet {table} {name}\n" for name in chains(partition))
+    )
+
+
+def chains(partition: Guarded) -> tuple[str, str, str]:
+    """The names of a partition's chains."""
+    return _out(partition), _in(partition), _near(partition)
+
+
+def _outgoing(partition: Guarded) -> Iterable[str]:
+    """The master comes first, for it may listen on all addresses, those of the partition among them."""
+    wish = partition.wish
+    verdict = "accept" if wish.master else _REJECT
+    yield from (f"{family} daddr . tcp dport @master{v} {verdict}" for v, family in _FAMILIES.items())
+    if wish.closes_something:
+        yield f'oifname "lo" meta mark set {_MARK}'
+    yield from (f"{_family(each)} daddr {each} accept" for each in partition.addresses)
+    if wish.master or wish.internet:
+        yield from (f"{family} daddr @resolvers{v} {_PORT} 53 accept" for v, family in _FAMILIES.items())
+    if not wish.closes_something:
+        yield "jump exceptions"
+    verdict = "accept" if wish.partitions else _REJECT
+    yield from (f"{family} daddr @published{v} {verdict}" for v, family in _FAMILIES.items())
+    yield f'oifname "lo" {_REJECT}'
+    yield "jump private"
+    if not wish.internet:
+        yield from (f"{_to(each)} accept" for each in wish.destinations)
+        yield _REJECT
+
+
+def _incoming(wish: Firewall) -> Iterable[str]:
+    """From outside: those who are named reach a port, the others do not."""
+    for port, sources in _by_port(wish):
+        for source in sources:
+            yield f"{_family(source)} saddr {source} {port} accept"
+        yield f"{port} {_REJECT}"
+
+
+def _calling(partition: Guarded) -> Iterable[str]:
+    """From this computer, where a caller's address says nothing: root and the partition itself, for checks, and the users of
+    the partitions whose addresses are named."""
+    for port, sources in _by_port(partition.wish):
+        networks = [parse_network(each) for each in sources]
+        named = {user for address, user in partition.neighbours.items() if _is_in(address, networks)}
+        users = ", ".join(str(user) for user in sorted({0, partition.user, *named}))
+        yield f"{port} meta skuid {{ {users} }} return"
+        yield f"{port} {_REJECT}"
+
+
+def _by_port(wish: Firewall) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """Ports that are named come before all others."""
+    for port, sources in sorted(wish.visitors.items(), key=lambda item: item[0] == EVERY_PORT):
+        yield ("meta l4proto { tcp, udp }" if port == EVERY_PORT else f"{_PORT} {port}"), sources
+
+
+def _doors(table: str, partition: Guarded, *, opened: bool) -> Iterable[str]:
+    """Where packets for its addresses are judged. An element cannot be changed: it is made, deleted and made."""
+    for address in partition.addresses:
+        version = ipaddress.ip_address(address).version
+        for name, chain in (("doors", _in(partition)), ("callers", _near(partition))):
+            element = f"inet {table} {name}{version} {{ {address}"
+            yield f"add element {element} : jump {chain} }}\n"
+            if not opened:
+                yield f"delete element {element} }}\n"
+
+
+def _chain(table: str, name: str, lines: Iterable[str]) -> str:
+    head = f"add chain inet {table} {name}\nflush chain inet {table} {name}\n"
+    return head + "".join(f"add rule inet {table} {name} {line}\n" for line in lines)
+
+
+def _elements(table: str, name: str, elements: Mapping[str, str]) -> str:
+    """Elements of the sets of both versions, by the addresses that tell which."""
+    text = ""
+    for version in _KINDS:
+        own = sorted(each for address, each in elements.items() if ipaddress.ip_address(address).version == version)
+        text += f"add element inet {table} {name}{version} {{ {', '.join(own)} }}\n" if own else ""
+    return text
+
+
+def _to(destination: Destination) -> str:
+    port = f" {_PORT} {destination.port}" if destination.port else ""
+    return f"{_FAMILIES[destination.version]} daddr {destination.network}{port}"
+
+
+def _family(network: str) -> str:
+    return _FAMILIES[parse_network(network).version]
+
+
+def _is_in(address: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    return any(ipaddress.ip_address(address) in network for network in networks)
+
+
+def _out(partition: Guarded) -> str:
+    return f"{partition.name}-out"
+
+
+def _in(partition: Guarded) -> str:
+    return f"{partition.name}-in"
+
+
+def _near(partition: Guarded) -> str:
+    return f"{partition.name}-near"
