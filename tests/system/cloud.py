@@ -42,9 +42,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A master, a node and its agent; `slapos` types a command at it."""
+    """A master, a node and its agent; `slapos` types a command at it, which starts with `prefix` where that is said."""
 
     folder: Path
+    prefix: tuple[str, ...] = ()
 
     @property
     def cfg(self) -> Path:
@@ -67,7 +68,7 @@ class Cloud:
             "SLAPOS_CONFIGURATION": str(self.cfg),
         }
         done = subprocess.run(
-            [SLAPOS, *words],
+            [*self.prefix, SLAPOS, *words],
             env=environment,
             cwd=self.folder,
             capture_output=True,
@@ -123,6 +124,14 @@ def small_cloud(partitions: int = 10) -> Iterator[Cloud]:
             yield cloud
         finally:
             cloud.down()
+
+
+def set_options(cfg: Path, **options: str) -> None:
+    """Change what a configuration file says already."""
+    lines = cfg.read_text().splitlines()
+    said = [(line, line.partition(" =")[0]) for line in lines]
+    assert options.keys() <= {name for _, name in said}
+    cfg.write_text("".join(f"{name} = {options[name]}\n" if name in options else f"{line}\n" for line, name in said))
 
 
 def as_nobody(argv: tuple[str, ...]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from slap.system.netlink import KernelNetwork
 from slap.system.network.nftables import Nftables
 from slap.system.process import Command, Completed, SystemRunner
 from slap.system.processes import Mark, find_marked
-from tests.system.cloud import SLAPOS, Cloud, as_nobody, eventually, release, short_folder
+from tests.system.cloud import SLAPOS, Cloud, as_nobody, eventually, release, set_options, short_folder
 
 USERS = f"t{os.getpid()}u"
 SOFTWARE_USER = f"t{os.getpid()}s"
@@ -85,7 +85,9 @@ def started(cloud: Cloud, *words: str) -> Iterator[None]:
     """A command that runs until it is interrupted."""
     env = {"PATH": environment.CLEAN_PATH, "HOME": str(cloud.folder), "SLAPOS_CONFIGURATION": str(cloud.cfg)}
     with (cloud.folder / f"{words[0]}.log").open("wb") as log:
-        process = subprocess.Popen([SLAPOS, *words], env=env, cwd="/", stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            [*cloud.prefix, SLAPOS, *words], env=env, cwd="/", stdout=log, stderr=log, start_new_session=True
+        )
     try:
         yield
     finally:
@@ -113,14 +115,8 @@ def a_master(cloud: Cloud) -> Iterator[None]:
 def configure(cloud: Cloud) -> NodeConfig:
     """Register, and have the node make users and addresses that nobody else has."""
     cloud.slapos("node", "register", "rooted", "--root", str(cloud.folder), "--partition-number", "2")
-    text = cloud.cfg.read_text()
-    for name, value in {
-        "alter_user": "true", "alter_network": "true", "user_base_name": USERS, "software_user": SOFTWARE_USER,
-        "ipv4_local_network": f"{NETWORK}.0/24",
-    }.items():  # fmt: skip
-        lines = [f"{name} = {value}" if line.startswith(f"{name} =") else line for line in text.splitlines()]
-        text = "\n".join(lines) + "\n"
-    cloud.cfg.write_text(text)
+    users = {"alter_user": "true", "user_base_name": USERS, "software_user": SOFTWARE_USER}
+    set_options(cloud.cfg, alter_network="true", ipv4_local_network=f"{NETWORK}.0/24", **users)
     return read(cloud.cfg)
 
 

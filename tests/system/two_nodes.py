@@ -1,0 +1,119 @@
+"""A master and two nodes, each a computer with a network of its own: what a test orders is spread over both.
+
+    with two_nodes() as cluster:
+        cluster.master.slapos("supply", url, cluster.nodes[0].guid, "--wait")
+
+Commands are typed at the master's computer; `cluster.inside()` is for code that speaks to the master or a service itself.
+"""
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from slap.client.config import write_configuration
+from slap.node.config import NodeConfig, read
+from slap.node.partition.supervision import shut_down
+from slap.system.process import Command, SystemRunner
+from tests.system.cloud import Cloud, eventually, set_options, short_folder
+from tests.system.namespaces import ENV, Namespace, joined
+from tests.system.test_node_as_root import started
+
+_PORT = "5000"
+
+
+@dataclass(frozen=True)
+class ClusterNode:
+    """A computer with a node agent."""
+
+    namespace: Namespace
+    cloud: Cloud
+    config: NodeConfig
+
+    @property
+    def guid(self) -> str:
+        return self.config.computer_id
+
+    def user(self, number: int) -> int:
+        """That of a partition."""
+        return pwd.getpwnam(f"{self.config.format.user_base_name}{number}").pw_uid
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The master's computer, at which commands are typed, and the nodes."""
+
+    namespace: Namespace
+    master: Cloud
+    nodes: tuple[ClusterNode, ...]
+
+    def inside(self) -> AbstractContextManager[None]:
+        return self.namespace.inside()
+
+    def supply(self, url: Path | str) -> None:
+        """Have a release on all nodes."""
+        for node in self.nodes:
+            self.master.slapos("supply", str(url), node.guid)
+        for node in self.nodes:
+            self.master.slapos("supply", str(url), node.guid, "--wait", "--timeout", "600", timeout=660)
+
+
+@contextmanager
+def two_nodes(partitions: int = 2, *, users: bool = False) -> Iterator[Cluster]:
+    """With `users` partitions have Unix users of their own, so the partition firewall is in force."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(short_folder())
+        own, *others = stack.enter_context(joined(3))
+        master = stack.enter_context(_a_master(own, folder / "m"))
+        nodes = [stack.enter_context(_a_node(each, master, partitions, users=users)) for each in others]
+        yield Cluster(own, master, tuple(nodes))
+
+
+@contextmanager
+def _a_master(namespace: Namespace, folder: Path) -> Iterator[Cloud]:
+    folder.mkdir()
+    cloud = Cloud(folder, namespace.prefix)
+    database = ("--database", f"sqlite:///{folder}/master.sqlite")
+    with started(cloud, "master", "start", *database, "--host", namespace.ipv6, "--port", _PORT):
+        token = eventually(lambda: cloud.slapos("master", "user", "alice", *database, check=False).stdout.strip())
+        write_configuration(folder / "client.cfg", f"http://[{namespace.ipv6}]:{_PORT}", token)
+        eventually(lambda: cloud.slapos("computer", "list", check=False).status == 0)
+        yield cloud
+
+
+@contextmanager
+def _a_node(namespace: Namespace, master: Cloud, partitions: int, *, users: bool) -> Iterator[ClusterNode]:
+    folder = master.folder.parent / f"n{namespace.number}"
+    folder.mkdir()
+    for name in ("client.cfg", "client.token"):
+        shutil.copy(master.folder / name, folder / name)
+    cloud = Cloud(folder, namespace.prefix)
+    config = _registered(cloud, namespace, partitions, users=users)
+    with ExitStack() as stack:
+        stack.callback(_forget_users, config)
+        cloud.slapos("node", "format")
+        stack.callback(shut_down, config)
+        stack.enter_context(started(cloud, "node", "agent"))
+        yield ClusterNode(namespace, cloud, config)
+
+
+def _registered(cloud: Cloud, namespace: Namespace, partitions: int, *, users: bool) -> NodeConfig:
+    where = ("--ipv6-prefix", namespace.partitions_ipv6, "--interface-name", "eth0")
+    private = ("--ipv4-local-network", f"10.{98 + namespace.number}.0.0/24")
+    size = ("--root", str(cloud.folder), "--partition-number", str(partitions))
+    cloud.slapos("node", "register", f"node-{namespace.number}", *size, *where, *private)
+    set_options(cloud.cfg, alter_network="true")
+    if users:
+        base = f"t{os.getpid()}n{namespace.number}"
+        set_options(cloud.cfg, alter_user="true", user_base_name=f"{base}u", software_user=f"{base}s")
+    return read(cloud.cfg)
+
+
+def _forget_users(config: NodeConfig) -> None:
+    """Addresses and rules go with the namespace."""
+    names = [f"{config.format.user_base_name}{number}" for number in range(config.format.partition_amount)]
+    for name in [config.format.software_user, *names] if config.format.alter_user else ():
+        SystemRunner().run(Command(("userdel", name), env=ENV)).check()
