@@ -57,12 +57,14 @@ class PostgreSql:
 
 
 _numbers = count()
+# A database is made for each test; on a disk, that takes longer than the test.
+_MEMORY = Path("/dev/shm")
 
 
 @contextmanager
 def running_postgresql() -> Iterator[PostgreSql]:
     """The server; it is gone without a trace when the block ends. As root it runs as the user postgres."""
-    folder = Path(tempfile.mkdtemp(prefix="slap-postgresql-"))
+    folder = Path(tempfile.mkdtemp(prefix="slap-postgresql-", dir=_MEMORY if _MEMORY.is_dir() else None))
     if is_root():
         shutil.chown(folder, "postgres", "postgres")
     server = PostgreSql(folder, _binaries(), _free_port())

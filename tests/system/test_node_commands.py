@@ -131,12 +131,18 @@ def test_a_name_that_is_none_is_a_mistake(cloud: Cloud, words: tuple[str, ...], 
     assert (done.status in (1, 2), said in done.stderr) == (True, True), done
 
 
+def _not_passed(cloud: Cloud, words: tuple[str, ...]) -> Result | None:
+    """What a pass says of promises that fail; on a busy machine it may run out of time before it gets to them."""
+    done = node(cloud, *words, check=False)
+    return done if done.status == 2 else None
+
+
 def test_a_promise_that_fails_has_slapos_exit_status(alone: Cloud) -> None:
     try:
         (alone.folder / "holds").unlink()
         for words in (("promise", "--only-cp", "slappart0"), ("instance", "--force", "--timeout", "3")):
-            failed = node(alone, *words, check=False)
-            assert (failed.status, "no file" in failed.stdout + failed.stderr) == (2, True), failed
+            failed = eventually(lambda words=words: _not_passed(alone, words), 60)
+            assert "no file" in failed.stdout + failed.stderr
     finally:
         (alone.folder / "holds").touch()
     assert node(alone, "promise").stdout == "slappart0 file passed\n"

@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
 
@@ -52,8 +53,14 @@ class PostgresStore(Store):
 
     def _close(self) -> None:
         self._threads.shutdown()
+        self._wake_listener()
         self._listener.join()
         self._engine.dispose()
+
+    def _wake_listener(self) -> None:
+        """Have it see at once that it is over, by news of our own, which is no news to it."""
+        with suppress(DBAPIError), self._engine.begin() as connection:
+            connection.execute(select(func.pg_notify(CHANNEL, self._name)))
 
     def _read(self, job: Reading[Result]) -> Result:
         with self._engine.connect() as connection:
