@@ -159,6 +159,22 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Virtual machines": (
         *_entries(
+            "vm.life",
+            [
+                ("vm snapshot", "VmSnapshot", "Keep the disks of a machine as they are now"),
+                ("vm restore", "VmRestore", "Take a machine back to a snapshot or a backup"),
+                ("vm backup", "VmBackup", "Back a machine up, now or as often as you like"),
+                ("vm clone", "VmClone", "Order a machine that begins as another one was"),
+            ],
+        ),
+        *_entries(
+            "vm.reach",
+            [
+                ("vm ssh", "VmSsh", "Log in on a machine"),
+                ("vm console", "VmConsole", "Show where a machine's screen is seen in a browser"),
+            ],
+        ),
+        *_entries(
             "vm.service",
             [
                 ("vm run", "VmRun", "Run the machine of a partition (its service calls this)"),
