@@ -31,6 +31,8 @@ class FormatConfig(Frozen):
     ipv4_local_network: str = "127.77.0.0/16"
     ipv6_prefix: str = ""
     network: str = ""
+    create_tap: bool = False  # an interface for each partition, for virtual machines
+    bridge_name: str = Field(default="", pattern=r"^([A-Za-z][A-Za-z0-9_.-]{0,14})?$")  # that the taps are ports of
     tap_base_name: str = Field(default="slaptap", pattern=r"^[a-z][a-z0-9_-]{0,9}$")
     input_definition_file: str = ""  # the partitions as somebody wrote them down, in place of counting
     computer_xml: str = ""  # the partitions as SlapOS's node left them, which keep their addresses

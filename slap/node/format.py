@@ -6,7 +6,7 @@ import os
 import platform
 import pwd
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slap.model.computer import ComputerConfiguration, Partition
@@ -14,6 +14,8 @@ from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig, NodeConfig
 from slap.node.partition.folder import FORMATTED, PartitionFolder, read_format
 from slap.node.partition.users import partition_account, software_account
+from slap.node.prepare.ledger import Kind, Ledger, Made
+from slap.node.prepare.links import Interfaces, MakeBridge, MakeTap, missing_links, tap_name
 from slap.system import environment, files
 from slap.system.netlink import Network
 from slap.system.process import Command, Runner
@@ -31,6 +33,10 @@ class MakeUser:
     def __str__(self) -> str:
         return f"make user {self.name}"
 
+    @property
+    def made(self) -> Made:
+        return Made(kind=Kind.USER, name=self.name)
+
 
 @dataclass(frozen=True)
 class AddAddress:
@@ -39,6 +45,10 @@ class AddAddress:
 
     def __str__(self) -> str:
         return f"add address {self.address} to {self.interface}"
+
+    @property
+    def made(self) -> Made:
+        return Made(kind=Kind.ADDRESS, name=self.address, interface=self.interface)
 
 
 @dataclass(frozen=True)
@@ -49,17 +59,22 @@ class MakePartition:
         addresses = ", ".join((*self.partition.ipv6, *self.partition.ipv4))
         return f"make partition {self.partition.name} ({addresses})"
 
+    @property
+    def made(self) -> Made:
+        return Made(kind=Kind.PARTITION, name=self.partition.name)
 
-Action = MakeUser | AddAddress | MakePartition
+
+Action = MakeUser | AddAddress | MakeBridge | MakeTap | MakePartition
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What of it is there: names of users, addresses of the interface, names of partitions that are folders."""
+    """What of it is there: names of users, addresses of the interface, names of partitions that are folders; interfaces."""
 
     users: frozenset[str]
     addresses: frozenset[str]
     folders: frozenset[str]
+    interfaces: Interfaces = field(default_factory=Interfaces)
 
 
 def partitions_of(config: FormatConfig) -> tuple[Partition, ...]:
@@ -73,6 +88,7 @@ def counted_partition(config: FormatConfig, number: int) -> Partition:
         name=f"{config.partition_base_name}{number}",
         ipv4=(_address(config.ipv4_local_network, number),),
         ipv6=(_address(config.ipv6_prefix, number),) if config.ipv6_prefix else (),
+        tap=tap_name(config, number),
     )
 
 
@@ -82,6 +98,7 @@ def plan(config: NodeConfig, partitions: Iterable[Partition], observed: Observed
     return (
         *_users(config, wanted, observed),
         *_addresses(config, wanted, observed),
+        *missing_links(config.format, wanted, observed.interfaces),
         *(MakePartition(each) for each in wanted if each.name not in observed.folders),
     )
 
@@ -90,27 +107,35 @@ def observe(config: NodeConfig, network: Network) -> Observed:
     """Look at this computer."""
     addresses = network.addresses(config.format.interface_name) if config.format.alter_network else frozenset()
     folders = frozenset(path.name for path in config.instance_root.glob(f"{config.format.partition_base_name}*"))
-    return Observed(frozenset(entry.pw_name for entry in pwd.getpwall()), addresses, folders)
+    users = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
+    links = network.links() if config.format.create_tap else {}
+    return Observed(frozenset(users), addresses, folders, Interfaces(links, users))
 
 
 def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, network: Network) -> None:
-    """Carry a plan out, action by action; what was cut off is in the next plan again."""
-    for action in actions:
+    """Carry a plan out, action by action; what was cut off is in the next plan again. First it is noted, to be undone."""
+    planned = tuple(actions)
+    Ledger(config).note(action.made for action in planned)
+    for action in planned:
         log.info("%s", action)
         if isinstance(action, MakeUser):
             _make_user(action, runner)
         elif isinstance(action, AddAddress):
             network.add(action.interface, action.address)
+        elif isinstance(action, MakeBridge | MakeTap):
+            action.do(config, network)
         else:
             account = partition_account(config, action.partition.name)
             PartitionFolder(config, action.partition, account).make()
 
 
-def restore_addresses(config: NodeConfig, runner: Runner, network: Network) -> None:
-    """Addresses, unlike users and folders, are gone when the machine was started anew."""
-    if config.format.alter_network and (config.root / FORMATTED).exists():
+def restore_network(config: NodeConfig, runner: Runner, network: Network) -> None:
+    """Addresses and interfaces, unlike users and folders, are gone when the machine was started anew."""
+    form = config.format
+    if (form.alter_network or form.create_tap) and (config.root / FORMATTED).exists():
         actions = plan(config, read_format(config).partitions, observe(config, network))
-        execute(config, [each for each in actions if isinstance(each, AddAddress)], runner, network)
+        of_network = [each for each in actions if isinstance(each, AddAddress | MakeBridge | MakeTap)]
+        execute(config, of_network, runner, network)
 
 
 def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerConfiguration:
@@ -138,12 +163,14 @@ def capabilities(config: NodeConfig) -> frozenset[str]:
 
 
 def check_rights(config: NodeConfig) -> None:
-    """Users and addresses are for root to make."""
-    if (config.format.alter_user or config.format.alter_network) and not environment.is_root():
+    """Users, addresses and interfaces are for root to make."""
+    form = config.format
+    said = [name for name in ("alter_user", "alter_network", "create_tap") if getattr(form, name)]
+    if said and not environment.is_root():
         raise InvalidInput(
-            "Users and addresses can only be made by root.",
-            "slapos.cfg says alter_user or alter_network = true.",
-            "Run it as root, or set both to false.",
+            "Users, addresses and interfaces can only be made by root.",
+            f"slapos.cfg says {' and '.join(said)} = true.",
+            "Run it as root, or set them to false.",
         )
 
 

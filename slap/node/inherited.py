@@ -8,8 +8,8 @@ from pathlib import Path
 
 # SlapOS's `node format` reads both sections as one, so each option may be in either.
 _WORDS = """
-    alter_network alter_user bridge_name build_time_part_list buildout buildout_debug buildout-debug
-    certificate_repository_path chown_tree cert_file collect computer_json create_tap create_tun develop
+    alter_network alter_user build_time_part_list buildout buildout_debug buildout-debug
+    certificate_repository_path chown_tree cert_file collect computer_json create_tun develop
     dry_run download_cache firewall force_stop forbid_supervisord_automatic_launch garbage_collect
     input_definition_file instance_min_free_space instance_storage_home ipv4_global_network ipv6_interface
     ipv6_prefixshift key_file log_file logfile master_rest_url maximal_delay maximum_periodicity no_bridge now

@@ -1,9 +1,10 @@
-"""Addresses of network interfaces, by pyroute2."""
+"""Network interfaces and their addresses, by pyroute2."""
 
 import errno
 import ipaddress
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -11,16 +12,30 @@ from pyroute2.netlink.exceptions import NetlinkError
 from slap.model.errors import CommandFailed, NotFound
 
 
+@dataclass(frozen=True)
+class Link:
+    """An interface: `kind` is `bridge`, `tap`, or another word of the kernel's; empty for hardware and the loopback."""
+
+    kind: str = ""
+    owner: int | None = None  # whose programs may open a tap
+    bridge: str = ""  # that it is a port of
+    is_up: bool = False
+
+
 class Network(Protocol):
-    """Addresses are given with their prefix length: 10.0.0.5/32."""
+    """Addresses are given with their prefix length: 10.0.0.5/32. Repeating what was done is no error."""
 
     def addresses(self, interface: str) -> frozenset[str]: ...
     def add(self, interface: str, address: str) -> None: ...
     def remove(self, interface: str, address: str) -> None: ...
+    def links(self) -> Mapping[str, Link]: ...
+    def add_bridge(self, name: str) -> None: ...
+    def add_tap(self, name: str, owner: int, bridge: str = "") -> None: ...
+    def delete_link(self, name: str) -> None: ...
 
 
 class KernelNetwork:
-    """The real one; adding and removing need CAP_NET_ADMIN. Repeating either is no error."""
+    """The real one; changing anything needs CAP_NET_ADMIN."""
 
     def addresses(self, interface: str) -> frozenset[str]:
         with IPRoute() as route:
@@ -32,6 +47,29 @@ class KernelNetwork:
 
     def remove(self, interface: str, address: str) -> None:
         self._change("del", interface, address, errno.EADDRNOTAVAIL)
+
+    def links(self) -> Mapping[str, Link]:
+        with IPRoute() as route:
+            found = list(route.get_links())
+        names = {each["index"]: str(each.get_attr("IFLA_IFNAME")) for each in found}
+        return {names[each["index"]]: _link(each, names) for each in found}
+
+    def add_bridge(self, name: str) -> None:
+        with IPRoute() as route:
+            _add_link(route, name, kind="bridge")
+            route.link("set", index=_index(route, name), state="up")
+
+    def add_tap(self, name: str, owner: int, bridge: str = "") -> None:
+        with IPRoute() as route:
+            if not route.link_lookup(ifname=name):
+                _add_link(route, name, kind="tuntap", mode="tap", uid=owner)
+            options = {"master": _index(route, bridge)} if bridge else {}
+            route.link("set", index=_index(route, name), state="up", **options)
+
+    def delete_link(self, name: str) -> None:
+        with IPRoute() as route:
+            for index in route.link_lookup(ifname=name):
+                route.link("del", index=index)
 
     def _change(self, verb: str, interface: str, address: str, harmless: int) -> None:
         parsed = ipaddress.ip_interface(address)
@@ -48,9 +86,10 @@ class KernelNetwork:
 
 @dataclass
 class FakeNetwork:
-    """Addresses in memory."""
+    """Interfaces and addresses in memory."""
 
     known: dict[str, set[str]] = field(default_factory=dict)
+    interfaces: dict[str, Link] = field(default_factory=dict)
 
     def addresses(self, interface: str) -> frozenset[str]:
         return frozenset(self.known.get(interface, set()))
@@ -60,6 +99,19 @@ class FakeNetwork:
 
     def remove(self, interface: str, address: str) -> None:
         self.known.get(interface, set()).discard(address)
+
+    def links(self) -> Mapping[str, Link]:
+        return dict(self.interfaces)
+
+    def add_bridge(self, name: str) -> None:
+        self.interfaces.setdefault(name, Link("bridge", is_up=True))
+
+    def add_tap(self, name: str, owner: int, bridge: str = "") -> None:
+        known = self.interfaces.get(name, Link("tap", owner))
+        self.interfaces[name] = replace(known, bridge=bridge or known.bridge, is_up=True)
+
+    def delete_link(self, name: str) -> None:
+        self.interfaces.pop(name, None)
 
 
 # linux/if_addr.h: usable at once, without asking the neighbours whether they have it too.
@@ -71,3 +123,27 @@ def _index(route: IPRoute, interface: str) -> int:
     if not found:
         raise NotFound(f"There is no network interface {interface}.", resolution="Mend interface_name in slapos.cfg.")
     return int(found[0])
+
+
+_TAP = 2  # linux/if_tun.h: IFF_TAP
+
+
+def _add_link(route: IPRoute, name: str, **options: Any) -> None:
+    try:
+        route.link("add", ifname=name, **options)
+    except (NetlinkError, OSError) as error:
+        if getattr(error, "code", 0) != errno.EEXIST:
+            raise CommandFailed(f"Interface {name} cannot be made: {error}.") from error
+
+
+def _link(message: Any, names: Mapping[int, str]) -> Link:
+    about = message.get_attr("IFLA_LINKINFO")
+    kind = str(about.get_attr("IFLA_INFO_KIND") or "") if about else ""
+    data = about.get_attr("IFLA_INFO_DATA") if kind == "tun" else None
+    is_tap = data is not None and data.get_attr("IFLA_TUN_TYPE") == _TAP
+    return Link(
+        kind="tap" if is_tap else kind,
+        owner=data.get_attr("IFLA_TUN_OWNER") if is_tap and data else None,
+        bridge=names.get(message.get_attr("IFLA_MASTER") or 0, ""),
+        is_up=bool(message["flags"] & 1),
+    )

@@ -93,7 +93,7 @@ def _a_node(namespace: Namespace, master: Cloud, partitions: int, *, users: bool
     cloud = Cloud(folder, namespace.prefix)
     config = _registered(cloud, namespace, partitions, users=users)
     with ExitStack() as stack:
-        stack.callback(_forget_users, config)
+        stack.callback(forget_users, config)
         cloud.slapos("node", "format")
         stack.callback(shut_down, config)
         stack.enter_context(started(cloud, "node", "agent"))
@@ -112,8 +112,9 @@ def _registered(cloud: Cloud, namespace: Namespace, partitions: int, *, users: b
     return read(cloud.cfg)
 
 
-def _forget_users(config: NodeConfig) -> None:
+def forget_users(config: NodeConfig) -> None:
     """Addresses and rules go with the namespace."""
     names = [f"{config.format.user_base_name}{number}" for number in range(config.format.partition_amount)]
-    for name in [config.format.software_user, *names] if config.format.alter_user else ():
+    there = {entry.pw_name for entry in pwd.getpwall()} & {config.format.software_user, *names}
+    for name in there if config.format.alter_user else ():
         SystemRunner().run(Command(("userdel", name), env=ENV)).check()

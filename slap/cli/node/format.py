@@ -8,11 +8,12 @@ from pathlib import Path
 from slap.cli.base import ClientCommand, read_small_file
 from slap.cli.local import NodeCommand
 from slap.cli.node.logs import log_to_files
+from slap.cli.node.undo import undo_format
 from slap.cli.output import Style, say
 from slap.model.computer import Partition
 from slap.model.errors import Unreachable, UsageError
 from slap.node.config import NodeConfig, read
-from slap.node.format import check_rights, execute, finish, observe, plan, restore_addresses
+from slap.node.format import check_rights, execute, finish, observe, plan, restore_network
 from slap.node.identity.register import Registration, enrol, register
 from slap.node.node import computer_master
 from slap.node.partition.definition import definition_text, wanted_partitions
@@ -55,7 +56,7 @@ class NodeRegister(ClientCommand):
         parser.add_argument("--instance-root", metavar="FOLDER", help="where partitions are")
         parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would be done")
         parser.add_argument("--master-url-web", metavar="URL", help="accepted for SlapOS")
-        parser.add_argument("-t", "--create-tap", action="store_true", help="accepted for SlapOS")
+        parser.add_argument("-t", "--create-tap", action="store_true", help="an interface for each partition")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
@@ -75,6 +76,7 @@ class NodeRegister(ClientCommand):
             software_root=(self.folder / args.software_root).resolve() if args.software_root else None,
             instance_root=(self.folder / args.instance_root).resolve() if args.instance_root else None,
             authority=(self.folder / args.ca_file).resolve() if args.ca_file else None,
+            create_tap=args.create_tap,
         )
         self._remark(args)
         if args.dry_run:
@@ -91,8 +93,6 @@ class NodeRegister(ClientCommand):
     def _remark(self, args: argparse.Namespace) -> None:
         if args.master_url_web:
             say("--master-url-web changes nothing here: certificates are made by the master itself, at --master-url.")
-        if args.create_tap:
-            say("--create-tap changes nothing here: partitions of this node have no tap interfaces.")
 
     def _token(self, args: argparse.Namespace) -> str:
         if args.token_file:
@@ -101,15 +101,24 @@ class NodeRegister(ClientCommand):
 
 
 class NodeFormat(NodeCommand):
-    """Prepare the partitions of this computer: users, folders, addresses; then tell the master of them.
+    """Prepare the partitions of this computer: users, folders, addresses, interfaces; then tell the master of them.
 
-    Only what is missing is made; nothing is ever taken away.
+    Only what is missing is made, and nothing is taken away. With --undo what this command made goes again, and nothing else,
+    unless a partition holds an instance or anything else is in use.
     """
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
         add = parser.add_argument
         add("-n", "--dry-run", "--dry_run", action="store_true", help="only print what would be done")
+        add("--undo", action="store_true", help="take away what format made (with -n: only print that)")
+        add(
+            "-t",
+            "--create-tap",
+            "--create_tap",
+            action="store_true",
+            help="an interface for each partition, for machines",
+        )
         add("--now", action="store_true", help="at once, as always")
         add("--alter_user", "--alter-user", choices=("True", "False"), help="make Unix users (see slapos.cfg)")
         add("--alter_network", "--alter-network", choices=("True", "False"), help="add addresses (see slapos.cfg)")
@@ -122,6 +131,18 @@ class NodeFormat(NodeCommand):
 
     def take_action(self, args: argparse.Namespace) -> None:
         config = altered(read(self.cfg(args)), args)
+        if args.undo:
+            self._undo(config, args)
+        else:
+            self._format(config, args)
+
+    def _undo(self, config: NodeConfig, args: argparse.Namespace) -> None:
+        try:
+            undo_format(config, self.app.stdout, dry_run=args.dry_run)
+        except Unreachable as error:
+            raise FormattedOffline("It is gone, but the master does not know it yet.", str(error), _AGAIN) from error
+
+    def _format(self, config: NodeConfig, args: argparse.Namespace) -> None:
         network = KernelNetwork()
         partitions = self._partitions(config, args)
         actions = plan(config, partitions, observe(config, network))
@@ -168,7 +189,7 @@ class NodeBoot(NodeCommand):
     def take_action(self, args: argparse.Namespace) -> None:
         config = self.config(args)
         config.make_folders()
-        restore_addresses(config, SystemRunner(), KernelNetwork())
+        restore_network(config, SystemRunner(), KernelNetwork())
         started = ensure_running(config, connect(config, News()))
         say("supervisord was started." if started else "supervisord runs already.", Style.GOOD)
         if args.message:
@@ -185,6 +206,7 @@ def altered(config: NodeConfig, args: argparse.Namespace) -> NodeConfig:
     """The configuration with what the command line says differently."""
     given = {name: getattr(args, name) for name in ("alter_user", "alter_network")}
     update = {name: value == "True" for name, value in given.items() if value}
+    update |= {"create_tap": True} if args.create_tap else {}
     return config.model_copy(update={"format": config.format.model_copy(update=update)})
 
 

@@ -26,6 +26,7 @@ class Registration(Frozen):
     ipv6_prefix: str = ""
     interface_name: str = ""
     ipv4_local_network: str = ""
+    create_tap: bool = False
     software_root: Path | None = None
     instance_root: Path | None = None
     authority: Path | None = None  # a file; what the master's certificate is checked against, where no token says it
@@ -92,6 +93,7 @@ def make_config(master_url: str, wish: Registration) -> NodeConfig:
             alter_network=wish.system,
             ipv4_local_network=wish.ipv4_local_network or _own_network(wish),
             ipv6_prefix=wish.ipv6_prefix,
+            create_tap=wish.create_tap,
             **({"interface_name": wish.interface_name} if wish.interface_name else {}),
         ),
     )

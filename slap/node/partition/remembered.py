@@ -14,6 +14,7 @@ from slap.model.slapos.format import partition_list, partition_of
 from slap.node.config import FormatConfig
 from slap.node.format import counted_partition
 from slap.node.partition.users import check_name
+from slap.node.prepare.links import tap_name
 from slap.system.marshal import loads
 
 
@@ -48,5 +49,5 @@ def _more(known: list[Partition], config: FormatConfig) -> list[Partition]:
     counted = (counted_partition(config, number) for number in count())
     free = (each for each in counted if taken.isdisjoint((*each.ipv4, *each.ipv6)))
     numbers = range(len(known), config.partition_amount)
-    names = (f"{config.partition_base_name}{number}" for number in numbers)
-    return [each.model_copy(update={"name": name}) for name, each in zip(names, free, strict=False)]
+    own = ({"name": f"{config.partition_base_name}{each}", "tap": tap_name(config, each)} for each in numbers)
+    return [each.model_copy(update=update) for update, each in zip(own, free, strict=False)]

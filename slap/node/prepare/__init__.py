@@ -1,0 +1,1 @@
+"""What `slapos node format` makes beside users, folders and addresses, and how all of it goes again."""
