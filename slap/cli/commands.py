@@ -179,7 +179,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             [
                 ("vm run", "VmRun", "Run the machine of a partition (its service calls this)"),
                 ("vm apply", "VmApply", "Change the machine of a partition as its parameters say"),
-                ("vm keep", "VmKeep", "Make the backup of the machine of a partition that is due"),
+                ("vm keep", "VmKeep", "Make the backup of a machine that is due"),
                 ("vm stop", "VmStop", "Shut the machine of a partition down"),
             ],
         ),
