@@ -3,7 +3,7 @@
 import argparse
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from shutil import get_terminal_size
 from typing import Any, TextIO
@@ -17,6 +17,7 @@ from cliff.formatters.yaml_format import YAMLFormatter
 from rich.cells import cell_len, set_cell_size
 
 from slap.cli.output import Style, columns, harmless, paint
+from slap.cli.values import in_words
 
 GAP = "  "
 NARROWEST = 8
@@ -63,7 +64,7 @@ class Table(ListFormatter, SingleFormatter):
     def emit_one(self, names: Sequence[str], data: Sequence[Any], stdout: TextIO, _: object) -> None:
         """Values are never cut: they are what gets copied."""
         if names:
-            rows = [(name, _cell(value).text) for name, value in zip(names, data, strict=True)]
+            rows = [(name, _whole(value)) for name, value in zip(names, data, strict=True)]
             stdout.write(columns(rows, indent=0) + "\n")
 
 
@@ -141,6 +142,10 @@ def fit(widths: Sequence[int], limit: int | None) -> list[int]:
             break
         fitted[widest] -= 1
     return fitted
+
+
+def _whole(value: Any) -> str:
+    return _cell(Cell(value, in_words(value)) if isinstance(value, Mapping) else value).text
 
 
 def _cell(value: Any) -> Cell:

@@ -13,6 +13,7 @@ from slap.cli.formats import AsSlapos, Cell, Formats, list_formats, show_formats
 from slap.cli.order.wait import SIGNS, access_status, describe, summary
 from slap.cli.output import Style, age, columns, harmless, short_release, status_style
 from slap.cli.usage import usage_text
+from slap.cli.values import in_words
 from slap.client.master import Master
 from slap.model.errors import NotFound, NotOffered
 from slap.model.instance import FieldChange, Instance, InstanceTree
@@ -254,7 +255,7 @@ def _release(master: Master, instance: Instance) -> SoftwareRelease | None:
 
 def _values(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in parameters.items():
-        yield key, harmless(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+        yield key, harmless(in_words(value))
 
 
 def _changes(changes: Sequence[FieldChange]) -> Cell:
