@@ -1,56 +1,85 @@
-"""One side of bench/cache, as a program: packs a folder into blobs, or makes it again from blobs behind a URL."""
+"""Our side of bench/cache, as a program: what a node does with a cache, by the same client, against `slapos cache serve`.
 
+What it remembers (the key, whom it trusts, the chunks that it has) is in the folder STATE.
+"""
+
+import json
 import sys
-import threading
-from collections.abc import Iterator
-from http.client import HTTPConnection
+import time
 from pathlib import Path
 
-from slap.cache.archive.member import Place
 from slap.cache.archive.pack import pack
-from slap.cache.archive.unpack import unpack
-from slap.model.cache.manifest import ChunkRef, Manifest
-
-PLACE = Place("/opt/slapgrid/bench", "/opt/slapgrid")
-
-
-class Fetcher:
-    """Takes chunks from a folder of those that are there already, and the others by HTTP, one connection a thread."""
-
-    def __init__(self, port: int, kept: Path) -> None:
-        self._port, self._kept, self._own = port, kept, threading.local()
-
-    def get_chunk(self, ref: ChunkRef) -> Iterator[bytes]:
-        path = self._kept / ref.sha512
-        yield path.read_bytes() if path.exists() else self.get(ref.sha512)
-
-    def get(self, name: str) -> bytes:
-        if not hasattr(self._own, "connection"):
-            self._own.connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
-        self._own.connection.request("GET", f"/cache/{name}")
-        answer = self._own.connection.getresponse()
-        if answer.status != 200:
-            raise OSError(f"{name}: {answer.status} {answer.reason}")
-        return answer.read()
+from slap.cache.client.client import CacheClient, question_place
+from slap.cache.client.lookup import Lookup
+from slap.cache.client.publish import Built
+from slap.cache.client.publish import publish as leave
+from slap.cache.client.settings import Settings, cache_at
+from slap.cache.client.shelf import Shelf
+from slap.cache.trust.keys import generate_key, read_key
+from slap.cache.trust.platform import this_platform
+from slap.cache.trust.question import Question
+from slap.cache.trust.store import TrustedKey, TrustStore
+from slap.model.cache.manifest import ChunkRef
 
 
-def publish(folder: str, blobs: str, name: str) -> None:
-    """Also into one file, for those that fetch it with curl."""
-    with (Path(blobs) / f"{name}.tar.zst").open("wb") as whole:
+class Node:
+    """A node that trusts its own key."""
+
+    def __init__(self, state: str, port: str) -> None:
+        self._folder = Path(state)
+        self._folder.mkdir(exist_ok=True)
+        if not (self._folder / "key").exists():
+            generate_key(self._folder / "key", "bench")
+        self.key = read_key(self._folder / "key")
+        trust = TrustStore(self._folder / "trust.sqlite")
+        trust.trust(TrustedKey(self.key.public))
+        cache = cache_at(f"http://127.0.0.1:{port}")
+        self.shelf = Shelf(self._folder / "chunks")
+        self.client = CacheClient(Settings(caches=(cache,), upload=cache), trust, self.shelf)
+
+    def look_up(self, name: str) -> Lookup:
+        found = self.client.look_up(_question(name))
+        if not found.found:
+            raise SystemExit(f"{name} is not found: {found}")
+        return found
+
+
+def publish(state: str, port: str, name: str, folder: str) -> None:
+    """Pack, upload, sign."""
+    node, now = Node(state, port), int(time.time())
+    leave(Built(Path(folder), _question(name), "bench", now, now), node.key, node.client, node.shelf, lambda size: None)
+
+
+def fetch(state: str, port: str, name: str, into: str) -> None:
+    """Look up, verify, fetch, unpack; prints how many bytes came over the network, and how many were here."""
+    node, question = Node(state, port), _question(name)
+    found = node.look_up(name).found[0]
+    fetched = node.client.fetch(found, question_place(question), Path(into), lambda done, total: None)
+    print(json.dumps({"fetched": fetched.fetched, "reused": fetched.reused, "size": found.verified.entry.size}))
+
+
+def lookups(state: str, port: str, name: str, seconds: str) -> None:
+    """Ask again and again what the cache has; prints how many answers a second were verified."""
+    node, count, began = Node(state, port), 0, time.monotonic()
+    while time.monotonic() - began < float(seconds):
+        node.look_up(name)
+        count += 1
+    print(json.dumps({"rate": count / (time.monotonic() - began)}))
+
+
+def whole(folder: str, target: str) -> None:
+    """The same archive in one file, for those that fetch it with curl."""
+    with Path(target).open("wb") as file:
 
         def put(ref: ChunkRef, packed: bytes) -> None:
-            (Path(blobs) / ref.sha512).write_bytes(packed)
-            whole.write(packed)
+            file.write(packed)
 
-        manifest = pack(Path(folder), PLACE, put)
-    (Path(blobs) / f"{name}.manifest").write_bytes(manifest.encoded())
+        pack(Path(folder), question_place(_question("old")), put)
 
 
-def fetch(port: str, name: str, into: str, kept: str) -> None:
-    fetcher = Fetcher(int(port), Path(kept))
-    manifest = Manifest.model_validate_json(fetcher.get(f"{name}.manifest"))
-    unpack(manifest, fetcher.get_chunk, Path(into), PLACE)
+def _question(name: str) -> Question:
+    return Question(f"http://bench.example/{name}/software.cfg", "/opt/slapgrid", this_platform(), time.time())
 
 
 if __name__ == "__main__":
-    {"publish": publish, "fetch": fetch}[sys.argv[1]](*sys.argv[2:])
+    {"publish": publish, "fetch": fetch, "lookups": lookups, "whole": whole}[sys.argv[1]](*sys.argv[2:])

@@ -1,36 +1,63 @@
 """The other side of bench/cache, as a program for the peer's Python: what slapos.core does with a release, by its libraries.
 
-Publishing is `tarfile` with gzip into a file beside, as the node does before it uploads. Fetching is the client of
-slapos.libnetworkcache (which checks the digest) into a file beside, and `tarfile` again.
+Publishing is `tarfile` with gzip into a file beside, as the node does, and then the client of slapos.libnetworkcache.
+Fetching is that client (which checks the digest) into a file beside, and `tarfile` again.
 """
 
-import hashlib
+import json
 import shutil
+import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 from slapos.libnetworkcache import NetworkcacheClient
 
+KEY = "slapos-buildout-bench"
 
-def publish(folder: str, blobs: str, name: str) -> None:
-    made = Path(blobs) / "made.tar.gz"
+
+def client(state: str, port: str) -> NetworkcacheClient:
+    """With a key that signs, and whose signatures count."""
+    folder, url = Path(state), f"http://127.0.0.1:{port}"
+    folder.mkdir(exist_ok=True)
+    if not (folder / "key.pem").exists():
+        names = ["-keyout", folder / "key.pem", "-out", folder / "certificate.pem", "-subj", "/CN=bench"]
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", *names]
+        subprocess.run(made, check=True, stderr=subprocess.DEVNULL)
+    return NetworkcacheClient(
+        f"{url}/cache",
+        f"{url}/dir",
+        str(folder / "key.pem"),
+        [(folder / "certificate.pem").read_text()],
+    )
+
+
+def publish(state: str, port: str, folder: str) -> None:
+    made = Path(state).with_suffix(".tar.gz")
     with tarfile.open(made, "w:gz") as tar:
         tar.add(folder, arcname="release")
     with made.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha512").hexdigest()
-    made.rename(Path(blobs) / digest)
-    (Path(blobs) / f"{name}.sha512").write_text(digest)
+        client(state, port).upload(file, KEY, multiarch="x86_64-linux-gnu", os=["debian", "12", ""])
 
 
-def fetch(port: str, digest: str, into: str) -> None:
-    url = f"http://127.0.0.1:{port}"
+def fetch(state: str, port: str, digest: str, into: str) -> None:
     beside = Path(f"{into}.tar.gz")
     with beside.open("wb") as file:
-        shutil.copyfileobj(NetworkcacheClient(f"{url}/cache", f"{url}/dir").download(digest), file)
+        shutil.copyfileobj(client(state, port).download(digest), file)
     with tarfile.open(beside) as tar:
         tar.extractall(path=into)
 
 
+def lookups(state: str, port: str, seconds: str) -> None:
+    """Ask again and again what the cache has; prints how many answers a second were verified."""
+    asking, count, began = client(state, port), 0, time.monotonic()
+    while time.monotonic() - began < float(seconds):
+        if not list(asking.select(KEY, {"multiarch": "x86_64-linux-gnu"})):
+            raise SystemExit("nothing was found")
+        count += 1
+    print(json.dumps({"rate": count / (time.monotonic() - began)}))
+
+
 if __name__ == "__main__":
-    {"publish": publish, "fetch": fetch}[sys.argv[1]](*sys.argv[2:])
+    {"publish": publish, "fetch": fetch, "lookups": lookups}[sys.argv[1]](*sys.argv[2:])

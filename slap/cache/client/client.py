@@ -71,7 +71,7 @@ class CacheClient:
         left = {trouble.cache for trouble in first.troubles}
         found = replace(found, caches=tuple(cache for cache in found.caches if cache not in left))
         with self._courier(found, map(_wanted, manifest.chunks), _Told(progress, entry.size)) as second:
-            unpack(manifest, partial(_chunk, second), into, place)
+            unpack(manifest, partial(_chunk, second), into, place, is_checked=True)
         self._shelf.trim(self.settings.chunk_limit)
         return Fetched(
             first.counted.fetched + second.counted.fetched, second.counted.reused, time.monotonic() - started,

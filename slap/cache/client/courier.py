@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -70,11 +71,15 @@ class Courier:
     ) -> None:
         self.counted = Counted()
         self._queue = deque(dict.fromkeys(wanted))
+        self._urgent: deque[Wanted] = deque()  # somebody waits for it now: brought whether there is room or not
         self._caches = caches
         self._make = make
         self._shelf = shelf
         self._arrived = arrived
-        self._changed = threading.Condition()
+        # Two conditions of one lock: whoever waits is only woken for what it waits for.
+        self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)  # something is ready, or nothing will be
+        self._room = threading.Condition(self._lock)  # there is something to bring, and room for it, or it is over
         self._ready: dict[Sha512, bytes] = {}
         self._coming: set[Sha512] = set()
         self._held = 0
@@ -90,9 +95,9 @@ class Courier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._room.notify_all()
         for seat in self._seats:
             for mirror in list(seat.lines.values()):
                 mirror.line.cut()
@@ -103,25 +108,28 @@ class Courier:
 
     def take(self, wanted: Wanted) -> bytes:
         """A blob, checked; raises NotFetched when no cache gives it in time."""
-        with self._changed:
+        with self._lock:
             self._want(wanted)
             self._pace.restart()
             while wanted.sha512 not in self._ready:
                 if self._failed:
                     raise self._failed
-                self._changed.wait(_GLANCE)
+                self._came.wait(_GLANCE)
                 self._watch()
             content = self._ready.pop(wanted.sha512)
             self._held -= wanted.size
-            self._changed.notify_all()
+            if self._queue and self._held <= _MOST_HELD:
+                self._room.notify()
         return content
 
     def _want(self, wanted: Wanted) -> None:
         """Some blobs are taken more than once: those are brought again, mostly from the shelf."""
         known = wanted.sha512 in self._ready or wanted.sha512 in self._coming
-        if not known and wanted not in self._queue:
-            self._queue.appendleft(wanted)
-            self._changed.notify_all()
+        if not known and wanted not in self._urgent:
+            with suppress(ValueError):  # mostly it is not there any more
+                self._queue.remove(wanted)
+            self._urgent.append(wanted)
+            self._room.notify()
 
     def _watch(self) -> None:
         """Cut what is late. Workers whose line is cut go on with another cache."""
@@ -140,16 +148,19 @@ class Courier:
 
     def _claim(self) -> list[Wanted]:
         """The next blobs to bring, as soon as there is room for them; none when it is over."""
-        with self._changed:
-            while not self._closed and (not self._queue or self._held > _MOST_HELD):
-                self._changed.wait()
+        with self._lock:
+            while not (self._closed or self._urgent or (self._queue and self._held <= _MOST_HELD)):
+                self._room.wait()
             if self._closed:
                 return []
-            count = min(_BATCH, max(1, len(self._queue) // _WORKERS))
-            batch = [self._queue.popleft() for _ in range(count)]
+            batch = [self._urgent.popleft()] if self._urgent else self._next_batch()
             self._coming.update(each.sha512 for each in batch)
             self._held += sum(each.size for each in batch)
             return batch
+
+    def _next_batch(self) -> list[Wanted]:
+        count = min(_BATCH, max(1, len(self._queue) // _WORKERS))
+        return [self._queue.popleft() for _ in range(count)]
 
     def _is_here(self, wanted: Wanted) -> bool:
         content = self._shelf.get(wanted.sha512)
@@ -179,7 +190,7 @@ class Courier:
             self._deliver(wanted, content)
             self.counted.fetched += wanted.size
             return
-        with self._changed:
+        with self._lock:
             self._fail()
 
     def _ask(self, seat: _Seat, cache: Cache, wanted: Wanted) -> bytes:
@@ -204,10 +215,10 @@ class Courier:
         return bytes(content)
 
     def _deliver(self, wanted: Wanted, content: bytes) -> None:
-        with self._changed:
+        with self._lock:
             self._coming.discard(wanted.sha512)
             self._ready[wanted.sha512] = content
-            self._changed.notify_all()
+            self._came.notify_all()
         self._arrived(wanted.size)
 
     def _fail(self, *slow: Cache) -> None:
@@ -215,7 +226,7 @@ class Courier:
             self._troubles.setdefault(cache, _SLOW)
         if not self._failed:
             self._failed = NotFetched("No cache gave all of it.", self.troubles)
-        self._changed.notify_all()
+        self._came.notify_all()
 
 
 def _is_it(content: bytes | bytearray, wanted: Wanted) -> bool:

@@ -115,7 +115,7 @@ class Line:
         connection.request(ask.method, path, ask.body, {**_authorization(ask.url), **ask.headers})
         with connection.getresponse() as response:
             answer = _read(response, ask, take)
-            if response.will_close or not response.isclosed():
+            if response.will_close or not _is_read(response):
                 self.close()
         return answer
 
@@ -145,6 +145,11 @@ def _read(response: http.client.HTTPResponse, ask: Ask, take: Callable[[bytes], 
     if is_good and response.length:  # of what was announced, this much is missing
         raise http.client.IncompleteRead(b"", response.length)
     return Answer(response.status, bytes(body))
+
+
+def _is_read(response: http.client.HTTPResponse) -> bool:
+    """Whether nothing more comes; one of announced length does not count as closed by its last byte alone."""
+    return response.isclosed() or response.length == 0
 
 
 def _connection(server: str, tls: Tls, timeout: float) -> http.client.HTTPConnection:

@@ -174,6 +174,17 @@ def test_a_chunk_that_comes_up_twice_is_there_twice(shop: CrookedCache, builder:
     assert tree(taker.folder / "into") == files
 
 
+def test_chunks_that_come_up_again_do_not_wait_for_room_behind_those_that_come_later(
+    shop: CrookedCache, builder: Side, taker: Side
+) -> None:
+    twice = content(9, 6 << 20)
+    files = {"a": twice, "b": twice, "z": content(10, 48 << 20)}
+    builder.publish(builder.build(files), shop.cache)
+    client = taker.client(shop.cache)
+    taker.fetch(client.look_up(taker.question()), client, taker.folder / "into")
+    assert tree(taker.folder / "into") == files
+
+
 def test_a_build_that_is_only_for_its_place_is_not_unpacked_elsewhere(
     shop: CrookedCache, builder: Side, tmp_path: Path
 ) -> None:
