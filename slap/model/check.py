@@ -1,4 +1,7 @@
-"""Promises of a partition: declared ones, that need no program (etc/plugin/NAME.json), programs, and SlapOS's plugins."""
+"""What a partition declares of its programs: settings of services, and promises.
+
+Declared promises need no program (etc/plugin/NAME.json); the others are programs, and SlapOS's plugins.
+"""
 
 from typing import Annotated, Literal
 
@@ -30,6 +33,19 @@ class NetworkCheck(_Timed):
     target: str = ""  # for words only
 
 
+class MachineCheck(_Timed):
+    """A promise that the node checks by itself: a virtual machine runs, by what its file of phases says.
+
+    With a port, its guest answers there too, and begins with what is `expect`ed. Until it does, the words are those of
+    the phase: "image debian-12: 63% of 99 MiB", "booting, 4 s".
+    """
+
+    check: Literal["machine"]
+    host: str = ""
+    port: int = Field(default=0, ge=0, le=65535)
+    expect: str = "SSH-"
+
+
 class CommandCheck(_Timed):
     """A promise that is a program, run as the partition's user; it passes when its status is 0."""
 
@@ -50,4 +66,10 @@ class PluginCheck(_Timed):
     frequency: float = Field(default=120, ge=1)
 
 
-Check = Annotated[NetworkCheck | CommandCheck | PluginCheck, Field(discriminator="check")]
+class ServiceSettings(Frozen):
+    """What supervision has to know of a service beyond its executable: `etc/service/.NAME.json`."""
+
+    stop_timeout: int = Field(default=10, ge=1, le=3600)  # seconds that it may take to end before it is killed
+
+
+Check = Annotated[NetworkCheck | MachineCheck | CommandCheck | PluginCheck, Field(discriminator="check")]

@@ -167,6 +167,7 @@ class NodeConfig(Frozen):
         for folder in (self.supervisor_folder, self.events, self.root / "state", self.log / "software"):
             files.make_folder(folder, 0o700)
         files.make_folder(self.partition_logs, 0o755)
+        files.make_folder(self.machines, 0o755)
 
 
 def read(path: Path) -> NodeConfig:

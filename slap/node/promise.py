@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from slap.model.check import Check, CommandCheck, NetworkCheck, PluginCheck
+from slap.model.check import Check, CommandCheck, MachineCheck, NetworkCheck, PluginCheck
 from slap.model.errors import SlapError
 from slap.model.promise import PromiseResult
 from slap.node.plugin.launch import PluginAnswer, PluginLauncher
+from slap.node.vm.check import sense_machine
 from slap.system.clock import Clock
 from slap.system.network.look import sense_network
 from slap.system.process import Command, Completed, Runner
@@ -20,6 +21,10 @@ LONGEST_MESSAGE = 2000
 _SIDE_BY_SIDE = 16
 # So many seconds at least lie between two runs of a plugin.
 _BETWEEN_PLUGINS = 1.0
+
+
+# Those that are run one by one.
+_Alone = NetworkCheck | MachineCheck | CommandCheck
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class PromiseRunner:
             seconds=answer.seconds,
         )
 
-    def _run_one(self, place: PartitionPlace, name: str, check: NetworkCheck | CommandCheck) -> list[PromiseResult]:
+    def _run_one(self, place: PartitionPlace, name: str, check: _Alone) -> list[PromiseResult]:
         started = self._clock.monotonic()
         passed, message = self._sense(place, check)
         result = PromiseResult(
@@ -97,11 +102,13 @@ class PromiseRunner:
         )
         return [result]
 
-    def _sense(self, place: PartitionPlace, check: NetworkCheck | CommandCheck) -> tuple[bool, str]:
+    def _sense(self, place: PartitionPlace, check: _Alone) -> tuple[bool, str]:
         if isinstance(check, CommandCheck):
             return self._sense_command(place, check)
-        if check.host not in place.addresses:
+        if check.host not in (*place.addresses, *([""] if isinstance(check, MachineCheck) else [])):
             return False, f"{check.host} is not an address of this partition; use a command promise for it."
+        if isinstance(check, MachineCheck):
+            return sense_machine(check, place.folder, place.user, self._clock.now().timestamp())
         return sense_network(check)
 
     def _sense_command(self, place: PartitionPlace, check: CommandCheck) -> tuple[bool, str]:

@@ -37,6 +37,7 @@ class Installed(Frozen):
     runs: dict[FileName, str] = Field(default_factory=dict)
     checks: dict[FileName, Check] = Field(default_factory=dict)
     crons: dict[FileName, str] = Field(default_factory=dict)  # name: crontab line
+    patience: dict[FileName, int] = Field(default_factory=dict)  # seconds that a service may take to end, if not ten
 
 
 class InstanceRecord(Frozen):

@@ -8,7 +8,7 @@ from pathlib import Path
 import zc.buildout.configparser
 from pydantic import TypeAdapter, ValidationError
 
-from slap.model.check import Check, CommandCheck, PluginCheck
+from slap.model.check import Check, CommandCheck, PluginCheck, ServiceSettings
 from slap.model.errors import InvalidInput
 from slap.model.node import CONNECTION_FILE, SHARED_FOLDER
 from slap.node.partition.names import check_file_name
@@ -24,7 +24,13 @@ def read_installed(folder: Path) -> Installed:
     commands, checks = _commands(folder / "etc/promise"), _checks(folder / "etc/plugin")
     for twice in sorted((services.keys() & runs.keys()) | (commands.keys() & checks.keys())):
         raise _twice(folder, twice)
-    return Installed(services=services, runs=runs, checks={**commands, **checks}, crons=_crons(folder))
+    return Installed(
+        services=services,
+        runs=runs,
+        checks={**commands, **checks},
+        crons=_crons(folder),
+        patience=_patience(folder / "etc/service", services),
+    )
 
 
 def read_connection(folder: Path) -> dict[str, object] | None:
@@ -56,6 +62,19 @@ def _is_aside(name: str) -> bool:
 def _executables(folder: Path) -> dict[str, str]:
     """Digests by name: a service is restarted when its executable changed."""
     return {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in _entries(folder)}
+
+
+def _patience(folder: Path, services: Iterable[str]) -> dict[str, int]:
+    """How long services may take to end that say so themselves, in a file beside them."""
+    paths = {name: folder / f".{name}.json" for name in services}
+    return {name: _read_settings(path).stop_timeout for name, path in paths.items() if path.exists()}
+
+
+def _read_settings(path: Path) -> ServiceSettings:
+    try:
+        return ServiceSettings.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InvalidInput(f"{path} is wrong.", str(error)) from error
 
 
 def _commands(folder: Path) -> dict[str, Check]:

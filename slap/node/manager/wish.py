@@ -1,14 +1,12 @@
 """What a partition asks of its node: small files in its folder, written by somebody who is not trusted."""
 
 import json
-import os
-import stat
-from pathlib import Path
 from typing import Any
 
 from slap.model.errors import InvalidInput
 from slap.node.partition.folder import PartitionFolder
 from slap.system import environment
+from slap.system.trust.stranger import read_owned
 
 _LONGEST = 64 * 1024  # bytes
 _MOST = 256  # entries of a list
@@ -22,18 +20,11 @@ def read_wish(folder: PartitionFolder, name: str) -> str | None:
     """
     path = folder.path / name
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_owned(path, folder.account.user, _LONGEST)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _no_file(path) from error
-    seen = os.fstat(descriptor)
-    if not stat.S_ISREG(seen.st_mode) or folder.account.user not in (None, seen.st_uid):
-        os.close(descriptor)
-        raise _no_file(path)
-    with os.fdopen(descriptor, "rb") as file:
-        file.seek(max(0, seen.st_size - _LONGEST))
-        return file.read(_LONGEST).decode(errors="replace")
+        raise InvalidInput(f"{path} is not read.", "It is no ordinary file of the partition's user.") from error
 
 
 def read_list(folder: PartitionFolder, name: str) -> list[Any] | None:
@@ -59,7 +50,3 @@ def unix_user(folder: PartitionFolder) -> int:
             "Set alter_user = true in slapos.cfg and run the node as root.",
         )
     return folder.account.user
-
-
-def _no_file(path: Path) -> InvalidInput:
-    return InvalidInput(f"{path} is not read.", "It is no ordinary file of the partition's user.")

@@ -4,7 +4,7 @@ import logging
 import os
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -96,6 +96,7 @@ class Program:
     user: str = ""
     once: bool = False
     as_group: bool = True
+    patience: int = 10  # seconds that it may take to end before it is killed
     umask: str = "077"
 
 
@@ -107,10 +108,10 @@ def group_text(group: str, programs: list[Program]) -> str:
 
 def partition_programs(config: NodeConfig, partition: str, user: str, installed: Installed) -> list[Program]:
     """The programs that an instantiation put into a partition."""
-    return [
-        *(_partition_program(config, partition, user, each, once=True) for each in installed.runs.items()),
-        *(_partition_program(config, partition, user, each, once=False) for each in installed.services.items()),
-    ]
+    runs = (_partition_program(config, partition, user, each, once=True) for each in installed.runs.items())
+    services = (_partition_program(config, partition, user, each, once=False) for each in installed.services.items())
+    patience = installed.patience
+    return [*runs, *(replace(each, patience=patience.get(each.name, each.patience)) for each in services)]
 
 
 def partition_environment(config: NodeConfig, partition: str, user: str = "") -> dict[str, str]:
@@ -206,7 +207,7 @@ def _program_text(group: str, program: Program) -> str:
         directory=_escape(str(program.directory)),
         autorestart="false" if program.once else "true",
         startsecs=0 if program.once else 1,
-        stopwaitsecs=10,
+        stopwaitsecs=program.patience,
         as_group="true" if program.as_group else "false",
         log=_escape(str(program.log)),
         umask=program.umask,

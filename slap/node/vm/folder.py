@@ -1,5 +1,6 @@
 """A machine's partition: where its things are."""
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from slap.model.errors import InvalidInput, NotFound
+from slap.model.node import PUBLISHED_FILE
 from slap.model.vm.machine import DISK_FOLDER, MACHINE_FILE, MACHINE_FOLDER, Disk, Machine
 from slap.model.vm.phase import PHASE_FILE, Phase, Stage
 from slap.system import files
@@ -69,6 +71,12 @@ class MachineFolder:
         if phase != before:
             files.make_folder(self.driver, 0o700)
             files.write(self.path / PHASE_FILE, phase.model_dump_json(), 0o600)
+
+    def publish(self, more: dict[str, object]) -> None:
+        """Add to the connection parameters of the instance what is known only now."""
+        path = self.path / PUBLISHED_FILE
+        known = json.loads(files.read_or(path, "{}"))
+        files.write_if_changed(path, json.dumps({**known, **more}, sort_keys=True), 0o600)
 
 
 def _read(path: Path) -> Machine:

@@ -122,6 +122,7 @@ def _start(tools: Tools, driver: Driver) -> None:
     else:
         kvm = seen.kvm
     folder.tell(Stage.BOOTING, acceleration="kvm" if kvm else "emulation")
+    folder.publish({"acceleration": "kvm" if kvm else "emulation"})
 
 
 def _boot(driver: Driver, xml: str, machine: Machine) -> None:

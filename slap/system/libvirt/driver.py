@@ -27,6 +27,8 @@ except ImportError:
 _LONGEST_SOCKET_PATH = 107
 _LONGEST_BELOW = len("/lib/qemu/domain-999-/monitor.sock")
 _LET_GO = 10.0  # seconds
+# qemu writes its log by itself: no daemon is started for it.
+_SETTINGS = 'stdio_handler = "file"\n'
 _PACKAGES = "qemu-system-x86 qemu-utils libvirt-daemon libvirt-daemon-driver-qemu"
 
 
@@ -76,6 +78,8 @@ def open_driver(folder: Path, name: str) -> Iterator["LibvirtDriver"]:
     check_installed()
     check_length(folder, name)
     files.make_folder(folder, 0o700)
+    (folder / "etc").mkdir(exist_ok=True)
+    files.write_if_changed(folder / "etc/qemu.conf", _SETTINGS, 0o600)
     with files.exclusive(folder / "driver.lock"):
         driver = LibvirtDriver(folder)
         try:

@@ -1,0 +1,124 @@
+"""The machine of a partition, from the parameters of its order (vm)."""
+
+import json
+import os
+from collections.abc import Iterable
+from hashlib import sha256
+from ipaddress import ip_address
+
+from slap.model.check import MachineCheck, ServiceSettings
+from slap.model.errors import InvalidParameters
+from slap.model.vm.image import WISH_FILE
+from slap.model.vm.machine import MACHINE_FILE, PORT_OFFSET, Machine
+from slap.model.vm.parameters import SSH, MachineParameters, Place, machine_of, read_parameters
+from slap.model.vm.size import MIB, in_words
+from slap.recipes.common.base import RecipeError
+from slap.recipes.common.partition import InstancePart, PartReader
+from slap.recipes.connection import preferred
+from slap.recipes.service import Script
+from slap.system import environment
+from slap.system.network.addresses import bracketed
+
+# What is left of a service's time after its guest had all of its own.
+_FORCE = 15
+_FREQUENCY = 30
+_LOG = {"LIBVIRT_LOG_OUTPUTS": "4:stderr"}
+
+# Models are built at their first use: here, so that forks of a process that imported this have them.
+for _model in (MachineParameters, Machine, MachineCheck):
+    _model.model_rebuild()
+
+
+class Vm(InstancePart):
+    """slap:vm. Options: socat. Sets address, forward-ports, target, connection (JSON), and what docs/reference/recipes/vm.md
+    lists. The order is the instance's own parameters."""
+
+    guide = "vm"
+
+    def read(self, options: PartReader) -> None:
+        self._socat = options.text(
+            "socat", what="the path of a socat, such as ${socat:location}/bin/socat of a slap:deb"
+        )
+        options.finish(self.guide)
+        context = self.context
+        self._address = preferred(context)
+        self._inner = next(iter(context.ipv4), "")
+        self._check_addresses()
+        try:
+            self._ordered = read_parameters(context.instance.parameters)
+            self._machine = machine_of(self._ordered, self._place())
+        except InvalidParameters as error:
+            raise RecipeError(error.brief, error.details, error.resolution) from error
+        self._check_memory()
+        self._describe()
+
+    def install(self) -> list[str]:
+        document = self._machine.model_dump_json(indent=1)
+        wish = json.dumps([each.model_dump(exclude_defaults=True) for each in self._machine.images])
+        settings = ServiceSettings(stop_timeout=self._ordered.stop_timeout + _FORCE)
+        return [
+            self.place(self.folder / MACHINE_FILE, document),
+            self.place(self.folder / WISH_FILE, wish),
+            self.place(self.folder / "etc/service/.vm.json", settings.model_dump_json()),
+            self.place(self.folder / "etc/service/vm", self._script("run"), 0o700),
+            self.place(self.folder / "etc/run/vm-apply", self._script("apply", document), 0o700),
+            self.place(self.folder / "etc/plugin/vm.json", self._check()),
+        ]
+
+    def _place(self) -> Place:
+        instance = self.context.instance
+        return Place(instance.partition, instance.guid, instance.reference, self._inner)
+
+    def _script(self, verb: str, depends_on: str = "") -> str:
+        """The service stays as it is when the machine's document changes; `apply` is run again."""
+        command = (
+            str(environment.own_program("slapos")), "vm", verb, "--partition", str(self.folder),
+            "--images", self.context.images, "--socat", self._socat, "--patience", str(self._ordered.stop_timeout),
+        )  # fmt: skip
+        digest = sha256(depends_on.encode()).hexdigest() if depends_on else ""
+        return Script(command, self.folder, _LOG, digest=digest).text()
+
+    def _check(self) -> str:
+        answers = {"host": self._address, "port": SSH + PORT_OFFSET} if self._waits_for_ssh() else {}
+        return MachineCheck.model_validate({"check": "machine", "frequency": _FREQUENCY, **answers}).model_dump_json()
+
+    def _waits_for_ssh(self) -> bool:
+        return self._ordered.wait_for_ssh and bool(self._machine.network.forwards)
+
+    def _describe(self) -> None:
+        """What other parts of the profile refer to."""
+        forwards = self._machine.network.forwards
+        outside = [each.port for each in forwards]
+        self.options["address"] = self._address
+        self.options["target"] = self._inner
+        # Where there is but the inner address, qemu listens at what is published, and there is nothing to forward.
+        self.options["forward-ports"] = "" if self._address == self._inner else " ".join(map(str, outside))
+        self.options["connection"] = json.dumps(dict(self._connection()))
+
+    def _connection(self) -> Iterable[tuple[str, object]]:
+        host = bracketed(self._address)
+        ports = {str(each.guest): f"{host}:{each.port}" for each in self._machine.network.forwards}
+        yield ("ipv6" if ":" in self._address else "ipv4"), self._address
+        if str(SSH) in ports:
+            yield "ssh-command", f"ssh -p {SSH + PORT_OFFSET} root@{self._address}"
+        yield "ports", ports
+        yield "hostname", self._machine.seed.hostname
+
+    def _check_addresses(self) -> None:
+        if self._inner and (self._address != self._inner or ip_address(self._inner).is_loopback):
+            return
+        raise RecipeError(
+            "This partition has no addresses for a machine.",
+            "It needs a private IPv4 address, and an IPv6 address by which the machine is reached.",
+            "Set ipv4_local_network and ipv6_prefix in slapos.cfg, and type `slapos node format`.",
+        )
+
+    def _check_memory(self) -> None:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        wanted = max(self._machine.memory, self._machine.most_memory) * MIB
+        if wanted > there:
+            raise RecipeError(
+                f"The machine cannot have {in_words(wanted)} of memory.",
+                f"{self.context.computer} has {in_words(there)} in all.",
+                "Order less, or on another computer.",
+            )
