@@ -24,6 +24,9 @@ _UNUSED = frozenset(_WORDS.split())
 # What SlapOS's node does when nothing is said; ours leaves users and the network alone.
 _FORMAT_DEFAULTS = {"alter_user": "true", "alter_network": "true"}
 
+# Services of one tree may know each other by private addresses, which SlapOS's node closes to nobody.
+_NODE_DEFAULTS = {"partition_firewall": "false"}
+
 SYSTEM_PARTITIONS = Path("/srv/slapgrid")
 
 
@@ -47,7 +50,7 @@ def meant(
     timeout = node.get("partition_timeout", node.get("partition-timeout", ""))
     moved = {name: node[name] for name in node if name in ours_of_format - ours}
     return (
-        ({"instance_timeout": timeout} if timeout else {}) | _used(node, ours, ours_of_format),
+        _NODE_DEFAULTS | ({"instance_timeout": timeout} if timeout else {}) | _used(node, ours, ours_of_format),
         _FORMAT_DEFAULTS | moved | _used(form, ours_of_format, ours),
     )
 

@@ -211,6 +211,8 @@ if environment.is_root():
         assert reached(host.inside, USER) == ORDINARY
         for _ in range(2):
             manager.emptied(host.folder)
+            host.inside.words("nft", "delete", "table", "inet", table_of(host.config)).check()
+            manager.emptied(host.folder)  # a moment ago they were there
             assert reached(host.inside, USER) == EVERYTHING
         rules = host.inside.words("nft", "list", "table", "inet", table_of(host.config)).check().stdout
         assert "slappart0" not in rules and "slappart1" in rules

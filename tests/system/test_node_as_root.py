@@ -4,6 +4,7 @@ Making users and addresses takes root. Whoever else runs these tests sees that i
 """
 
 import grp
+import json
 import os
 import pwd
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -216,6 +218,25 @@ if environment.is_root():
             assert node.as_user(own, "cat", f"/proc/{pid}/environ").status != 0
             assert node.as_user(own, "kill", str(pid)).status != 0
 
+    def test_a_partition_does_not_reach_the_computers_loopback_but_its_own_addresses_and_the_master(
+        node: RootNode,
+    ) -> None:
+        own, other = node.number("first"), node.number("second")
+        code = "import socket,sys; print(socket.socket().connect_ex((sys.argv[1], int(sys.argv[2]))))"
+        master = urlsplit(node.cloud.master_url)
+
+        def reaches(number: int, address: str, port: int) -> bool:
+            argv = (sys._base_executable, "-I", "-c", code, address, str(port))
+            return node.as_user(number, *argv).check().stdout == "0\n"
+
+        assert json.loads((node.folder(own) / ".slapos-context.json").read_text())["firewall"] is True
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            assert not reaches(own, *server.getsockname())
+        with socket.create_server((f"{NETWORK}.{own + 2}", 0)) as server:
+            assert reaches(own, *server.getsockname())
+            assert reaches(other, *server.getsockname())  # published: there is no IPv6
+        assert reaches(own, str(master.hostname), int(master.port or 80))
+
     def test_a_partition_commands_neither_supervisord_nor_the_agent(node: RootNode) -> None:
         code = "import socket,sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
         python = sys._base_executable  # the tenant may not be able to look into the folder of this project
@@ -253,6 +274,8 @@ if environment.is_root():
         assert node.processes(number) == []
         assert list(node.folder(number).iterdir()) == []
         assert node.folder(number).stat().st_uid == node.user(number)
+        rules = Nftables(SystemRunner()).chain(table_of(node.config), f"slappart{number}-out")
+        assert rules == ""
         left = [entry.path for entry in os.scandir("/tmp") if _owner(entry) == node.user(number)]
         assert left == []
 

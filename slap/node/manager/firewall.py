@@ -89,8 +89,7 @@ class PartitionFirewall(Hooks):
         around = self._neighbourhood.surroundings()
         with self._lock:
             self._applied.pop(folder.name, None)
-            self._renew(around)
-            self._nft.apply(removal(self._table, guarded))
+            self._say(around, removal(self._table, guarded))
             self._delete_chains(guarded)
 
     def _try(self) -> bool:
@@ -107,18 +106,26 @@ class PartitionFirewall(Hooks):
         is_new = self._applied.get(name) != script
         self._applied[name] = script
         try:
-            if around is not self._seen or not self._is_there():
-                self._renew(around)
-            elif is_new:
-                self._nft.apply(script)
+            if is_new or around is not self._seen or not self._is_there():
+                self._say(around, script if is_new else "")
         except CommandFailed:
             del self._applied[name]
             raise
 
-    def _renew(self, around: Surroundings) -> None:
+    def _say(self, around: Surroundings, script: str) -> None:
+        """A script, after all that it builds upon where that is not as it was."""
+        if script and around is self._seen and self._is_there():
+            try:
+                self._nft.apply(script)
+                return
+            except CommandFailed as error:
+                log.info("The rules are said anew: %s", error)
+        self._renew(around, script)
+
+    def _renew(self, around: Surroundings, script: str = "") -> None:
         """All at once: whoever flushed the rules took those of all partitions."""
         found = frame(around)
-        self._nft.apply(found.text + "".join(self._applied.values()))
+        self._nft.apply(found.text + "".join(self._applied.values()) + script)
         self._seen, self._frame, self._glanced = around, found, self.tools.clock.monotonic()
 
     def _is_there(self) -> bool:

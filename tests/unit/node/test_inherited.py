@@ -65,6 +65,17 @@ def test_users_and_addresses_are_made_unless_it_says_otherwise(tmp_path: Path) -
     assert not _read(tmp_path, "[slapos]\nroot = /some/where").format.alter_user
 
 
+def test_nothing_is_closed_that_was_open_unless_it_says_so(tmp_path: Path) -> None:
+    assert _read(tmp_path, OF_A_NODE).partition_firewall == "false"
+    assert (
+        _read(
+            tmp_path, "[slapos]\npartition_firewall = auto\n" + OF_A_NODE.replace("[slapos]\n", "", 1)
+        ).partition_firewall
+        == "auto"
+    )
+    assert _read(tmp_path, "[slapos]\nroot = /some/where").partition_firewall == "auto"
+
+
 def test_an_option_may_be_in_the_other_section(tmp_path: Path) -> None:
     """SlapOS's format command reads both as one."""
     text = "[slapos]\ninstance_root = /x/i\nsoftware_root = /x/s\npartition_amount = 5\n[slapformat]\ncomputer_id = C"
