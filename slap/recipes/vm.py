@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from slap.model.check import MachineCheck, ServiceSettings
 from slap.model.errors import InvalidParameters
 from slap.model.vm.image import WISH_FILE
+from slap.model.vm.life import DUE_FILE
 from slap.model.vm.machine import MACHINE_FILE, PORT_OFFSET, Machine
 from slap.model.vm.parameters import SSH, MachineParameters, Place, machine_of, read_parameters
 from slap.model.vm.size import MIB, in_words
@@ -22,6 +23,7 @@ from slap.system.network.addresses import bracketed
 # What is left of a service's time after its guest had all of its own.
 _FORCE = 15
 _FREQUENCY = 30
+_KEEP_IF_DUE = f'read due 2>/dev/null < {DUE_FILE} && [ "$due" -le "$(date +%s)" ] && exec bin/vm-keep'
 _LOG = {"LIBVIRT_LOG_OUTPUTS": "4:stderr"}
 
 # Models are built at their first use: here, so that forks of a process that imported this have them.
@@ -63,6 +65,7 @@ class Vm(InstancePart):
             self.place(self.folder / "etc/service/vm", self._script("run"), 0o700),
             self.place(self.folder / "etc/run/vm-apply", self._script("apply", document), 0o700),
             self.place(self.folder / "etc/plugin/vm.json", self._check()),
+            *(self._clock() if self._machine.life.backup else ()),
         ]
 
     def _place(self) -> Place:
@@ -77,6 +80,11 @@ class Vm(InstancePart):
         )  # fmt: skip
         digest = sha256(depends_on.encode()).hexdigest() if depends_on else ""
         return Script(command, self.folder, _LOG, digest=digest).text()
+
+    def _clock(self) -> Iterable[str]:
+        """Each minute a shell compares two numbers; only when a backup is due is a Python started."""
+        yield self.place(self.folder / "bin/vm-keep", self._script("keep"), 0o700)
+        yield self.place(self.folder / "etc/cron.d/vm-keep", f"* * * * * {_KEEP_IF_DUE}\n")
 
     def _check(self) -> str:
         answers = {"host": self._address, "port": SSH + PORT_OFFSET} if self._waits_for_ssh() else {}

@@ -9,7 +9,7 @@ from slap.model.base import Frozen
 
 BACKUP_FOLDER = "srv/backup"
 LIFE_FILE = "var/vm/life.json"
-LATEST = "latest"
+DUE_FILE = "var/vm/backup-due"  # when the next backup is to be made: seconds since the epoch
 LEAST_PERIOD = 300  # seconds between two backups
 
 # qemu takes a name that is a number for an index.

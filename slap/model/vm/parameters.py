@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, Validatio
 from slap.model.base import Frozen
 from slap.model.errors import InvalidParameters
 from slap.model.vm.image import DiskFormat, ImageEntry
+from slap.model.vm.life_parameters import LifeParameters, life_of
 from slap.model.vm.machine import (
     MOST_CPUS,
     PORT_OFFSET,
@@ -76,7 +77,7 @@ class ExtraDisk(Frozen):
     bus: Bus = "virtio"
 
 
-class MachineParameters(Frozen):
+class MachineParameters(LifeParameters):
     """An order. Sizes are bytes here, whatever was written."""
 
     model_config = ConfigDict(populate_by_name=False)
@@ -153,6 +154,7 @@ def machine_of(ordered: MachineParameters, place: Place) -> Machine:
             network=_network(ordered, place),
             seed=_seed(ordered, place),
             console=Console(keyboard=ordered.keyboard),
+            life=life_of(ordered, place.guid),
         )
     except ValidationError as error:
         raise _wrong(error) from error

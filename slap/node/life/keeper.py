@@ -10,8 +10,8 @@ from typing import Any
 
 from slap.model.errors import SlapError
 from slap.model.node import PUBLISHED_FILE
-from slap.model.vm.life import BackupIndex, BackupPoint, BackupWish, LifeRecord, Snapshot
-from slap.model.vm.machine import MACHINE_FOLDER, Machine
+from slap.model.vm.life import DUE_FILE, BackupIndex, BackupPoint, BackupWish, LifeRecord, Snapshot
+from slap.model.vm.machine import Machine
 from slap.node.life.backup import BackupMaker
 from slap.node.life.past import MachinePast
 from slap.node.life.points import due_at, restorable, time_of
@@ -19,7 +19,7 @@ from slap.system import files
 from slap.system.clock import Clock
 from slap.system.libvirt.blocks import Blocks, Monitor
 
-DUE_FILE = f"{MACHINE_FOLDER}/backup-due"
+_OURS = ("snapshots", "backups", "backup-trouble")
 _MOST_TOLD = 50  # backups: what a partition publishes is bounded
 
 
@@ -59,14 +59,19 @@ class Keeper:
         """Say what there is, and when the next backup is due."""
         wish = machine.life.backup
         record, index = self.past.record(), self._index(wish)
-        told = published(self.past.snapshots(machine), index, record)
-        files.write_if_changed(self.folder / PUBLISHED_FILE, json.dumps(told, sort_keys=True), 0o600)
+        self._publish(published(self.past.snapshots(machine), index, record))
         due = due_at(wish, index, record) if wish else None
         path = self.folder / DUE_FILE
         if due is None:
             path.unlink(missing_ok=True)
         else:
             files.write_if_changed(path, f"{int(due)}\n", 0o600)
+
+    def _publish(self, told: dict[str, Any]) -> None:
+        """What others added to the connection parameters stays."""
+        path = self.folder / PUBLISHED_FILE
+        known = {name: value for name, value in json.loads(files.read_or(path, "{}")).items() if name not in _OURS}
+        files.write_if_changed(path, json.dumps({**known, **told}, sort_keys=True), 0o600)
 
     def _is_due(self, wish: BackupWish) -> bool:
         due = due_at(wish, self._index(wish), self.past.record())

@@ -43,7 +43,10 @@ class WebDav:
 
     def get(self, path: str) -> bytes | None:
         with self._answer("GET", path) as answer:
-            return None if answer.status_code == requests.codes.not_found else answer.content
+            if answer.status_code == requests.codes.not_found:
+                return None
+            self._check(answer)
+            return answer.content
 
     def put(self, path: str, content: bytes | IO[bytes]) -> None:
         with self._answer("PUT", path, data=content) as answer:
