@@ -184,6 +184,24 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
     ),
+    "Images of machines": (
+        *_entries(
+            "image.make",
+            [
+                ("image build", "ImageBuild", "Build an image that machines start from"),
+                ("image add", "ImageAdd", "Add an image from a file or a URL"),
+            ],
+        ),
+        *_entries(
+            "image.look",
+            [
+                ("image list", "ImageList", "List the images of this computer"),
+                ("image info", "ImageInfo", "Show an image: what it is, and who uses it"),
+                ("image push", "ImagePush", "Leave an image in the cache for other nodes"),
+                ("image remove", "ImageRemove", "Remove images that nothing uses"),
+            ],
+        ),
+    ),
     "Cache": (
         *_entries(
             "cache.serve",

@@ -58,8 +58,8 @@ class NodeConfig(Frozen):
     parallel_builds: int = Field(default=2, ge=1)
     parallel_instances: int = Field(default=8, ge=1)
     promise_timeout: float = Field(default=0, ge=0)  # seconds that one run of a promise may take; 0 as it says itself
-    manager_list: str = "prerm"  # what partitions may ask for, see slap/node/manager
     partition_firewall: Literal["auto", "true", "false"] = "auto"  # auto: with alter_user, as root, where nftables is
+    manager_list: str = "prerm images"  # what partitions may ask for, see slap/node/manager
     power_user_list: str = ""  # users whose programs may have a processor of their own
     prerm_timeout: float = Field(default=3600, gt=0)  # seconds that scripts of etc/prerm may take
     managers: dict[str, dict[str, str]] = Field(default_factory=dict)  # [manager:NAME]

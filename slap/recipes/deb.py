@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slap.model.cache.material import Material, MaterialKind
+from slap.model.errors import NotFound
 from slap.recipes.common.base import OptionReader, RecipeError
 from slap.recipes.common.part import SoftwarePart
 from slap.recipes.common.source import apt_for
 from slap.system import archive, debian, files
-from slap.system.fetch import digest_of, keep
+from slap.system.debian import merged
 
 LOCK_FILE = "debian.lock"
 PROGRAMS = ("usr/bin/*", "usr/sbin/*", "usr/games/*")
 HERE = "@@LOCATION@@"  # stands for the part's final place in options
 
 _PIN = re.compile(rf"({debian.NAME})=({debian.VERSION})")
-# Since Debian 12 these are links to their namesakes below usr, but older packages still ship files in them.
-_MERGED = re.compile(r"(bin|sbin|lib|lib32|lib64|libx32)(/|$)")
 # Where modules of interpreters are, by the variable that tells of them.
 _MODULES = {
     "PERL5LIB": "usr/share/perl5",
@@ -90,20 +89,10 @@ class Recipe(SoftwarePart):
             "%s Debian packages, %s of them to download (%.1f MB)",
             len(packages), len(missing), sum(package.size for package in missing) / 1e6,
         )  # fmt: skip
-        if missing:
-            self._download(apt, missing)
-        return [self.downloads / package.sha256 for package in packages]
-
-    def _download(self, apt: debian.Apt, missing: Sequence[debian.Package]) -> None:
-        arrived = self.scratch / "debs"
-        files.make_folder(arrived)
-        files.make_folder(self.downloads)
-        apt.download([package.pin for package in missing], arrived)
-        by_digest = {digest_of(path): path for path in arrived.iterdir()}
-        for package in missing:
-            if package.sha256 not in by_digest:
-                raise RecipeError(f"Part [{self.name}]: apt did not download {package.file} as its index has it.")
-            keep(by_digest[package.sha256], self.downloads / package.sha256)
+        try:
+            return debian.bring(apt, packages, self.downloads, self.scratch)
+        except NotFound as error:
+            raise RecipeError(f"Part [{self.name}]: {error.brief}") from error
 
     def _variables(self, part: Path) -> dict[str, str]:
         folders = [*library_folders(part), *(part / folder for folder in self.library_folders)]
@@ -122,11 +111,6 @@ def material(package: debian.Package) -> Material:
         architecture=package.file.removesuffix(".deb").rpartition("_")[2],
         digests={"sha256": package.sha256},
     )
-
-
-def merged(name: str) -> str:
-    """Where a packaged file is on a machine with merged /usr."""
-    return f"usr/{name}" if _MERGED.match(name) else name
 
 
 def choose(closure: Sequence[debian.Package], left_out: frozenset[str] | set[str]) -> tuple[debian.Package, ...]:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from slap.model.errors import CommandFailed, NotFound
 from slap.system import files
 from slap.system.clock import Clock, SystemClock
+from slap.system.fetch import digest_of, keep
 from slap.system.process import Command, Completed, Runner
 
 NAME = r"[a-z0-9][a-z0-9.+-]+"
@@ -26,6 +27,8 @@ FRESH = 600.0  # seconds that lists of packages are used for; asking again costs
 _MACHINE = Path("/etc/apt")
 _URI = re.compile(r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+)(?: SHA256:(?P<sha256>[0-9a-f]{64}))?")
 _ONE_LINE = re.compile(r"^\s*deb(?:-src)?\s")
+# Since Debian 12 these are links to their namesakes below usr, but older packages still ship files in them.
+_MERGED = re.compile(r"(bin|sbin|lib|lib32|lib64|libx32)(/|$)")
 
 
 class Kind(StrEnum):
@@ -144,6 +147,27 @@ class Apt:
                 former.unlink()
         written = [files.write_if_changed(self._folder / "sources" / name, text) for name, text in wanted.items()]
         return any(written)
+
+
+def bring(apt: Apt, packages: Sequence[Package], downloads: Path, scratch: Path) -> list[Path]:
+    """The packages' files, kept in a cache by their digests; raises NotFound for one that apt does not give as promised."""
+    missing = [package for package in packages if not (downloads / package.sha256).exists()]
+    if missing:
+        arrived = scratch / "debs"
+        files.make_folder(arrived)
+        files.make_folder(downloads)
+        apt.download([package.pin for package in missing], arrived)
+        by_digest = {digest_of(path): path for path in arrived.iterdir()}
+        for package in missing:
+            if package.sha256 not in by_digest:
+                raise NotFound(f"apt did not download {package.file} as its index has it.")
+            keep(by_digest[package.sha256], downloads / package.sha256)
+    return [downloads / package.sha256 for package in packages]
+
+
+def merged(name: str) -> str:
+    """Where a packaged file is on a machine with merged /usr."""
+    return f"usr/{name}" if _MERGED.match(name) else name
 
 
 def configuration(folder: Path) -> str:

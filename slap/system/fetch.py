@@ -42,12 +42,32 @@ class _Broken(Exception):
 
 @dataclass(frozen=True)
 class Download:
-    """What to fetch: http, https, file or a plain path, and the digest that it must have."""
+    """What to fetch: http, https, file or a plain path, and the digest that it must have, by either algorithm."""
 
     url: str
     sha256: str
     most_bytes: int = MOST_BYTES
     timeout: float = 30  # seconds without a byte
+    sha512: str = ""
+
+    @property
+    def algorithm(self) -> str:
+        return "sha512" if self.sha512 else "sha256"
+
+    @property
+    def digest(self) -> str:
+        return self.sha512 or self.sha256
+
+
+Watch = Callable[[int, int], None]  # bytes that are here, of so many; 0 when nobody knows
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Who is told how far it is: a line now and then, and each piece. What `watch` raises ends the download."""
+
+    say: Callable[[str], None] = lambda line: None
+    watch: Watch = lambda done, total: None
 
 
 def fetch(download: Download, folder: Path, say: Callable[[str], None], clock: Clock | None = None) -> Path:
@@ -55,19 +75,29 @@ def fetch(download: Download, folder: Path, say: Callable[[str], None], clock: C
 
     Several processes may ask for the same one: the first fetches, the others wait.
     """
+    return fetch_watched(download, folder, Telling(say), clock)
+
+
+def fetch_watched(download: Download, folder: Path, telling: Telling, clock: Clock | None = None) -> Path:
+    """The same, with who is told more of it."""
     files.make_folder(folder)
-    whole = folder / download.sha256
-    if _is_there(whole, download.sha256):
+    whole = folder / download.digest
+    if _is_there(whole, download):
         return whole
-    with files.exclusive(folder / f".{download.sha256}.lock"):
-        if not _is_there(whole, download.sha256):
-            _fetch(download, whole, _Progress(download.url, say, clock or SystemClock()))
+    with files.exclusive(folder / f".{download.digest}.lock"):
+        if not _is_there(whole, download):
+            _fetch(download, whole, _Progress(download.url, telling, clock or SystemClock()))
     return whole
 
 
-def digest_of(path: Path) -> str:
+def partial_of(whole: Path) -> Path:
+    """What arrived so far of a file that is not whole yet."""
+    return whole.with_name(f".{whole.name}.partial")
+
+
+def digest_of(path: Path, algorithm: str = "sha256") -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def keep(found: Path, kept: Path) -> None:
@@ -91,25 +121,25 @@ def local_path(url: str) -> Path | None:
     return None if parts.scheme else Path(url)
 
 
-def _is_there(path: Path, sha256: str) -> bool:
+def _is_there(path: Path, download: Download) -> bool:
     """A cache is only trusted as far as its content says what its name says."""
     if not path.is_file():
         return False
-    if digest_of(path) == sha256:
+    if digest_of(path, download.algorithm) == download.digest:
         return True
     path.unlink()
     return False
 
 
 def _fetch(download: Download, whole: Path, progress: "_Progress") -> None:
-    partial = whole.with_name(f".{whole.name}.partial")
+    partial = partial_of(whole)
     source = local_path(download.url)
     if source is None:
         _with_attempts(download, partial, progress)
     else:
         _copy(source, partial)
-    actual = digest_of(partial)
-    if actual != download.sha256:
+    actual = digest_of(partial, download.algorithm)
+    if actual != download.digest:
         partial.unlink()
         raise _wrong_digest(download, actual)
     partial.replace(whole)
@@ -191,16 +221,18 @@ def _refused(download: Download, response: requests.Response) -> SlapError:
 def _wrong_digest(download: Download, actual: str) -> WrongDigest:
     return WrongDigest(
         "A download is not what was expected.",
-        f"URL:      {download.url}\nexpected: {download.sha256}\nactual:   {actual}",
-        "If the new content is right, put the actual digest into the sha256 option; otherwise somebody changed it.",
+        f"URL:      {download.url}\nexpected: {download.digest}\nactual:   {actual}",
+        f"If the new content is right, put the actual digest into the {download.algorithm} option; "
+        "otherwise somebody changed it.",
     )
 
 
 class _Progress:
     """Tells now and then how far a download is; short ones pass without a word."""
 
-    def __init__(self, url: str, say: Callable[[str], None], clock: Clock) -> None:
-        self.say = say
+    def __init__(self, url: str, telling: Telling, clock: Clock) -> None:
+        self.say = telling.say
+        self._watch = telling.watch
         self.clock = clock
         self.done = 0
         self.total = 0
@@ -210,10 +242,12 @@ class _Progress:
     def starting(self, have: int, response: requests.Response) -> "_Progress":
         self.done = have
         self.total = have + int(response.headers.get("Content-Length") or 0)
+        self._watch(self.done, self.total)
         return self
 
     def add(self, size: int) -> None:
         self.done += size
+        self._watch(self.done, self.total)
         now = self.clock.monotonic()
         if now - self._told >= _QUIET:
             self._told = now

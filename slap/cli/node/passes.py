@@ -14,6 +14,7 @@ from slap.cli.output import Style, duration, harmless, say, short_release
 from slap.model.errors import SlapError
 from slap.node.agent import Agent
 from slap.node.config import NodeConfig
+from slap.node.image import manage
 from slap.node.node import Kind, Node
 from slap.node.passes import (
     Asked,
@@ -233,7 +234,7 @@ class NodePromise(_WithOptions):
 
 
 class NodePrune(_Working):
-    """Remove what nothing needs any more: releases without a supply or instance, downloads, logs of what is gone."""
+    """Remove what nothing needs any more: releases without a supply or instance, images, downloads, logs."""
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
@@ -247,11 +248,13 @@ class NodePrune(_Working):
     def take_action(self, args: argparse.Namespace) -> None:
         node = self.node(args)
         leftovers = find_leftovers(node.config, node.store, args.additional_software_directory)
-        for leftover in leftovers:
+        images = manage.leftovers(node.config)
+        for leftover in (*leftovers, *images):
             self.app.stdout.write(f"{leftover.path}  {leftover.reason}\n")
         if not args.dry_run:
             prune(leftovers)
-        say(f"{len(leftovers)} leftovers{' would be' if args.dry_run else ' were'} removed.", Style.GOOD)
+            manage.prune(node.config)
+        say(f"{len(leftovers) + len(images)} leftovers{' would be' if args.dry_run else ' were'} removed.", Style.GOOD)
         node.close()
 
 

@@ -30,10 +30,11 @@ MOST_SIGNATURES = 8
 
 
 class EntryKind(StrEnum):
-    """What an entry is of: a whole software release, or one part that several releases may share."""
+    """What an entry is of: a whole software release, one part that several may share, or the image of a machine's disk."""
 
     RELEASE = "release"
     PART = "part"
+    IMAGE = "image"
 
 
 class Platform(Frozen):

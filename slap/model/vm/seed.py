@@ -43,12 +43,15 @@ class Seed(Frozen):
     network: SeedNetwork = SeedNetwork.DHCP
 
     def files(self) -> dict[str, bytes]:
-        """The documents by their names. YAML is what readers expect, and JSON is YAML that needs no library to write."""
+        """The documents by their names. YAML is what readers expect, and JSON is YAML that needs no library to write.
+
+        Nothing is said of a network with DHCP: readers ask it by themselves, and know their interface by its name.
+        """
         return {
             "meta-data": _document(self._meta_data()),
             "user-data": (self.user_data or "#cloud-config\n{}\n").encode(),
             "vendor-data": b"#cloud-config\n" + _document(self._vendor_data()),
-            "network-config": _document(_NETWORKS[self.network]),
+            **({"network-config": _document(_NO_NETWORK)} if self.network is SeedNetwork.NONE else {}),
         }
 
     def _meta_data(self) -> dict[str, Any]:
@@ -73,10 +76,7 @@ class Seed(Frozen):
 
 
 _AUTHORIZED = "/root/.ssh/authorized_keys"
-_NETWORKS: dict[SeedNetwork, dict[str, Any]] = {
-    SeedNetwork.DHCP: {"version": 2, "ethernets": {"all": {"match": {"name": "e*"}, "dhcp4": True}}},
-    SeedNetwork.NONE: {"version": 2, "ethernets": {}},
-}
+_NO_NETWORK = {"version": 2, "ethernets": {}}
 
 
 def _document(content: dict[str, Any]) -> bytes:

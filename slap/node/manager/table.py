@@ -8,6 +8,7 @@ from slap.node.manager.base import Manager, Managers, Tools
 from slap.node.manager.cpuset import Cpuset
 from slap.node.manager.devperm import Devperm
 from slap.node.manager.firewall import PartitionFirewall, is_wanted
+from slap.node.manager.images import Images
 from slap.node.manager.portredir import Portredir
 from slap.node.manager.prerm import Prerm
 from slap.node.manager.whitelistfirewall import WhitelistFirewall
@@ -19,6 +20,7 @@ KNOWN: Mapping[str, Callable[[Tools], Manager]] = {
     "cpuset": Cpuset,
     "devperm": Devperm,
     _FIREWALL: PartitionFirewall,
+    "images": Images,
     "portredir": Portredir,
     "prerm": Prerm,
     "whitelistfirewall": WhitelistFirewall,

@@ -1,8 +1,10 @@
 """The beginning of a disk that a PC boots from: GRUB's two parts, and a table with one partition."""
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from slap.model.errors import SlapError
 from slap.system import environment
@@ -14,6 +16,7 @@ _CODE = 440  # bytes of the first sector that are GRUB's
 _SIGNATURE = b"\x55\xaa"
 _DISK = 0x51A9D15C  # its number, by which nobody looks for it
 _LINUX = 0x83
+_LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _ANY = b"\xfe\xff\xff"  # a place on the disk in a notation that is too small for it
 
 
@@ -23,6 +26,11 @@ class Grub:
 
     root: Path
 
+    # What of the packages is needed, and where it is looked for.
+    WANTED: ClassVar[re.Pattern[str]] = re.compile(
+        rf"usr/bin/grub-mkimage$|usr/lib/grub/i386-pc/|{_LIBRARIES}/[^/]+\.so[.0-9]*$"
+    )
+
     @property
     def modules(self) -> Path:
         return self.root / "usr/lib/grub/i386-pc"
@@ -31,7 +39,7 @@ class Grub:
         """GRUB's second part, which runs a script."""
         words, made = scratch / "grub.cfg", scratch / "core.img"
         words.write_text(script)
-        libraries = self.root / "usr/lib/x86_64-linux-gnu"
+        libraries = self.root / _LIBRARIES
         argv = (
             str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries),
             str(self.root / "usr/bin/grub-mkimage"), "-O", "i386-pc", "-d", str(self.modules),

@@ -12,8 +12,7 @@ from slap.system import environment
 from slap.system.process import Command, Completed, Runner
 
 _PATIENCE = 1800.0
-# Formats that are one file and nothing else. Others could name files of the host from within.
-FORMATS = ("qcow2", "raw")
+_LIMITED = ("prlimit", f"--as={4 << 30}", "--cpu=300", "--")
 
 
 class ImageInfo(Frozen):
@@ -38,12 +37,12 @@ class QemuImg:
         self._runner = runner
 
     def convert(self, raw: Path, qcow2: Path, compressed: bool = True) -> None:
-        words = ("-c", "-m", "2", "-W") if compressed else ()
+        words = ("-c",) if compressed else ()
         self._run("convert", "-f", "raw", "-O", "qcow2", *words, str(raw), str(qcow2)).check()
 
     def info(self, path: Path, kind: str) -> ImageInfo:
         """Raises BrokenImage for what is no image of that format."""
-        done = self._run("info", "--output", "json", "-f", kind, "--", str(path))
+        done = self._run_limited("info", "--output", "json", "-f", kind, "--", str(path))
         if done.status != 0:
             raise _broken(path, done)
         try:
@@ -53,15 +52,19 @@ class QemuImg:
 
     def check(self, path: Path) -> None:
         """Raises BrokenImage for a qcow2 whose tables are damaged."""
-        done = self._run("check", "-q", "-f", "qcow2", "--", str(path))
+        done = self._run_limited("check", "-q", "-f", "qcow2", "--", str(path))
         # 3: nothing is lost, but room in the file is
         if done.status not in (0, 3):
             raise _broken(path, done)
 
-    def _run(self, *words: str) -> Completed:
-        program = environment.program("qemu-img", "qemu-utils")
+    def _run_limited(self, *words: str) -> Completed:
+        """A file that is made to be looked at for ever, or with all memory, is a broken one."""
+        return self._run(*words, prefix=_LIMITED)
+
+    def _run(self, *words: str, prefix: tuple[str, ...] = ()) -> Completed:
+        argv = (*prefix, environment.program("qemu-img", "qemu-utils"), *words)
         env = {"PATH": environment.CLEAN_PATH}
-        return self._runner.run(Command((program, *words), env=env, timeout=_PATIENCE, longest=1 << 20))
+        return self._runner.run(Command(argv, env=env, timeout=_PATIENCE, longest=1 << 20))
 
 
 def _info(said: dict[str, Any]) -> ImageInfo:

@@ -19,7 +19,7 @@ def test_documents_are_yaml_and_name_what_was_said() -> None:
     assert files["user-data"] == b"#!/bin/sh\ntrue\n"
     assert vendor["disable_root"] is False
     assert vendor["bootcmd"][-1][3] == KEY
-    assert yaml.safe_load(files["network-config"])["ethernets"]["all"]["dhcp4"] is True
+    assert "network-config" not in files
 
 
 def test_without_user_data_there_is_an_empty_configuration() -> None:

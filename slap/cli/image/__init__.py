@@ -1,0 +1,1 @@
+"""`slapos image`: images of virtual machines, built, added, shared, removed."""

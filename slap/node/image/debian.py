@@ -1,0 +1,141 @@
+"""The image `debian-12`: Debian as one installs it, with cloud-init, a few hundred megabytes of it. Built in minutes.
+
+As root it is made by mmdebstrap directly; as anybody else in a user namespace, for which the computer has to allow such
+ones and to have given the user some ids of others (/etc/subuid).
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from slap.model.errors import InvalidInput
+from slap.node.image.bench import Bench, chosen
+from slap.system import environment, files
+from slap.system.debian import Kind, machine_sources
+from slap.system.disk.boot import FIRST, SECTOR, Grub, beginning
+from slap.system.disk.ext4 import Ext4, fill_ext4
+from slap.system.disk.qemu_img import QemuImg
+from slap.system.process import Command
+
+SUITE = "bookworm"
+SIZE = 3 << 30  # of the disk; a machine's own is larger, and cloud-init lets the file system grow with it
+LABEL = "debian-root"
+INCLUDED = (
+    *(
+        "linux-image-cloud-amd64",
+        "systemd-sysv",
+        "systemd-resolved",
+        "dbus",
+        "libpam-systemd",
+        "udev",
+        "initramfs-tools",
+    ),
+    *("openssh-server", "cloud-init", "cloud-guest-utils", "fdisk", "qemu-guest-agent"),
+    *("ca-certificates", "iproute2", "iputils-ping", "less", "nano", "netbase", "procps", "sudo", "zstd"),
+)
+GRUB_PACKAGES = ("grub-pc-bin", "grub-common", "libc6", "liblzma5", "libdevmapper1.02.1", "libselinux1", "libudev1")
+_GRUB_LIBRARIES = ("libpcre2-8-0",)
+_PATIENCE = 3600.0
+
+# The links in / are kept by Debian itself to the newest kernel and the one before.
+_GRUB = f"""\
+linux /vmlinuz root=LABEL={LABEL} ro console=tty0 console=ttyS0,115200 quiet net.ifnames=0
+initrd /initrd.img
+boot
+"""
+_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux")
+_CLOUD = """\
+# What this image is: its seed is a disk with the label cidata, and root logs in with the keys of the seed.
+datasource_list: [NoCloud, None]
+disable_root: false
+ssh_pwauth: false
+manage_etc_hosts: true
+apt: {preserve_sources_list: true}
+system_info:
+  network: {renderers: [networkd]}
+"""
+# The first boot reads all of the initrd by the BIOS, which is slow: only drivers of disks are in it.
+# Runs with the new system's folder as its argument. A machine that starts from the image makes its own ids and keys.
+_FINISH = f"""\
+set -eu
+root=$1
+echo 'LABEL={LABEL} / ext4 errors=remount-ro,discard 0 1' >"$root/etc/fstab"
+echo debian >"$root/etc/hostname"
+cat >"$root/etc/cloud/cloud.cfg.d/90_image.cfg" <<'END'
+{_CLOUD}END
+chroot "$root" systemctl enable systemd-networkd
+echo 'MODULES=list' >"$root/etc/initramfs-tools/conf.d/modules"
+printf '%s\\n' virtio_pci virtio_blk virtio_scsi sd_mod ata_piix ahci nvme ext4 >>"$root/etc/initramfs-tools/modules"
+chroot "$root" update-initramfs -u
+rm -f "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root/var/lib/systemd/random-seed"
+: >"$root/etc/machine-id"
+"""
+# Arguments: the archive of the system, the folder to unpack it into, and what makes the file system of that.
+_FILL = """\
+set -eu
+archive=$1 folder=$2
+shift 2
+mkdir "$folder"
+trap 'rm -rf "$folder"' EXIT
+tar -C "$folder" --numeric-owner --xattrs --exclude='./dev/*' -xpf "$archive"
+rm "$archive"
+"$@"
+"""
+
+
+def build_debian(bench: Bench, image: Path) -> None:
+    """Make the image, a qcow2, at a path."""
+    program = environment.program("mmdebstrap")
+    apt = bench.apt()
+    wanted = (*GRUB_PACKAGES, *_GRUB_LIBRARIES)
+    bench.say("Fetching GRUB")
+    grub = Grub(bench.unpacked(apt, chosen(apt.closure(wanted), wanted), bench.scratch / "grub", Grub.WANTED))
+    bench.say("Installing Debian (minutes)")
+    system = bench.scratch / "system.tar"
+    _run(bench, bootstrap(program, bench.scratch, sources(Path("/etc/apt")), system))
+    bench.say("Making the disk")
+    raw = bench.scratch / "disk.raw"
+    with raw.open("wb") as disk:
+        disk.write(beginning(grub.boot(), grub.core(_GRUB, _GRUB_MODULES, bench.scratch, bench.runner), SIZE // SECTOR))
+        disk.truncate(SIZE)
+    form = Ext4(FIRST * SECTOR, SIZE - FIRST * SECTOR, LABEL)
+    folder = bench.scratch / "system"
+    _run(bench, fill(system, folder, fill_ext4(form, folder, raw), environment.is_root()))
+    bench.say("Compressing it")
+    QemuImg(bench.runner).convert(raw, image)
+    raw.unlink()
+
+
+def sources(etc: Path) -> dict[str, str]:
+    """The machine's own sources of packages, which are the new system's, too. Raises InvalidInput for another Debian's."""
+    found = {name: text for name, text in machine_sources(etc, Kind.BINARY).items() if SUITE in text}
+    if not found:
+        raise InvalidInput(
+            "This computer has no sources of Debian 12.", f"No file in {etc} names {SUITE}.",
+            "Build the image on a computer with Debian 12; others take it from a cache: slapos image push debian-12",
+        )  # fmt: skip
+    return found
+
+
+def bootstrap(program: str, scratch: Path, found: dict[str, str], system: Path) -> tuple[str, ...]:
+    """mmdebstrap's command line; what it reads is written into `scratch`."""
+    finish = scratch / "finish.sh"
+    files.write(finish, _FINISH)
+    paths = []
+    for name, text in found.items():
+        paths.append(scratch / name)
+        files.write(paths[-1], text)
+    return (
+        program, "--variant=apt", "--format=tar", f"--include={','.join(INCLUDED)}",
+        f'--customize-hook=sh {finish} "$1"', SUITE, str(system), *map(str, paths),
+    )  # fmt: skip
+
+
+def fill(archive: Path, folder: Path, make: Iterable[str], as_root: bool) -> tuple[str, ...]:
+    """What unpacks a system and makes a file system of it, all owners kept."""
+    alone = () if as_root else ("unshare", "--map-root-user", "--map-auto", "--")
+    return (*alone, "sh", "-c", _FILL, "fill", str(archive), str(folder), *make)
+
+
+def _run(bench: Bench, argv: tuple[str, ...]) -> None:
+    env = environment.clean(bench.scratch, {"DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(bench.scratch)})
+    bench.runner.run(Command(argv, bench.scratch, env, timeout=_PATIENCE)).check()

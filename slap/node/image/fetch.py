@@ -1,0 +1,128 @@
+"""One image brought to a computer, from a cache by its name or from a URL by its digest, and checked before it counts."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from slap.model.errors import InvalidInput, SlapError, StorageFull
+from slap.model.vm.image import FetchingImage, ImageEntry, ImageState
+from slap.model.vm.kept import KeptImage, Origin
+from slap.node.cache.tools import CacheTools
+from slap.node.image import share
+from slap.node.image.judge import judge
+from slap.node.image.store import ImageStore
+from slap.system.disk.qemu_img import QemuImg
+from slap.system.fetch import Download, Telling, WrongDigest, digest_of, fetch_watched, partial_of
+from slap.system.process import Runner
+
+MOST_BYTES = 256 << 30
+_RESERVE = 64 << 20  # bytes of the disk that are left to everybody else
+_QUIET = 0.3  # seconds between two words on how far it is
+
+Tell = Callable[[ImageState], None]
+Progress = Callable[[int, int], None]
+
+
+class Fetcher:
+    """Works in the thread that calls it, for as long as it takes."""
+
+    def __init__(self, store: ImageStore, tools: CacheTools, runner: Runner) -> None:
+        self.store = store
+        self._tools = tools
+        self._qemu = QemuImg(runner)
+
+    def fetch(self, entry: ImageEntry, tell: Tell) -> KeptImage:
+        """The image, which may be here already. Raises SlapError; what can be gone on with stays for the next time."""
+        found = self.store.find(entry)
+        if found:
+            return found
+        progress = _Progress(self.store, tell)
+        try:
+            return self._from_cache(entry.name, progress) if entry.name else self._from_url(entry, progress)
+        except OSError as error:
+            raise StorageFull(f"Image {entry} cannot be kept.", f"{error.strerror or error}.", _MAKE_ROOM) from error
+
+    def take(self, file: Path, origin: Origin, source: str = "") -> KeptImage:
+        """Take a file of the store's own folder in, as soon as it is found to be a whole image."""
+        kind, virtual_size = judge(file, self._qemu)
+        record = KeptImage(
+            sha512=digest_of(file, "sha512"), format=kind, virtual_size=virtual_size, size=file.stat().st_size,
+            at=int(time.time()), origin=origin, source=source,
+        )  # fmt: skip
+        kept = self.store.record(record.sha512)
+        if kept:
+            file.unlink()
+            return self.store.adopt(kept.sha512, origin) if origin.is_own else kept
+        self.store.keep(file, record)
+        return record
+
+    def add(self, file: Path, name: str, origin: Origin) -> KeptImage:
+        """Copy a file in, under a name; another image that had the name loses it."""
+        if not file.is_file():
+            raise InvalidInput(f"{file} is not a file.", resolution="Check the path.")
+        check_room(self.store, file.stat().st_size)
+        with self.store.aside() as folder:
+            copy = folder / "disk"
+            shutil.copyfile(file, copy)
+            kept = self.take(copy, origin, file.name)
+        self.store.name(name, kept.sha512)
+        return kept
+
+    def _from_cache(self, name: str, progress: Progress) -> KeptImage:
+        """Chunks that arrived are kept in the node's store of chunks, so one that was cut off goes on from there."""
+        with self.store.aside() as folder:
+            brought = share.bring(name, self._tools, folder / "image", progress)
+            kept = self.take(brought.disk, Origin.CACHE, f"signed by {brought.signed_by[:16]}")
+        self.store.name(name, kept.sha512)
+        return kept
+
+    def _from_url(self, entry: ImageEntry, progress: Progress) -> KeptImage:
+        download = Download(entry.url, "", MOST_BYTES, sha512=entry.sha512)
+        arrived = self.store.incoming / entry.sha512
+        try:
+            fetch_watched(download, self.store.incoming, Telling(watch=progress))
+        except (OSError, StorageFull):  # whatever needs the room now, half an image is of no use to anybody
+            partial_of(arrived).unlink(missing_ok=True)
+            raise
+        except WrongDigest as error:
+            raise WrongDigest(f"Image {entry} is not what was asked for.", error.details, _CORRECT) from error
+        try:
+            kept = self.take(arrived, Origin.URL, entry.url)
+        except SlapError:
+            arrived.unlink(missing_ok=True)
+            raise
+        self.store.note_download(entry.sha512, kept.sha512)
+        return kept
+
+
+class _Progress:
+    """Tells now and then; ends what would not fit on the disk before it has filled it."""
+
+    def __init__(self, store: ImageStore, tell: Tell) -> None:
+        self._store = store
+        self._tell = tell
+        self._last = 0.0
+
+    def __call__(self, done: int, size: int) -> None:
+        now = time.monotonic()
+        if now - self._last < _QUIET:
+            return
+        self._last = now
+        check_room(self._store, max(0, size - done))
+        self._tell(FetchingImage(done=min(done, size) if size else done, size=size))
+
+
+def check_room(store: ImageStore, size: int) -> None:
+    """Raises StorageFull when so many bytes more would fill the disk."""
+    free = store.room()
+    if free < size + _RESERVE:
+        raise StorageFull(
+            "There is no room for the image.",
+            f"It takes {size >> 20} MiB more; {store.root} has {free >> 20} MiB, of which {_RESERVE >> 20} stay free.",
+            _MAKE_ROOM,
+        )
+
+
+_MAKE_ROOM = "Make room there: slapos image list shows what is kept, slapos image remove removes it."
+_CORRECT = "If the new content is right, order it with the actual digest; otherwise somebody changed it."

@@ -1,0 +1,39 @@
+"""Which images can be built here, and how."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from platform import machine
+
+from slap.model.errors import InvalidInput, NotFound
+from slap.node.image.bench import Bench
+from slap.node.image.debian import build_debian
+from slap.node.image.tiny import build_tiny
+
+_MACHINE = "x86_64"
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """A way to build an image, and what people are told of it."""
+
+    build: Callable[[Bench, Path], None]
+    summary: str
+
+
+RECIPES = {
+    "tiny": ImageRecipe(build_tiny, "BusyBox with SSH and a web server for machines of 96 MiB, in seconds"),
+    "debian-12": ImageRecipe(build_debian, "Debian 12 with cloud-init, in minutes"),
+}
+
+
+def recipe_of(name: str) -> ImageRecipe:
+    """Raises NotFound for a name that no recipe has, and InvalidInput on a machine for which there is none."""
+    if name not in RECIPES:
+        raise NotFound(f"There is no recipe for an image {name}.", f"There are: {', '.join(RECIPES)}.", _OTHERS)
+    if machine() != _MACHINE:
+        raise InvalidInput(f"Images are built for {_MACHINE} only.", f"This computer is {machine()}.", _OTHERS)
+    return RECIPES[name]
+
+
+_OTHERS = "Add one that is made elsewhere: slapos image add FILE --name NAME"

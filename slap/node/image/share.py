@@ -1,0 +1,111 @@
+"""Images in caches: a name and an architecture are the question, one signed archive is the answer."""
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slap.cache.client.client import Fetched, Progress, question_place
+from slap.cache.client.lookup import Found, Lookup
+from slap.cache.client.publish import Built, Published, publish
+from slap.cache.trust.question import Question
+from slap.cache.trust.verify import remember
+from slap.model.cache import EntryKind, Platform
+from slap.model.errors import InvalidInput, NotFound, SlapError
+from slap.model.vm.kept import CachedImage, KeptImage
+from slap.node.cache.tools import CacheTools, in_words
+from slap.system import files
+
+DISK = "disk"
+ABOUT = "image.json"
+_ROOT = "/image"  # images lie in no place of their own: this stands for it in statements
+_MOST_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A disk that came from a cache, not looked at yet, and who signed it."""
+
+    disk: Path
+    signed_by: str
+    fetched: Fetched
+
+
+def question_of(name: str, now: float, machine: str = "") -> Question:
+    """What caches are asked for an image; of the platform only the architecture counts."""
+    machine = machine or platform.machine()
+    about = Platform(os="", version="", libc="", machine=machine, python="")
+    return Question(f"image:{name}", _ROOT, about, now, EntryKind.IMAGE, f"{name}-{machine}")
+
+
+def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> Brought:
+    """The disk of a name, from whichever cache has it; `into` is made. Raises NotFound when none has, and SlapError."""
+    if not tools.settings.caches:
+        raise NotFound(
+            f"This computer has no image {name}, and no cache to take it from.", "",
+            f"Type `slapos image build {name}`, or name a cache in section [networkcache] of slapos.cfg.",
+        )  # fmt: skip
+    question = question_of(name, tools.now)
+    found = tools.client.look_up(question, tools.bad_caches())
+    tools.leave_alone(found.troubles)
+    reasons = [*map(str, found.troubles), *found.refused]
+    for each in found.found[:_MOST_TRIES]:
+        try:
+            return _fetch(each, question, tools, into, progress)
+        except SlapError as error:
+            files.remove_tree(into)
+            reasons.append(in_words(error))
+    raise _not_had(name, question, reasons)
+
+
+def leave(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Callable[[int], None]) -> Published:
+    """Sign an image, and leave it in the upload cache under a name. `disk` lies in a folder where links can be made."""
+    key = tools.signing_key()
+    folder = disk.parent / "packed"
+    folder.mkdir()
+    os.link(disk, folder / DISK)
+    about = CachedImage(format=kept.format, machine=platform.machine())
+    files.write(folder / ABOUT, about.model_dump_json() + "\n")
+    built = Built(
+        folder, question_of(name, tools.now), tools.config.computer_id, kept.at, kept.at,
+        kept.sha512, f"slap {version('slap')}",
+    )  # fmt: skip
+    published = publish(built, key, tools.client, tools.shelf, sent)
+    tools.shelf.trim(tools.settings.chunk_limit)
+    return published
+
+
+def look(name: str, tools: CacheTools) -> Lookup:
+    """What caches have of a name; without caches, nothing."""
+    return tools.client.look_up(question_of(name, tools.now)) if tools.settings.caches else Lookup()
+
+
+def _fetch(found: Found, question: Question, tools: CacheTools, into: Path, progress: Progress) -> Brought:
+    fetched = tools.client.fetch(found, question_place(question), into, progress)
+    _check(into)
+    remember(found.verified, tools.trust, question)
+    return Brought(into / DISK, found.verified.key.id, fetched)
+
+
+def _check(folder: Path) -> None:
+    """Whoever signed it is trusted to make images, not to have packed one rightly."""
+    try:
+        about = CachedImage.model_validate_json(files.read_or(folder / ABOUT, ""))
+    except ValidationError as error:
+        raise InvalidInput("What the cache has is no image.", f"{ABOUT}: {error.error_count()} mistakes.") from error
+    disk = folder / DISK
+    if disk.is_symlink() or not disk.is_file() or about.machine != platform.machine():
+        raise InvalidInput("What the cache has is no image for this machine.", f"It is for {about.machine}.")
+
+
+def _not_had(name: str, question: Question, reasons: list[str]) -> SlapError:
+    why = "\n".join(dict.fromkeys(reason.strip() for reason in reasons if reason))
+    return NotFound(
+        f"Image {name} cannot be had.",
+        why or f"The caches have none of this name for {question.platform.machine}.",
+        f"Type `slapos image build {name}` or `slapos image add FILE --name {name}` on this computer.",
+    )

@@ -1,0 +1,203 @@
+"""Where a computer keeps images: each once, by its digest, readable by all and changed by nobody.
+
+disks/<sha512>            the image itself, read-only
+records/<sha512>.json     what it is; written last: a disk without it was never finished
+names/<name>.json         which one a name means here
+downloads/<sha512>.json   which one a download of this digest became
+state/<key>.json          what partitions are told of what they asked for
+uses/<partition>.json     which ones a partition may have disks on top of
+incoming/                 what is on its way
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from slap.model.base import Frozen
+from slap.model.errors import NotFound
+from slap.model.vm.image import ImageEntry, ImageState, ReadyImage, read_state, state_file
+from slap.model.vm.kept import ImageReference, KeptImage, Origin
+from slap.system import files
+
+log = logging.getLogger(__name__)
+
+Document = TypeVar("Document", bound=Frozen)
+
+_FOLDERS = ("disks", "records", "names", "downloads", "state", "incoming")
+
+
+class ImageStore:
+    """Files and nothing else, so that several processes may use it at the same time, and any of them be killed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.incoming = root / "incoming"
+
+    def make(self) -> None:
+        """Have the folders; partitions may look into them."""
+        files.make_folder(self.root)
+        for name in _FOLDERS:
+            files.make_folder(self.root / name)
+        files.make_folder(self.root / "uses", 0o700)
+
+    def disk(self, sha512: str) -> Path:
+        return self.root / "disks" / sha512
+
+    @contextmanager
+    def aside(self) -> Iterator[Path]:
+        """A folder for something that may come to nothing."""
+        folder = self.incoming / f"aside-{token_hex(8)}"
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            files.remove_tree(folder)
+
+    def keep(self, made: Path, record: KeptImage) -> None:
+        """Take a file in; it must be on the same disk, is checked already, and is gone from its place afterwards."""
+        made.chmod(0o444)
+        files.put_in_place(made, self.disk(record.sha512))
+        _write(self._record(record.sha512), record)
+
+    def record(self, sha512: str) -> KeptImage | None:
+        found = _read(self._record(sha512), KeptImage)
+        return found if found and self.disk(sha512).exists() else None
+
+    def records(self) -> list[KeptImage]:
+        found = (self.record(path.stem) for path in sorted((self.root / "records").glob("*.json")))
+        return [each for each in found if each]
+
+    def find(self, entry: ImageEntry) -> KeptImage | None:
+        """What an entry means here, if it is here."""
+        if entry.name:
+            return self.named(entry.name)
+        reference = _read(self._download(entry.sha512), ImageReference)
+        return self.record(reference.sha512 if reference else entry.sha512)
+
+    def named(self, name: str) -> KeptImage | None:
+        reference = _read(self._name(name), ImageReference)
+        return self.record(reference.sha512) if reference else None
+
+    def names(self) -> dict[str, str]:
+        """The digest of the image by each of its names."""
+        found = {path.stem: _read(path, ImageReference) for path in sorted((self.root / "names").glob("*.json"))}
+        return {name: reference.sha512 for name, reference in found.items() if reference}
+
+    def name(self, name: str, sha512: str) -> None:
+        _write(self._name(name), ImageReference(sha512=sha512))
+
+    def unname(self, name: str) -> None:
+        self._name(name).unlink(missing_ok=True)
+
+    def note_download(self, sha512: str, became: str) -> None:
+        _write(self._download(sha512), ImageReference(sha512=became))
+
+    def tell(self, entry: ImageEntry, state: ImageState) -> None:
+        """What cannot be told for want of room is told when there is some."""
+        text = state.model_dump_json() + "\n"
+        try:
+            files.write_if_changed(state_file(self.root, entry), text)
+        except OSError as error:
+            log.error("The state of image %s cannot be told: %s", entry, error)
+
+    def told(self, entry: ImageEntry) -> ImageState | None:
+        with suppress(ValidationError, OSError):
+            return read_state(state_file(self.root, entry).read_bytes())
+        return None
+
+    def use(self, partition: str, found: Iterable[str]) -> None:
+        """Remember images of which a partition may have disks; they are its until it is empty."""
+        path = self._uses(partition)
+        before = _digests(path)
+        if not before.issuperset(found := set(found)):
+            files.write(path, json.dumps(sorted(before | found)))
+
+    def forget_uses(self, partition: str) -> None:
+        self._uses(partition).unlink(missing_ok=True)
+
+    def users(self) -> dict[str, set[str]]:
+        """Names of partitions by the digests of images that they use."""
+        found: dict[str, set[str]] = {}
+        for path in sorted((self.root / "uses").glob("*.json")):
+            for sha512 in _digests(path):
+                found.setdefault(sha512, set()).add(path.stem)
+        return found
+
+    def adopt(self, sha512: str, origin: Origin) -> KeptImage:
+        """From now on an image is there for another reason than that for which it came."""
+        kept = self.record(sha512)
+        if kept is None:
+            raise NotFound(f"There is no image {sha512[:16]}.", resolution="slapos image list")
+        kept = kept.model_copy(update={"origin": origin})
+        _write(self._record(sha512), kept)
+        return kept
+
+    def remove(self, sha512: str) -> None:
+        """The record goes first: from then on nothing begins to use it."""
+        if self.record(sha512) is None:
+            raise NotFound(f"There is no image {sha512[:16]}.", resolution="slapos image list")
+        self._record(sha512).unlink(missing_ok=True)
+        for name in [name for name, digest in self.names().items() if digest == sha512]:
+            self.unname(name)
+        for path in (self.root / "state").glob("*.json"):
+            if _leads_to(path, self.disk(sha512)):
+                path.unlink(missing_ok=True)
+        self.disk(sha512).unlink(missing_ok=True)
+
+    def litter(self) -> list[Path]:
+        """What work that was cut off has left, and will not be gone on with."""
+        known = {each.sha512 for each in self.records()}
+        disks = [path for path in (self.root / "disks").glob("*") if path.name not in known]
+        return [*disks, *self.incoming.glob("aside-*")]
+
+    def room(self) -> int:
+        """Free bytes."""
+        return shutil.disk_usage(self.root).free
+
+    def ready(self, kept: KeptImage) -> ReadyImage:
+        return ReadyImage(
+            path=self.disk(kept.sha512), sha512=kept.sha512, format=kept.format, virtual_size=kept.virtual_size
+        )
+
+    def _record(self, sha512: str) -> Path:
+        return self.root / "records" / f"{sha512}.json"
+
+    def _name(self, name: str) -> Path:
+        return self.root / "names" / f"{name}.json"
+
+    def _download(self, sha512: str) -> Path:
+        return self.root / "downloads" / f"{sha512}.json"
+
+    def _uses(self, partition: str) -> Path:
+        return self.root / "uses" / f"{partition}.json"
+
+
+def _write(path: Path, document: Frozen) -> None:
+    files.write_if_changed(path, document.model_dump_json() + "\n")
+
+
+def _read(path: Path, kind: type[Document]) -> Document | None:
+    with suppress(ValidationError, FileNotFoundError):
+        return kind.model_validate_json(path.read_bytes())
+    return None
+
+
+def _digests(path: Path) -> set[str]:
+    with suppress(ValueError):
+        return set(json.loads(files.read_or(path, "[]")))
+    return set()
+
+
+def _leads_to(state: Path, disk: Path) -> bool:
+    with suppress(ValidationError, OSError):
+        found = read_state(state.read_bytes())
+        return isinstance(found, ReadyImage) and os.fspath(found.path) == os.fspath(disk)
+    return False

@@ -1,0 +1,60 @@
+"""Images: a partition names those that its machines start from in `.slapos-images`, and the node fetches them."""
+
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from slap.model.errors import InvalidInput
+from slap.model.vm.image import WISH_FILE, ImageEntry
+from slap.node.cache.tools import CacheTools
+from slap.node.image.desk import ImageDesk
+from slap.node.image.fetch import Fetcher
+from slap.node.image.store import ImageStore
+from slap.node.manager.base import Hooks, Tools
+from slap.node.manager.wish import read_list
+from slap.node.partition.folder import PartitionFolder
+
+_ENTRIES = TypeAdapter(tuple[ImageEntry, ...])
+_MOST = 16
+
+
+class Images(Hooks):
+    """Nothing waits for an image here: whoever needs one reads how far it is."""
+
+    wish = WISH_FILE
+
+    def __init__(self, tools: Tools, desk: ImageDesk | None = None) -> None:
+        super().__init__(tools)
+        self._desk = desk or desk_of(tools)
+
+    def configured(self, folder: PartitionFolder) -> None:
+        asked = read_list(folder, self.wish)
+        if asked:
+            self._desk.want(folder.name, entries_of(asked, folder.name))
+
+    def emptied(self, folder: PartitionFolder) -> None:
+        self._desk.leave(folder.name)
+
+
+def desk_of(tools: Tools) -> ImageDesk:
+    config = tools.config
+    fetcher = Fetcher(ImageStore(config.images), CacheTools(config, tools.clock), tools.runner)
+    return ImageDesk(fetcher, tools.clock)
+
+
+def entries_of(asked: list[Any], partition: str) -> tuple[ImageEntry, ...]:
+    """Raises InvalidInput for what is no list of a few images. A tenant does not name files of the computer."""
+    try:
+        entries = _ENTRIES.validate_python(asked)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InvalidInput(f"{partition}: {WISH_FILE} is wrong.", f"{where}: {first['msg']}") from error
+    if len(entries) > _MOST:
+        raise InvalidInput(f"{partition} asks for {len(entries)} images; {_MOST} at most are fetched.")
+    if local := [entry.url for entry in entries if entry.url.startswith("file:")]:
+        raise InvalidInput(
+            f"{partition} asks for a file of this computer.", f"{', '.join(local)}.",
+            "Add it to the computer's images, and order it by name: slapos image add FILE --name NAME",
+        )  # fmt: skip
+    return entries
