@@ -209,6 +209,10 @@ if environment.is_root():
         manager.tools.clock.sleep(30)
         manager.configured(host.neighbour)  # the look at one is enough for all
         assert reached(host.inside, USER) == ORDINARY
+        host.inside.words("nft", "flush", "table", "inet", table_of(host.config)).check()  # rules alone
+        manager.tools.clock.sleep(601)
+        manager.configured(host.neighbour)
+        assert reached(host.inside, USER) == ORDINARY
         for _ in range(2):
             manager.emptied(host.folder)
             host.inside.words("nft", "delete", "table", "inet", table_of(host.config)).check()

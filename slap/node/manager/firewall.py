@@ -23,7 +23,8 @@ from slap.system.network.nftables import Nftables
 
 log = logging.getLogger(__name__)
 
-_GLANCE = 20.0  # seconds between two looks at whether somebody flushed the rules
+_GLANCE = 20.0  # seconds between two looks at whether somebody flushed everything
+_EXAMINATION = 600.0  # the same for rules alone; this takes longer the more there are
 
 
 def is_wanted(config: NodeConfig) -> bool:
@@ -59,7 +60,7 @@ class PartitionFirewall(Hooks):
         self._seen: Surroundings | None = None
         self._frame = Frame("", "")
         self._applied: dict[str, str] = {}
-        self._glanced = float("-inf")
+        self._glanced = self._examined = float("-inf")
         self._works: bool | None = None
 
     def guards(self) -> bool:
@@ -126,13 +127,17 @@ class PartitionFirewall(Hooks):
         """All at once: whoever flushed the rules took those of all partitions."""
         found = frame(around)
         self._nft.apply(found.text + "".join(self._applied.values()) + script)
-        self._seen, self._frame, self._glanced = around, found, self.tools.clock.monotonic()
+        self._seen, self._frame = around, found
+        self._glanced = self._examined = self.tools.clock.monotonic()
 
     def _is_there(self) -> bool:
         now = self.tools.clock.monotonic()
         if now - self._glanced < _GLANCE:
             return True
         self._glanced = now
+        if now - self._examined < _EXAMINATION:
+            return self._frame.stamp in self._nft.set(self._table, STAMP)
+        self._examined = now
         return self._frame.stamp in self._nft.chain(self._table, STAMP)
 
     def _delete_chains(self, guarded: Guarded) -> None:

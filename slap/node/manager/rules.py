@@ -34,6 +34,11 @@ flush set inet {table} published{version}
 flush set inet {table} resolvers{version}
 flush set inet {table} master{version}
 """
+_STAMP_SET = """\
+add set inet {table} {name} {{ type mark; }}
+flush set inet {table} {name}
+add element inet {table} {name} {{ {stamp} }}
+"""
 _KINDS = {4: "ipv4_addr", 6: "ipv6_addr"}
 _FAMILIES = {4: "ip", 6: "ip6"}
 _REJECT = "goto refuse"
@@ -90,7 +95,8 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Frame:
-    """`stamp` is of the whole, and in it: who finds it in the kernel knows that nothing was flushed."""
+    """`stamp` is of the whole, and in it twice: in a set, where it costs little to look for it whatever else there is, and in
+    a chain, for that is emptied also by who takes away rules alone."""
 
     text: str
     stamp: str
@@ -108,7 +114,8 @@ def frame(node: Surroundings) -> Frame:
     text += _chain(node.table, "private", [f"{_to(Destination(parse_network(n)))} {_REJECT}" for n in node.private])
     text += _chain(node.table, "guard", _GUARD)
     text += _chain(node.table, "visitors", [rule.replace("{taps}", node.taps) for rule in _VISITORS])
-    stamp = sha256(text.encode()).hexdigest()[:16]
+    stamp = f"0x{sha256(text.encode()).hexdigest()[:8]}"
+    text += _STAMP_SET.format(table=node.table, name=STAMP, stamp=stamp)
     return Frame(text + _chain(node.table, STAMP, [f'counter comment "{stamp}"']), stamp)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from slap.system import environment
-from slap.system.process import Command, Completed, Runner
+from slap.system.process import Command, Runner
 
 _ENV = {"PATH": environment.CLEAN_PATH}
 _PATIENCE = 30  # seconds
@@ -24,16 +24,20 @@ class Nftables:
         self.runner.run(Command(argv, env=_ENV, stdin=script, timeout=_PATIENCE)).check()
 
     def chain(self, table: str, name: str) -> str:
-        """The rules of a chain; empty when there is none."""
-        answer = self._ask("list", "chain", "inet", table, name)
-        return answer.stdout if answer.status == 0 else ""
+        """The rules of a chain; empty when there is none. nft looks at all rules of the table for that."""
+        return self._listed("chain", table, name)
+
+    def set(self, table: str, name: str) -> str:
+        """The elements of a set; empty when there is none."""
+        return self._listed("set", table, name)
 
     def forget(self, table: str) -> None:
         """Remove a table with all that is in it; what is not there is made first, for only that can be deleted."""
         self.apply(f"add table inet {table}\ndelete table inet {table}\n")
 
-    def _ask(self, *words: str) -> Completed:
+    def _listed(self, kind: str, table: str, name: str) -> str:
         nft = environment.find_program("nft")
-        return (
-            self.runner.run(Command((nft, *words), env=_ENV, timeout=_PATIENCE)) if nft else Completed(Command(()), 1)
-        )
+        if not nft:
+            return ""
+        answer = self.runner.run(Command((nft, "list", kind, "inet", table, name), env=_ENV, timeout=_PATIENCE))
+        return answer.stdout if answer.status == 0 else ""
