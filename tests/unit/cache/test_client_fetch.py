@@ -3,10 +3,13 @@
 import random
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from slap.cache.client.client import question_place
 from slap.cache.client.lookup import look_up
 from slap.cache.client.publish import Built, publish
 from slap.cache.client.trouble import NotFetched
@@ -113,6 +116,23 @@ def test_another_cache_stands_in_for_one_that_misbehaves(
         fetched = taker.fetch(found, client, taker.folder / "into")
         assert [each.cache for each in fetched.troubles] == [other.cache]
     assert tree(taker.folder / "into") == FILES
+
+
+def test_many_slow_caches_get_no_more_time_than_a_few(shop: CrookedCache, builder: Side, taker: Side) -> None:
+    builder.publish(builder.build(FILES), shop.cache)
+    client = taker.client(shop.cache)
+    found = client.look_up(taker.question()).found[0]
+    with ExitStack() as opened:
+        slow = [opened.enter_context(crooked_cache()) for _ in range(13)]
+        for each in slow:
+            each.fault = "hang"
+        started = time.monotonic()
+        with pytest.raises(NotFetched):
+            client.fetch(
+                replace(found, caches=tuple(each.cache for each in slow)), question_place(taker.question()),
+                taker.folder / "into", lambda done, total: None,
+            )  # fmt: skip
+        assert time.monotonic() - started < 4.5
 
 
 @pytest.mark.parametrize("fault", ["fail", "babble", "endless", "drip", "drip_headers", "hang", "truncate"])

@@ -1,11 +1,13 @@
 """What the commands about caches print, of documents that others wrote."""
 
+from io import StringIO
 from typing import Any
 
 import pytest
 
-from slap.cli.cache.bar import line
+from slap.cli.cache.bar import Bar, line
 from slap.cli.cache.summary import provenance_words, sbom_words
+from slap.system.clock import FakeClock
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,28 @@ def test_the_bar(done: int, total: int, ends: str) -> None:
 
 def test_without_a_total_there_is_no_bar() -> None:
     assert line("wiki", 1 << 20, 0).split() == ["wiki", "1.0", "MiB"]
+
+
+class _Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_is_said_when_all_is_done_does_not_stand_behind_the_bar() -> None:
+    terminal = _Terminal()
+    with Bar(FakeClock(), terminal) as bar:
+        bar("wiki", 50, 100)
+        bar("wiki", 100, 100)
+        assert "50 %" in terminal.getvalue() and terminal.getvalue().endswith("\r\x1b[K")
+        before = terminal.getvalue()
+    assert terminal.getvalue() == before
+
+
+def test_what_is_no_terminal_sees_no_bar() -> None:
+    file = StringIO()
+    with Bar(FakeClock(), file) as bar:
+        bar("wiki", 50, 100)
+    assert not file.getvalue()
 
 
 def test_a_bill_of_materials_in_words() -> None:
