@@ -142,6 +142,7 @@ class PartitionContext(Frozen):
     software_path: str  # folder of the built release
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
+    tap: str = ""  # the interface that its user's programs may open
     authority: str = ""  # file by which the master's certificate is checked; empty: by the system's authorities
     images: str = ""  # folder of the images that machines start from
     firewall: bool = False  # whether the node keeps this partition from what is not its business

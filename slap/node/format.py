@@ -12,6 +12,7 @@ from pathlib import Path
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig, NodeConfig
+from slap.node.manager.firewall import is_wanted
 from slap.node.partition.folder import FORMATTED, PartitionFolder, read_format
 from slap.node.partition.users import partition_account, software_account
 from slap.node.prepare.ledger import Kind, Ledger, Made
@@ -158,6 +159,8 @@ def capabilities(config: NodeConfig) -> frozenset[str]:
         "kvm": os.access("/dev/kvm", os.R_OK | os.W_OK),
         "users": config.format.alter_user,
         "ipv6": bool(config.format.ipv6_prefix),
+        "firewall": is_wanted(config),
+        "tap": config.format.create_tap,
     }
     return frozenset(name for name, has in found.items() if has)
 

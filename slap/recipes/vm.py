@@ -52,6 +52,7 @@ class Vm(InstancePart):
         except InvalidParameters as error:
             raise RecipeError(error.brief, error.details, error.resolution) from error
         self._check_memory()
+        self._check_network()
         self._describe()
 
     def install(self) -> list[str]:
@@ -70,7 +71,7 @@ class Vm(InstancePart):
 
     def _place(self) -> Place:
         instance = self.context.instance
-        return Place(instance.partition, instance.guid, instance.reference, self._inner)
+        return Place(instance.partition, instance.guid, instance.reference, self._inner, self.context.tap)
 
     def _script(self, verb: str, depends_on: str = "") -> str:
         """The service stays as it is when the machine's document changes; `apply` is run again."""
@@ -101,6 +102,7 @@ class Vm(InstancePart):
         self.options["target"] = self._inner
         # Where there is but the inner address, qemu listens at what is published, and there is nothing to forward.
         self.options["forward-ports"] = "" if self._address == self._inner else " ".join(map(str, outside))
+        self.options["visitors"] = " ".join(self._ordered.visitors)
         self.options["connection"] = json.dumps(dict(self._connection()))
 
     def _connection(self) -> Iterable[tuple[str, object]]:
@@ -120,6 +122,21 @@ class Vm(InstancePart):
             "It needs a private IPv4 address, and an IPv6 address by which the machine is reached.",
             "Set ipv4_local_network and ipv6_prefix in slapos.cfg, and type `slapos node format`.",
         )
+
+    def _check_network(self) -> None:
+        """qemu's own network lets a guest that has the Internet speak to this computer's loopback, too."""
+        if (self._ordered.internet or self._ordered.visitors) and not self.context.firewall:
+            what = "the Internet" if self._ordered.internet else "visitors of its choice"
+            raise RecipeError(
+                f"The machine cannot have {what} on {self.context.computer}.",
+                "Its partitions have no firewall, which keeps guests from what is the computer's own.",
+                "Order it with --node capability=firewall, or without.",
+            )
+        if self._ordered.use_tap and not self.context.tap:
+            raise RecipeError(
+                f"The machine cannot have a tap device: {self.context.instance.partition} has none.",
+                resolution="Order it with --node capability=tap, or set create_tap = true in slapos.cfg and format the node.",
+            )
 
     def _check_memory(self) -> None:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -64,6 +64,9 @@ def _plain_destination(text: object) -> str:
     return str(parse_destination(text))
 
 
+NetworkText = Annotated[str, BeforeValidator(_plain_network)]
+
+
 def _port_or_every(text: str) -> str:
     return text if text == EVERY_PORT else str(parse_port(text))
 
@@ -81,7 +84,7 @@ class Firewall(Frozen):
     allow: tuple[Annotated[str, BeforeValidator(_plain_destination)], ...] = Field(default=(), max_length=256)
     visitors: dict[
         Annotated[str, AfterValidator(_port_or_every)],
-        Annotated[tuple[Annotated[str, BeforeValidator(_plain_network)], ...], Field(max_length=256)],
+        Annotated[tuple[NetworkText, ...], Field(max_length=256)],
     ] = Field(default_factory=dict, max_length=256)
 
     @property

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, Validatio
 
 from slap.model.base import Frozen
 from slap.model.errors import InvalidParameters
+from slap.model.network.firewall import NetworkText
 from slap.model.vm.image import DiskFormat, ImageEntry
 from slap.model.vm.life_parameters import LifeParameters, life_of
 from slap.model.vm.machine import (
@@ -101,6 +102,7 @@ class MachineParameters(LifeParameters):
         default=(80, 443), validation_alias=_also("nat-rules")
     )
     internet: bool = False
+    visitors: Annotated[tuple[NetworkText, ...], BeforeValidator(_words), Field(max_length=256)] = ()
     use_tap: bool = Field(default=False, validation_alias=_also("use-tap"))
     ssh_keys: Annotated[tuple[SshKey, ...], BeforeValidator(_lines)] = Field(
         default=(), validation_alias=_also("ssh-keys", "authorized-keys")

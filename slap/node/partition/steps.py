@@ -223,6 +223,7 @@ class Steps:
             software_path=str(config.software(desired.software_release)),
             ipv4=folder.partition.ipv4,
             ipv6=folder.partition.ipv6,
+            tap=folder.partition.tap,
             authority=str(config.master_ca_file or ""),
             images=str(config.images),
             firewall=self._hands.managers.guard(),

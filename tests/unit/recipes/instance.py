@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -33,17 +33,24 @@ class Partition:
         self.master_url = "http://master"
         self.order(**instance)
 
-    def order(self, ipv4: tuple[str, ...] = ("127.0.0.1",), ipv6: tuple[str, ...] = (), **instance: Any) -> None:
-        """Have the instance ordered anew, with the fields that differ from an ordinary one."""
-        context = PartitionContext(
+    def order(
+        self,
+        ipv4: tuple[str, ...] = ("127.0.0.1",),
+        ipv6: tuple[str, ...] = (),
+        context: Mapping[str, Any] | None = None,
+        **instance: Any,
+    ) -> None:
+        """Have the instance ordered anew, with the fields that differ from an ordinary one, in another context maybe."""
+        told = PartitionContext(
             master_url=self.master_url,
             computer="COMP-1",
             software_path=str(self.software),
             ipv4=ipv4,
             ipv6=ipv6,
             instance=DesiredInstance.model_validate({**ORDINARY, **instance}),
+            **(context or {}),
         )
-        (self.folder / CONTEXT_FILE).write_text(context.model_dump_json())
+        (self.folder / CONTEXT_FILE).write_text(told.model_dump_json())
 
     def run(self, profile: str) -> Buildout:
         with self.read(profile) as buildout:
