@@ -78,11 +78,8 @@ class Keeper:
         return due is not None and due <= self._now()
 
     def _index(self, wish: BackupWish | None) -> BackupIndex:
-        """Also of backups in the partition that nobody asks for any more. A vault that is away is told of by its backups."""
-        try:
-            return self.past.backups.store(wish.vault if wish else None).index()
-        except SlapError:
-            return BackupIndex()
+        """Also of backups in the partition that nobody asks for any more."""
+        return self.past.backups.known(wish.vault if wish else None)
 
     def _maker(self, machine: Machine) -> BackupMaker:
         disks = self.past.disks(machine)

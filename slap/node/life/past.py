@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from slap.model.errors import SlapError
+from slap.model.errors import NotFound
 from slap.model.vm.life import LIFE_FILE, LifeRecord, Restore, Snapshot
 from slap.model.vm.machine import DISK_FOLDER, Machine
 from slap.node.life.snapshots import check_disks, check_snapshot, pending_restore, snapshot_changes
@@ -60,7 +60,15 @@ class MachinePast:
         self._check(machine, restore)
         return str(restore)
 
-    def begin(self, machine: Machine) -> None:
+    def before_disks(self, machine: Machine) -> None:
+        """While the machine is off, before what its disks lack is made: begin as another was, or go back."""
+        check_disks(machine)
+        self._begin(machine)
+        restore = pending_restore(machine.life, self.record().restored)
+        if restore and self._is_possible(machine, restore):
+            self._go_back(machine, restore)
+
+    def _begin(self, machine: Machine) -> None:
         """Make the disks of one that begins as another was; each once, and aside first: half a disk is none."""
         if machine.life.clone is None:
             return
@@ -76,11 +84,7 @@ class MachinePast:
                     files.put_in_place(aside, path)
 
     def before_start(self, machine: Machine) -> None:
-        """While the machine is off and has its disks: go back if that is wanted, then see to snapshots."""
-        check_disks(machine)
-        restore = pending_restore(machine.life, self.record().restored)
-        if restore and self._is_possible(machine, restore):
-            self._go_back(machine, restore)
+        """While the machine is off and has its disks: make and remove snapshots."""
         disks = self.disks(machine)
         todo = snapshot_changes(machine.life.snapshots, self._names(machine))
         for path in disks.values():
@@ -131,7 +135,7 @@ class MachinePast:
         """A machine starts all the same when it cannot go back; whoever wants that was told so by then."""
         try:
             self._check(machine, restore)
-        except SlapError:
+        except NotFound:
             return False
         return True
 

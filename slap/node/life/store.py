@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -64,12 +65,15 @@ class VaultStore:
 
     dav: Dav
     folder: str
+    copy: Path  # of the index as it was written last, for when the vault is away
 
     def index(self) -> BackupIndex:
         return _read_index(self.dav.get(f"{self.folder}/{_INDEX}") or b"{}", self.folder)
 
     def write_index(self, index: BackupIndex) -> None:
-        self.dav.put(f"{self.folder}/{_INDEX}", index.model_dump_json(indent=1).encode())
+        text = index.model_dump_json(indent=1)
+        self.dav.put(f"{self.folder}/{_INDEX}", text.encode())
+        files.write(self.copy, text, 0o600)
 
     def put(self, point: str, disk: str, made: Path) -> None:
         with made.open("rb") as file:
@@ -107,7 +111,13 @@ class Backups:
             return FolderStore(place)
         certificate = place / "vault.crt"
         files.write(certificate, vault.certificate, 0o600)
-        return VaultStore(self.connect(vault, certificate), vault.folder)
+        return VaultStore(self.connect(vault, certificate), vault.folder, self._copy(vault))
+
+    def known(self, vault: Vault | None) -> BackupIndex:
+        """What was last kept there, without asking anybody."""
+        if vault is None:
+            return FolderStore(self.folder / BACKUP_FOLDER).index()
+        return _read_index(files.read_or(self._copy(vault), "{}"), vault.url)
 
     def check(self, vault: Vault | None, point: str) -> None:
         """Raises NotFound for a point that cannot be restored."""
@@ -124,6 +134,10 @@ class Backups:
             yield {disk: self._top(store, chain(points, found.name, disk), disk) for disk in found.disks}
         finally:
             files.remove_tree(self.scratch)
+
+    def _copy(self, vault: Vault) -> Path:
+        key = sha256(f"{vault.url}{vault.folder}".encode()).hexdigest()[:16]
+        return self.folder / BACKUP_FOLDER / f"vault-{key}.json"
 
     def _find(self, vault: Vault | None, point: str | None) -> tuple[Store, BackupPoint]:
         """In the vault, or else in the partition: backups that were made before there was a vault are still good."""

@@ -111,7 +111,7 @@ def _start(tools: Tools, driver: Driver) -> None:
     seen = driver.look(machine.name)
     if seen is None:
         folder.tell(Stage.PREPARING)
-        tools.keeper.past.begin(machine)
+        tools.keeper.past.before_disks(machine)
         tools.maker.prepare(machine)
         tools.keeper.past.before_start(machine)
         tools.keeper.tell(machine)

@@ -11,6 +11,7 @@ from slap.model.vm.life import BackupWish, Vault
 from slap.node.life.backup import BackupMaker
 from slap.node.life.store import Backups
 from slap.system.clock import FakeClock
+from slap.system.disk.file import grow_disk
 from slap.system.disk.past import Past
 from slap.system.libvirt.blocks import Blocks, Copy
 from slap.system.network.webdav import Dav, FolderDav
@@ -185,6 +186,16 @@ def test_a_backup_written_over_a_disk_leaves_its_snapshots(disk: Path, tmp_path:
     assert (content(disk, 1), content(disk, 2)) == (2, 0)
     PAST.go_back(disk, "s")
     assert content(disk, 1) == 1
+
+
+def test_a_disk_that_grew_since_is_as_small_as_it_was_and_grows_again(disk: Path) -> None:
+    PAST.take_snapshot(disk, "small")
+    grow_disk(SystemRunner(), disk, "qcow2", 32 * MIB)
+    assert PAST.size(disk) == 32 * MIB
+    PAST.go_back(disk, "small")
+    assert PAST.size(disk) == 16 * MIB
+    grow_disk(SystemRunner(), disk, "qcow2", 32 * MIB)
+    assert PAST.size(disk) == 32 * MIB
 
 
 def test_no_room_for_a_backup_is_said_and_leaves_nothing(qemu: Qemu, tmp_path: Path) -> None:
