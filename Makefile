@@ -1,6 +1,6 @@
 # Everything runs from .venv, with the exact versions of constraints.txt. `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run stop test test-packages lint bench clean
+.PHONY: help install run stop test test-packages compiler lint bench clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -23,7 +23,11 @@ test: .venv/installed-test test-packages  ## all tests, linters and types among 
 	@$(BIN)/pytest -n 2 --dist loadfile tests/system
 
 test-packages:
-	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip nftables=nft socat=socat qemu-system-x86=qemu-system-x86_64 qemu-utils=qemu-img
+	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip nftables=nft socat=socat qemu-system-x86=qemu-system-x86_64 qemu-utils=qemu-img libvirt-daemon=libvirtd libvirt-daemon-driver-qemu
+
+# What Python packages are compiled with and against.
+compiler:
+	@sh scripts/packages.sh build-essential=cc python3-dev=python3-config pkgconf=pkg-config libvirt-dev
 
 lint: .venv/installed-test  ## style, format and types only
 	@$(BIN)/ruff check
@@ -45,6 +49,6 @@ clean: stop  ## remove what was installed; the data of the cloud stays in var/
 	@sh scripts/install.sh
 	@touch $@
 
-.venv/installed-test: $(RECIPE_OF_VENV)
+.venv/installed-test: $(RECIPE_OF_VENV) | compiler
 	@sh scripts/install.sh test
 	@touch .venv/installed $@

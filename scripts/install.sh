@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make .venv, with bin/slapos, from pyproject.toml and the exact versions of constraints.txt.
-# With the argument "test", also what the tests need.
+# With the argument "test", also what the tests need. Where libvirt can be compiled against, also what runs virtual machines.
 set -eu
 cd "$(dirname "$0")/.."
 umask 022  # services run as other users, who must be able to read all of this
@@ -26,6 +26,11 @@ python_or_explain() {
     return 1
 }
 
+can_compile() {
+    command -v cc >/dev/null && pkg-config --exists libvirt 2>/dev/null &&
+        "$1" -c 'import os, sysconfig as s, sys; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))'
+}
+
 install() { .venv/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt "$@"; }
 
 # A virtual environment that was moved, or left half made, is made again.
@@ -36,6 +41,9 @@ if ! { .venv/bin/python -c '' 2>/dev/null && grep -qsF "$PWD/.venv/bin/" .venv/b
     "$python" -m venv .venv
 fi
 
+extras=$(can_compile .venv/bin/python && echo kvm || :)
+extras=${1:-}${1:+${extras:+,}}$extras
+
 echo "Installing ${1:+$1 }packages into .venv; the first time takes a minute." >&2
 install pip setuptools wheel
-install --no-build-isolation --editable ".${1:+[$1]}"
+install --no-build-isolation --editable ".${extras:+[$extras]}"

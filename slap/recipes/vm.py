@@ -24,7 +24,8 @@ from slap.system.network.addresses import bracketed
 _FORCE = 15
 _FREQUENCY = 30
 _KEEP_IF_DUE = f'read due 2>/dev/null < {DUE_FILE} && [ "$due" -le "$(date +%s)" ] && exec bin/vm-keep'
-_LOG = {"LIBVIRT_LOG_OUTPUTS": "4:stderr"}
+# What goes wrong is raised; of the rest libvirt need not speak.
+_QUIET = {"LIBVIRT_LOG_OUTPUTS": "4:file:/dev/null"}
 
 # Models are built at their first use: here, so that forks of a process that imported this have them.
 for _model in (MachineParameters, Machine, MachineCheck):
@@ -80,7 +81,7 @@ class Vm(InstancePart):
             "--images", self.context.images, "--socat", self._socat, "--patience", str(self._ordered.stop_timeout),
         )  # fmt: skip
         digest = sha256(depends_on.encode()).hexdigest() if depends_on else ""
-        return Script(command, self.folder, _LOG, digest=digest).text()
+        return Script(command, self.folder, _QUIET, digest=digest).text()
 
     def _clock(self) -> Iterable[str]:
         """Each minute a shell compares two numbers; only when a backup is due is a Python started."""

@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from slap.cli.base import Command
@@ -48,23 +49,24 @@ class MachineCommand(Command):
         folder = MachineFolder((self.folder / args.partition).resolve())
         images, runner = Images(self.folder / args.images, self.clock), SystemRunner()
         root = environment.variable(NODE_MARK)
-        shared = Path(root) / "run/machines" / VERDICT if root else None
+        shared = Path(root) / "run/machines" if root else None
         marks = {PARTITION_MARK: str(folder.path), **({NODE_MARK: root} if root else {})}
         past = Past(runner)
+        driver = partial(open_driver, folder.driver, shared=shared / "capabilities" if shared else None)
         backups = Backups(folder.path, past, connect_vault)
         return Tools(
             folder=folder,
             images=images,
             maker=Maker(folder, images, runner),
-            prober=Prober(runner, folder.driver / VERDICT, shared),
+            prober=Prober(runner, folder.driver / VERDICT, shared / VERDICT if shared else None),
             clock=self.clock,
             environment=marks,
-            driver=lambda name: open_driver(folder.driver, name),
+            driver=driver,
             keeper=Keeper(
                 folder.path,
                 MachinePast(folder.path, past, backups),
                 self.clock,
-                lambda name: open_driver(folder.driver, name),
+                driver,
             ),
         )
 

@@ -38,7 +38,7 @@ class Verdict(Frozen):
 
 @dataclass(frozen=True)
 class Prober:
-    """Finds out once, and keeps the answer; `shared` is where the node may have left one for all partitions."""
+    """Finds out once, and keeps the answer; `shared` is where all partitions of a node may look."""
 
     runner: Runner
     own: Path
@@ -64,8 +64,13 @@ class Prober:
             if path is not None and (kept := _kept(path)):
                 return kept
         found = probe(self.runner, self.own.parent)
-        files.write(self.own, found.model_dump_json(), 0o644)
+        files.write(self._place(), found.model_dump_json(), 0o644)
         return found
+
+    def _place(self) -> Path:
+        """For all partitions, where one user has all of them."""
+        shared = self.shared
+        return shared if shared is not None and os.access(shared.parent, os.W_OK) else self.own
 
 
 def probe(runner: Runner, scratch: Path) -> Verdict:

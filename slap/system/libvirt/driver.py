@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from slap.model.errors import CommandFailed, InvalidInput, NotFound
 from slap.system import environment, files
+from slap.system.libvirt.capabilities import leave_capabilities, take_capabilities
 
 try:
     import libvirt
@@ -73,19 +74,23 @@ class Driver(Protocol):
 
 
 @contextmanager
-def open_driver(folder: Path, name: str) -> Iterator["LibvirtDriver"]:
-    """The driver of a partition's machine."""
+def open_driver(folder: Path, name: str, shared: Path | None = None) -> Iterator["LibvirtDriver"]:
+    """The driver of a partition's machine. What it finds out about qemu it shares with others by a folder."""
     check_installed()
     check_length(folder, name)
     files.make_folder(folder, 0o700)
     (folder / "etc").mkdir(exist_ok=True)
     files.write_if_changed(folder / "etc/qemu.conf", _SETTINGS, 0o600)
     with files.exclusive(folder / "driver.lock"):
+        if shared is not None:
+            take_capabilities(folder, shared)
         driver = LibvirtDriver(folder)
         try:
             yield driver
         finally:
             driver.close()
+            if shared is not None:
+                leave_capabilities(folder, shared)
 
 
 def check_installed() -> None:
