@@ -1,0 +1,139 @@
+"""A virtual machine in a partition, from its order to its end: real guests, emulated where there is nothing better."""
+
+import os
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from slap.system.files import read_or
+from tests.system.cloud import eventually, small_cloud
+from tests.system.machines import KVM, Guests, make_key, partition_of, processes_of, program_of, qemu_of
+
+
+@pytest.fixture(scope="module")
+def guests() -> Iterator[Guests]:
+    with small_cloud(2) as cloud:
+        cloud.slapos("image", "build", "tiny")
+        cloud.supply(KVM)
+        made = Guests(cloud, make_key(cloud.folder))
+        made.order("web")
+        yield made
+
+
+def port_of(guests: Guests, port: int) -> tuple[str, int]:
+    host, _, number = guests.connection("web")["ports"][str(port)].rpartition(":")
+    return host.strip("[]"), int(number)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_who_ordered_it_gets_in(guests: Guests) -> None:
+    assert guests.ssh("web", "hostname") == "web"
+    said = guests.connection("web")
+    assert said["acceleration"] in ("kvm", "emulation")
+    assert set(said["ports"]) == {"22", "80", "443"}
+
+
+def test_a_port_comes_and_goes_while_it_runs(guests: Guests) -> None:
+    before = qemu_of(guests.cloud, "slappart0")
+    guests.order("web", nat_rules=[80, 8080])
+    address = port_of(guests, 8080)
+    guests.ssh("web", "mkdir /tmp/w && echo served > /tmp/w/index.html && httpd -p 8080 -h /tmp/w")
+    with urllib.request.urlopen("http://{}:{}/".format(*address), timeout=10) as page:
+        assert page.read() == b"served\n"
+    guests.order("web", nat_rules="80")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 5)
+    assert qemu_of(guests.cloud, "slappart0") == before != 0
+
+
+def test_who_watches_it_may_die(guests: Guests) -> None:
+    """The agent, and all that waits beside the machine."""
+    cloud, machine = guests.cloud, qemu_of(guests.cloud, "slappart0")
+    agent = next(each for each in cloud.processes("slapos-agent"))
+    kill(agent.pid)
+    others = [pid for pid in processes_of(cloud, "slappart0") if pid != machine]
+    assert others
+    for pid in others:
+        kill(pid)
+    eventually(lambda: [each for each in cloud.processes("slappart0") if each.name == "vm" and each.state.is_alive])
+    eventually(lambda: "socat" in " ".join(program_of(pid) for pid in processes_of(cloud, "slappart0")))
+    guests.order("web", nat_rules=[80])
+    assert qemu_of(cloud, "slappart0") == machine
+    assert guests.ssh("web", "hostname") == "web"
+
+
+def test_a_machine_that_is_killed_comes_back(guests: Guests) -> None:
+    machine = qemu_of(guests.cloud, "slappart0")
+    guests.ssh("web", "sync")
+    kill(machine)
+    eventually(lambda: qemu_of(guests.cloud, "slappart0") not in (0, machine))
+    guests.order("web", nat_rules=[80])
+    assert guests.ssh("web", "hostname") == "web"
+
+
+def test_memory_takes_a_restart_and_stop_ends_all(guests: Guests) -> None:
+    machine = qemu_of(guests.cloud, "slappart0")
+    changed = guests.order("web", nat_rules=[80], ram="112 MiB")
+    assert "restarting for memory" in changed.stderr
+    assert qemu_of(guests.cloud, "slappart0") not in (0, machine)
+    guests.cloud.slapos("service", "stop", "web")
+    assert processes_of(guests.cloud, "slappart0") == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(port_of(guests, 22), 5)
+    guests.cloud.slapos("service", "start", "web")
+    assert guests.ssh("web", "hostname") == "web"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"ram": "900000 GiB"}, "cannot have"),
+        ({"nat_rules": [60000]}, "55535"),
+        ({"ram": "lots"}, "ram"),
+        ({"image": {"url": "https://images.example/x"}}, "image"),
+    ],
+)
+def test_what_cannot_be_is_told(guests: Guests, wrong: dict[str, object], words: str) -> None:
+    done = guests.order("wrong", check=False, **wrong)
+    assert done.status != 0
+    assert words in done.stderr
+    if guests.cloud.master().instances("wrong"):
+        guests.cloud.slapos("service", "destroy", "wrong")
+
+
+def test_a_port_that_is_taken_is_told(guests: Guests) -> None:
+    address = next(each.ipv4[0] for each in _partitions(guests) if each.name == "slappart1")
+    with socket.create_server((address, 10080)):
+        done = guests.order("taken", "--timeout", "20", check=False, nat_rules=[80])
+        assert done.status != 0
+        assert f"Port 10080 of {address} is taken." in done.stderr
+    guests.cloud.slapos("service", "destroy", "taken")
+
+
+def _partitions(guests: Guests) -> list:  # type: ignore[type-arg]
+    cloud = guests.cloud
+    return [use.partition for use in cloud.master().computer(cloud.computer).partitions]
+
+
+def test_a_guest_that_never_starts_is_told(guests: Guests) -> None:
+    done = guests.order("blank", "--timeout", "6", check=False, image=None, disk_size="8 MiB")
+    assert done.status != 0
+    assert "booting" in done.stderr
+    guests.cloud.slapos("service", "destroy", "blank")
+
+
+def test_nothing_is_left_of_one_that_is_destroyed(guests: Guests) -> None:
+    cloud, address = guests.cloud, port_of(guests, 22)
+    partition = partition_of(cloud, "web")
+    cloud.slapos("service", "destroy", "web")
+    assert processes_of(cloud, partition) == []
+    assert list((cloud.srv / partition).iterdir()) == []
+    assert read_or(cloud.folder / f"etc/supervisord.conf.d/{partition}.conf", "") == ""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 5)
