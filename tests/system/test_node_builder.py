@@ -101,6 +101,19 @@ def test_a_build_that_misbehaves_harms_no_other(
     assert builder.build(job(tmp_path / "next", GOOD)).outcome is Outcome.DONE
 
 
+def test_each_build_is_a_fork_of_one_process(builder: WarmBuilder, tmp_path: Path) -> None:
+    """Which has loaded Python and buildout: most of what a build costs otherwise."""
+    families = set()
+    for number in range(3):
+        code = f"open('family', 'w').write(f'{{os.getppid()}} {{open(\"/proc/self/cmdline\").read()}}')\n{GOOD}"
+        assert builder.build(job(tmp_path / str(number), code)).outcome is Outcome.DONE
+        families.add((tmp_path / str(number) / "family").read_text())
+    ((parent, _, words),) = (each.partition(" ") for each in families)
+    assert words == Path(f"/proc/{parent}/cmdline").read_text()
+    assert "zygote" in words
+    assert int(parent) in _children()
+
+
 @pytest.mark.parametrize(
     "launch", ["subprocess.Popen(['sleep', '300'])", "os.fork() or (os.setsid(), time.sleep(300))"]
 )

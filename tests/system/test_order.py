@@ -36,9 +36,10 @@ def test_a_plan_changes_nothing_and_ends_with_the_command_to_apply_it(cloud: Clo
 
 
 def test_a_tree_of_depth_five_settles_without_polling(cloud: Cloud) -> None:
+    """Five polls, a minute each, would not be in time."""
     cloud.supply()
     words = ("request", "tree", str(HELLOWORLD), "--type", "tree", "--parameters", '{"depth": 5}', "-f", "json")
-    cloud.slapos(*words)
+    cloud.slapos(*words, "--timeout", "45")
     tree = cloud.master().tree(cloud.master().instances("tree")[0].guid)
     assert [each.status.value for each in tree.instances] == ["started"] * 5
     cloud.slapos("service", "destroy", "tree")
@@ -52,7 +53,7 @@ def test_logs_come_from_the_node(cloud: Cloud) -> None:
     assert "GET" in cloud.slapos("service", "logs", "logged").stdout
 
 
-def test_nothing_changed_means_one_request_and_no_buildout(cloud: Cloud, tmp_path: Path) -> None:
+def test_nothing_changed_means_no_buildout_by_the_agent_either(cloud: Cloud, tmp_path: Path) -> None:
     url = release(tmp_path / "quiet", SERVICE)
     cloud.supply(url)
     cloud.slapos("request", "quiet", str(url))
