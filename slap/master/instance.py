@@ -18,12 +18,12 @@ from slap.master.history import differences, record, record_first
 from slap.master.order.allocation import sla_refusals
 from slap.master.order.cascade import cascade, lock, lock_shared, touch, weaker
 from slap.master.order.host import HostGone, choose, hand_over, hosts_for, keep_or_choose, take_on
-from slap.master.order.parameters import check_parameters
+from slap.master.order.parameters import check_parameters, with_effects
 from slap.master.order.place import candidates_of, check_computer, occupied_by, place, placements_of
 from slap.master.supply import is_supplied, usable_release
 from slap.master.tree import living, render, render_row, view
 from slap.model.errors import Conflict, InvalidInput, NotFound
-from slap.model.instance import Instance, InstanceRequest, Plan
+from slap.model.instance import FieldChange, Instance, InstanceRequest, Plan
 from slap.model.software import normalise_release_url
 from slap.model.state import InstanceState
 
@@ -307,10 +307,20 @@ def _plan(connection: Connection, caller: Caller, order: InstanceRequest) -> Pla
     return Plan(
         reference=order.reference,
         action="update" if wanted else "nothing",
-        changes=differences(current(row), wanted) if wanted else (),
+        changes=_changes(connection, caller, current(row), wanted) if wanted else (),
         computer=row.computer,
         partition=row.partition,
     )
+
+
+def _changes(
+    connection: Connection, caller: Caller, before: InstanceRequest, after: InstanceRequest
+) -> tuple[FieldChange, ...]:
+    found = differences(before, after)
+    if after.state is InstanceState.DESTROYED:
+        return found
+    release = usable_release(connection, caller.owner, after.software_release)
+    return with_effects(release, after.software_type, found, after.shared)
 
 
 def _is_of_other_kind(row: AnyRow) -> Conflict:

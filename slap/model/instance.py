@@ -124,11 +124,15 @@ class InstanceTree(Frozen):
 
 
 class FieldChange(Frozen):
-    """One difference between two requests: a dotted path ("parameters.port"), and the JSON text before and after."""
+    """One difference between two requests: a dotted path ("parameters.port"), and the JSON text before and after.
+
+    `effect` is what the release says about such a change, in a plan: "live", "restart", or in more words.
+    """
 
     field: str
     before: str = ""
     after: str = ""
+    effect: str = ""
 
 
 class HistoryEntry(Frozen):

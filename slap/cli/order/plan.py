@@ -64,6 +64,8 @@ def change_lines(changes: Sequence[FieldChange], stream: TextIO) -> Iterator[str
             yield paint(f"  - {change.field}: {harmless(change.before)}", Style.BAD, stream)
         if change.after:
             yield paint(f"  + {change.field}: {harmless(change.after)}", Style.GOOD, stream)
+        if change.effect:
+            yield f"      {harmless(change.effect)}"
 
 
 def cannot_be_placed(plan: Plan) -> CannotBePlaced:

@@ -13,9 +13,11 @@ from referencing.exceptions import Unresolvable
 from slap.master.database.text import did_you_mean
 from slap.model.base import Parameters
 from slap.model.errors import BrokenRelease, InvalidParameters
+from slap.model.instance import FieldChange
 from slap.model.software import SoftwareRelease, described_type
 
 _MOST_COMPILED = 512
+_LONGEST_EFFECT = 100
 
 
 class KnownRelease:
@@ -54,6 +56,26 @@ def check_parameters(known: KnownRelease, software_type: str, parameters: Parame
             "\n".join(lines),
             "Correct them and repeat the request; nothing was changed.",
         )
+
+
+def with_effects(
+    known: KnownRelease, software_type: str, changes: Iterable[FieldChange], shared: bool = False
+) -> tuple[FieldChange, ...]:
+    """Changes with what the schema of the release says of each, by `x-effect` of the parameter."""
+    keys = known.release.keys_of_types(shared)
+    key = keys.get(described_type(software_type, keys), "")
+    schema = (known.release.types[key].parameters_schema if key else None) or {}
+    properties = schema.get("properties", {})
+    return tuple(each.model_copy(update={"effect": _effect(properties, each.field)}) for each in changes)
+
+
+def _effect(properties: Any, field: str) -> str:
+    """Whatever strangers wrote into a schema, words are what comes out."""
+    _, _, path = field.partition("parameters.")
+    names = sorted((name for name in properties if f"{path}.".startswith(f"{name}.")), key=len)
+    said = properties[names[-1]] if names else None
+    effect = said.get("x-effect", "") if isinstance(said, dict) else ""
+    return effect[:_LONGEST_EFFECT] if isinstance(effect, str) else ""
 
 
 def _no_type(release: SoftwareRelease, name: str, known: Iterable[str], kind: str) -> BrokenRelease:

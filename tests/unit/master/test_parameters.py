@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from slap.master.order.parameters import KnownRelease, check_parameters, check_schema
+from slap.master.order.parameters import KnownRelease, check_parameters, check_schema, with_effects
 from slap.model.errors import BrokenRelease, InvalidParameters
+from slap.model.instance import FieldChange
 from slap.model.software import SoftwareRelease, SoftwareType
 
 PORT = {"type": "object", "properties": {"port": {"type": "integer", "minimum": 1}}, "required": ["port"]}
@@ -80,3 +81,11 @@ def test_what_is_no_schema_is_refused_by_its_name() -> None:
         check_schema({"properties": {"a": {"type": 3}}}, "input.json")
     assert "input.json is not a valid JSON Schema" in caught.value.brief
     assert caught.value.details.startswith("$.properties.a.type")
+
+
+def test_a_schema_says_what_a_change_does() -> None:
+    said = {"port": {"x-effect": "live"}, "disk": {"x-effect": "restart"}, "name": {}, "odd": {"x-effect": 1}, "bad": 7}
+    known = _release({"type": "object", "properties": said})
+    fields = ("parameters.port", "parameters.disk.size", "parameters.name", "parameters.odd", "parameters.bad", "state")
+    changes = with_effects(known, "default", [FieldChange(field=field) for field in fields])
+    assert [each.effect for each in changes] == ["live", "restart", "", "", "", ""]
