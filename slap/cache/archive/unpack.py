@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -14,7 +14,7 @@ from slap.cache.archive.errors import CannotUnpack, ElsewhereOnly, broken
 from slap.cache.archive.extract import Extraction
 from slap.cache.archive.member import Place
 from slap.cache.archive.write import Writer
-from slap.model.cache.manifest import LARGEST_ARCHIVE, ChunkRef, Manifest
+from slap.model.cache.manifest import LARGEST_ARCHIVE, Manifest
 from slap.model.errors import Conflict
 from slap.system import files
 
@@ -27,12 +27,14 @@ def unpack(manifest: Manifest, get_chunk: GetChunk, into: Path, place: Place, is
 
     `place` is where the caller renames it to. Every chunk is checked against its digest before it is used, and the whole
     at the end; a member that could reach outside is refused. On any failure, raised as a SlapError, `into` is gone again.
-    With `is_checked`, `get_chunk` itself gives nothing whose digest is not right: it costs a tenth of all to look twice.
+    With `is_checked`, `get_chunk` itself gives nothing whose digest is not right, and the manifest is one that a trusted
+    key signed: what it lists, in that order, is the whole. To compute all digests again costs a fifth of the time.
     """
     check(manifest, place)
     try:
         with _fresh(into), closing(Writer(str(into), place)) as writer:
-            _extract(manifest, partial(load, get_chunk=get_chunk, is_checked=is_checked), writer)
+            chunks = ahead(manifest.chunks, partial(load, get_chunk=get_chunk, is_checked=is_checked), _THREADS, _AHEAD)
+            (_extract if is_checked else _extract_and_check)(chunks, manifest, writer)
     except OSError as error:
         raise CannotUnpack(
             f"The archive cannot be unpacked into {into}.", str(error), "Check the disk: slapos node prune makes room."
@@ -51,8 +53,12 @@ def check(manifest: Manifest, place: Place) -> None:
         raise broken(f"It unpacks to {manifest.unpacked_size} bytes, more than an archive may have.")
 
 
-def _extract(manifest: Manifest, load_chunk: Callable[[ChunkRef], bytes], writer: Writer) -> None:
-    chunks = ahead(manifest.chunks, load_chunk, _THREADS, _AHEAD)
+def _extract(chunks: Generator[bytes, None, None], manifest: Manifest, writer: Writer) -> None:
+    with closing(chunks):
+        Extraction(chunks, writer).run()
+
+
+def _extract_and_check(chunks: Generator[bytes, None, None], manifest: Manifest, writer: Writer) -> None:
     with closing(chunks), _Digest() as digest:
         Extraction(digest.watch(chunks), writer).run()
         if digest.value() != manifest.digest:

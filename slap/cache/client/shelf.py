@@ -23,24 +23,24 @@ class Shelf:
         files.make_folder(folder, 0o700)
 
     def get(self, sha512: Sha512) -> bytes | None:
-        path = self._path(sha512)
         try:
-            content = path.read_bytes()
-            if time.time() - path.stat().st_mtime > _HOUR:
-                os.utime(path)
+            with open(self._path(sha512), "rb", buffering=0) as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime > _HOUR:
+                    os.utime(file.fileno())
+                return file.read()
         except OSError:
             return None
-        return content
 
     def put(self, sha512: Sha512, content: bytes) -> None:
         """Keep a chunk, if there is room; nothing depends on it."""
         path = self._path(sha512)
-        aside = path.with_name(f".{token_hex(8)}")
-        with suppress(OSError):
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            aside.write_bytes(content)
-            aside.replace(path)
-        aside.unlink(missing_ok=True)
+        aside = f"{path.parent}/.{token_hex(8)}"
+        try:
+            _write(aside, content)
+            os.replace(aside, path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(aside)
 
     def drop(self, sha512: Sha512) -> None:
         self._path(sha512).unlink(missing_ok=True)
@@ -65,3 +65,17 @@ class Shelf:
 
     def _path(self, sha512: Sha512) -> Path:
         return self._folder / sha512[:2] / sha512
+
+
+def _write(path: str, content: bytes) -> None:
+    """By the calls of the system itself: there are thousands of chunks, and mostly their folder is there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        Path(path).parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, flags, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]

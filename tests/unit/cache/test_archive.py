@@ -210,6 +210,16 @@ def test_a_damaged_chunk_is_refused(release: Path, tmp_path: Path, name: str, wh
     assert not (tmp_path / "out").exists()
 
 
+def test_a_whole_chunk_of_something_else_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    manifest, blobs = made_of(b"x" * 512)
+    (ref,) = manifest.chunks
+    other, data = compress(b"y" * 512)
+    assert (other.size, other.packed) == (ref.size, ref.packed)
+    with pytest.raises(SlapError, match="what came is something else"):
+        unpack(manifest, lambda ref: [data], tmp_path / "out", HERE)
+    assert blobs and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("get_chunk", "kind"), [(_endless, "broken-archive"), (_dead, "unreachable")])
 def test_a_cache_that_never_ends_or_never_answers(release: Path, tmp_path: Path, get_chunk, kind: str) -> None:
     with pytest.raises(SlapError) as caught:

@@ -185,6 +185,7 @@ def test_what_a_cache_has_without_an_instance_profile_is_not_taken(world: World,
     publish(built, key, world.tools.client, world.tools.shelf, lambda size: None)
     assert "no instance profile" in world.once()
     assert len(world.builder.jobs) == 1 and question_place(question).path == str(world.folder)
+    assert world.left == {world.folder.name}
 
 
 def test_a_folder_of_this_machine_is_neither_looked_for_nor_uploaded(world: World, shop: CrookedCache) -> None:

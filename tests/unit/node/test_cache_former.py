@@ -84,6 +84,16 @@ def test_what_is_wrong_with_it_leaves_nothing_behind(world: World, shop: Crooked
     assert world.left == {world.folder.name} and len(world.builder.jobs) == 1
 
 
+def test_another_whole_archive_than_its_entry_promises_is_refused(world: World, shop: CrookedCache) -> None:
+    world.tools.trust.trust_former(read_former_key(PEM))
+    (digest,) = shop.blobs
+    shop.blobs[digest] = packed(
+        {f"{software_id(URL)}/{name}": text for name, text in (RELEASE | {"evil": "x"}).items()}
+    )
+    assert "other bytes than its entry promises" in world.once()
+    assert world.left == {world.folder.name} and not (world.folder / "evil").exists()
+
+
 def test_a_hostile_archive_is_refused(world: World, shop: CrookedCache) -> None:
     world.tools.trust.trust_former(read_former_key(PEM))
     put(shop, world, packed({f"{software_id(URL)}/../../evil": "x"}))
