@@ -37,13 +37,15 @@ class MachineCheck(_Timed):
     """A promise that the node checks by itself: a virtual machine runs, by what its file of phases says.
 
     With a port, its guest answers there too, and begins with what is `expect`ed. Until it does, the words are those of
-    the phase: "image debian-12: 63% of 99 MiB", "booting, 4 s".
+    the phase: "image debian-12: 63% of 99 MiB", "booting, 4 s". Machines take longer to start than services do, so for
+    as many seconds as `grace` says that is no error.
     """
 
     check: Literal["machine"]
     host: str = ""
     port: int = Field(default=0, ge=0, le=65535)
     expect: str = "SSH-"
+    grace: float = Field(default=0, ge=0)
 
 
 class CommandCheck(_Timed):

@@ -90,7 +90,9 @@ class Vm(InstancePart):
 
     def _check(self) -> str:
         answers = {"host": self._address, "port": SSH + PORT_OFFSET} if self._waits_for_ssh() else {}
-        return MachineCheck.model_validate({"check": "machine", "frequency": _FREQUENCY, **answers}).model_dump_json()
+        return MachineCheck.model_validate(
+            {"check": "machine", "frequency": _FREQUENCY, "grace": self._ordered.boot_timeout, **answers}
+        ).model_dump_json()
 
     def _waits_for_ssh(self) -> bool:
         return self._ordered.wait_for_ssh and bool(self._machine.network.forwards)

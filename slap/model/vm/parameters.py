@@ -111,6 +111,7 @@ class MachineParameters(LifeParameters):
     user_data: UserData = Field(default="", validation_alias=_also("user-data"))
     keyboard: str = Field(default="en-us", validation_alias=_also("keyboard", "keyboard-layout-language"))
     wait_for_ssh: bool = Field(default=True, validation_alias=_also("wait-for-ssh"))
+    boot_timeout: int = Field(default=600, ge=1, le=86400, validation_alias=_also("boot-timeout"))
     stop_timeout: int = Field(default=30, ge=1, le=3600, validation_alias=_also("stop-timeout"))
 
     @property

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 
+from slap.model.check import MachineCheck
 from slap.model.node import InstanceReport
 from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState
@@ -88,7 +89,7 @@ class Watch:
         processes: Sequence[ProcessInfo],
         results: Mapping[str, PromiseResult],
     ) -> Verdict:
-        in_grace = self._now() - record.unready_since < self._config.promise_grace
+        in_grace = self._now() - record.unready_since < _grace(record, self._config.promise_grace)
         starting = not record.was_ready and record.failures == 0 and in_grace
         return judge(record.installed, processes, results, Patience(starting), lambda name: _last_words(folder, name))
 
@@ -130,6 +131,12 @@ class Watch:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _grace(record: InstanceRecord, ordinary: float) -> float:
+    """Seconds that promises may fail after a start: as the node has it, or as long as a machine of the partition takes."""
+    machines = (each.grace for each in record.installed.checks.values() if isinstance(each, MachineCheck))
+    return max(ordinary, *machines, 0.0)
 
 
 def _was_fine(record: InstanceRecord) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slap.model.check import CommandCheck
+from slap.model.check import CommandCheck, MachineCheck
 from slap.model.state import ReportedInstanceState
 from slap.node.partition.folder import Partitions
 from slap.node.partition.watch import Watch
@@ -90,6 +90,20 @@ def test_failing_is_part_of_starting_for_a_while(world: World) -> None:
     assert world.state == "instantiating"
     again = world.check(after=60)
     assert (world.state, again.content) == ("error", True)
+
+
+def test_a_machine_may_take_longer_to_start(world: World) -> None:
+    machine = MachineCheck(check="machine", grace=300)
+    installed = world.record.installed.model_copy(update={"checks": {"vm": machine}})
+    world.record = world.record.model_copy(update={"installed": installed})
+    world.check(after=1)
+    world.check(after=200)
+    assert (world.state, world.record.report.message) == (
+        "instantiating",
+        "Promise vm: The machine was not started yet.",
+    )
+    world.check(after=100)
+    assert world.state == "error"
 
 
 def test_what_was_ready_once_has_no_such_grace(world: World) -> None:
