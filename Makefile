@@ -23,7 +23,7 @@ test: .venv/installed-test test-packages  ## all tests, linters and types among 
 	@$(BIN)/pytest -n 2 --dist loadfile tests/system
 
 test-packages:
-	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip nftables=nft socat=socat qemu-system-x86=qemu-system-x86_64 qemu-utils=qemu-img libvirt-daemon=libvirtd libvirt-daemon-driver-qemu openssh-client=ssh e2fsprogs=mke2fs
+	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip nftables=nft socat=socat qemu-system-x86=qemu-system-x86_64 qemu-utils=qemu-img libvirt-daemon=libvirtd libvirt-daemon-driver-qemu openssh-client=ssh e2fsprogs=mke2fs chromium=chromium
 
 # What Python packages are compiled with and against.
 compiler:

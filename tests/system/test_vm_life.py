@@ -1,0 +1,105 @@
+"""The life of a machine, on real ones: snapshots, backups, clones, a disk that grows, and its screen in a browser."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.cloud import eventually, small_cloud
+from tests.system.machines import KVM, Guests, make_key
+
+
+@pytest.fixture(scope="module")
+def guests() -> Iterator[Guests]:
+    with small_cloud(3) as cloud:
+        cloud.slapos("image", "build", "tiny", timeout=300)
+        cloud.supply(KVM)
+        made = Guests(cloud, make_key(cloud.folder))
+        made.order("web", "--no-wait", check=False, disk_size="1 GiB")
+        cloud.slapos("request", "safe", str(KVM), "--type", "vault")
+        wait(made, "web")
+        yield made
+
+
+def info(guests: Guests, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = guests.cloud.slapos("service", "info", name, "-f", "json").json
+    return found
+
+
+def wait(guests: Guests, name: str) -> None:
+    """On a busy computer a guest may boot for longer than it counts as starting."""
+    eventually(lambda: info(guests, name)["status"] == "started", 180, 0.5)
+
+
+def names(said: list[dict[str, Any]]) -> list[str]:
+    return [each["name"] for each in said]
+
+
+def test_a_machine_goes_back_and_another_one_begins_from_its_backup(guests: Guests) -> None:
+    """One story, for each start takes seconds: the clone boots while the first one restarts."""
+    cloud = guests.cloud
+    guests.ssh("web", "echo 1 > /root/before; sync")
+    cloud.slapos("vm", "snapshot", "web", "clean")
+    guests.ssh("web", "echo 2 > /root/after; sync")
+    cloud.slapos("vm", "backup", "web", "--vault", "safe", "--every", "1h")
+    guests.ssh("web", "echo 3 > /root/last; sync")
+    cloud.slapos("vm", "backup", "web")
+    whole, changes = guests.connection("web")["backups"]
+    assert (whole["kind"], changes["kind"]) == ("whole", "changes")
+    assert changes["size"] < whole["size"] / 5
+
+    cloud.slapos("vm", "clone", "web", "twin", "--no-wait", check=False)
+    cloud.slapos("vm", "restore", "web", "clean", "--no-wait", check=False)
+    wait(guests, "web")
+    assert guests.ssh("web", "ls /root").split() == ["before"]
+    assert names(guests.connection("web")["snapshots"]) == ["clean"]
+
+    wait(guests, "twin")
+    assert guests.ssh("twin", "ls /root").split() == ["after", "before", "last"]
+    assert guests.ssh("twin", "hostname") == "twin"
+    for own in ("cat /etc/machine-id", "md5sum < /etc/dropbear/dropbear_ed25519_host_key"):
+        assert guests.ssh("twin", own) != guests.ssh("web", own) != ""
+
+
+def test_a_disk_grows_while_its_machine_runs(guests: Guests) -> None:
+    boot = "cat /proc/sys/kernel/random/boot_id"
+    before, parameters = guests.ssh("web", boot), info(guests, "web")["parameters"]
+    guests.order(
+        "web", **{name.replace("-", "_"): value for name, value in parameters.items()} | {"disk_size": "2 GiB"}
+    )
+    assert eventually(lambda: int(guests.ssh("web", "cat /sys/block/vda/size")) * 512 == 2 << 30)
+    assert guests.ssh("web", boot) == before
+
+
+def test_what_cannot_be_is_said_before_anything_is_ordered(guests: Guests) -> None:
+    said = guests.cloud.slapos("vm", "restore", "web", "never", check=False)
+    assert said.status == 1
+    assert "web has no snapshot never." in said.stderr
+    assert "There are: clean." in said.stderr
+    said = guests.cloud.slapos("vm", "clone", "twin", "other", check=False)
+    assert "twin has no backups in a vault." in said.stderr
+
+
+def test_the_screen_is_seen_in_a_browser(guests: Guests, tmp_path: Path) -> None:
+    seen = guests.cloud.slapos("vm", "console", "web", "-f", "json").json
+    url = seen["console-url"]
+    assert status_of(url) == "401"
+    page = in_browser(url.replace("https://", f"https://{seen['console-user']}:{seen['console-password']}@"), tmp_path)
+    assert "noVNC_connected" in re.findall(r"<html[^>]*>", page)[0]
+
+
+def status_of(url: str) -> str:
+    argv = ("curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", url)
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def in_browser(url: str, folder: Path) -> str:
+    """The page as a browser has it after some seconds of its own time."""
+    argv = (
+        "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--ignore-certificate-errors",
+        f"--user-data-dir={folder}", "--virtual-time-budget=8000", "--timeout=10000", "--dump-dom", url,
+    )  # fmt: skip
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
