@@ -6,6 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -44,6 +47,13 @@ class _Proxy:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def ask(self, path: str, document: dict[str, str] | None = None) -> Any:
+        """What a GET, or a POST of a document, is answered."""
+        body = None if document is None else json.dumps(document).encode()
+        request = Request(f"http://127.0.0.1:{self.port}/{path}", body, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
     @contextmanager
     def started(self) -> Iterator["_Proxy"]:
         with _typed(self, "proxy", "start", "--cfg", str(self.cfg)):
@@ -70,9 +80,31 @@ def test_an_order_for_another_master_is_placed_there(cloud: Cloud, proxy: _Proxy
         (row,) = json.loads(proxy.slapos("service", "list", "-f", "json").stdout)
         assert (row["name"], row["status"]) == ("front", "started")
         assert cloud.master_url in proxy.slapos("service", "info", "front").stdout
+        _by_every_protocol(proxy, there.connection["url"])
         assert proxy.slapos("service", "destroy", "front").status == 0
         eventually(lambda: not cloud.master().instances("admin_front"))
         assert proxy.slapos("service", "list", "-f", "json").stdout.strip() in ("", "[]")
+
+
+def _by_every_protocol(proxy: _Proxy, url: object) -> None:
+    """What another master placed is seen by SlapOS's clients as by ours."""
+    query = quote('portal_type:"Instance Tree" AND validation_state:validated AND title:="front"')
+    (found,) = proxy.ask(f"hateoas?mode=search&query={query}")["_embedded"]["contents"]
+    assert (found["title"], found["url_string"]) == ("front", str(HELLOWORLD))
+    document = proxy.ask(f"hateoas?mode=traverse&relative_url={found['relative_url']}")["_embedded"]["_view"]
+    published = {
+        each["connection_key"]: each["connection_value"] for each in _default(document, "connection_parameter_list")
+    }
+    assert published["url"] == url
+    assert [each["text"][:7] for each in _default(document, "news")["instance"]] == ["#access"]
+    assert proxy.ask("slapos.allDocs.v0.instance_tree_list", {}) == {"result_list": [{"title": "front"}]}
+    asked_by_guid = {"instance_guid": found["reference"]}
+    for method, asked in (("instance_tree", {"title": "front"}), ("software_instance", asked_by_guid)):
+        assert proxy.ask(f"slapos.get.v0.{method}", asked)["connection_parameters"]["url"] == url
+
+
+def _default(document: Any, name: str) -> Any:
+    return document[f"my_{name}"]["default"]
 
 
 def test_what_the_other_master_refuses_is_told(cloud: Cloud, proxy: _Proxy) -> None:

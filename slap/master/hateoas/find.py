@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from slap.master import computer, supply, tree
+from slap.master import computer, supply
 from slap.master.access.auth import CallerKind
 from slap.master.database.tables import AnyRow, instance, is_living
 from slap.master.facade.news import News, status_news
@@ -51,7 +51,7 @@ async def _trees(call: Call, filters: dict[str, str]) -> list[Row]:
 
 async def _roots(call: Call, title: str | None) -> list[Instance]:
     # No name at all means all of them; a name that is empty is nobody's.
-    return [] if title == "" else await tree.listing(call.store, call.caller, title or "")
+    return [] if title == "" else await call.services.orders.listing(call.caller, title or "")
 
 
 async def _computers(call: Call, filters: dict[str, str]) -> list[Row]:
@@ -86,7 +86,7 @@ async def _supplies(call: Call, filters: dict[str, str]) -> list[Row]:
 
 
 async def _tree(call: Call, guid: str) -> InstanceTree:
-    found = await tree.follow(call.store, call.caller, guid, 0, 0)
+    found = await call.services.orders.follow(call.caller, guid, 0, 0)
     root, *instances = await call.store.read_much(lambda c: worded(c, [found.root, *found.instances]))
     return InstanceTree(root=root, instances=tuple(instances), revision=found.revision)
 
@@ -96,7 +96,7 @@ async def _tree_document(call: Call, guid: str) -> Document:
 
 
 async def _instance_document(call: Call, guid: str) -> Document:
-    found = await tree.show(call.store, call.caller, guid)
+    found = await call.services.orders.show(call.caller, guid)
     (one,) = await call.store.read(lambda connection: worded(connection, [found]))
     return documents.instance_document(one)
 

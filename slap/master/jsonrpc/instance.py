@@ -52,6 +52,12 @@ async def _shown(call: RpcCall, guid: str) -> Document:
     return await call.store.read(lambda connection: shown(connection, call.caller, guid))
 
 
+async def _wherever(call: RpcCall, guid: str) -> Document:
+    """An instance of the caller's, whichever master placed it."""
+    found = await call.services.orders.placed_elsewhere(call.caller, guid)
+    return shown_elsewhere(found) if found else await _shown(call, guid)
+
+
 async def order(call: RpcCall, asked: Order) -> Document:
     parameters, serialisation = unwrap(asked.parameters)
     wanted = InstanceRequest(
@@ -71,7 +77,7 @@ async def order(call: RpcCall, asked: Order) -> Document:
 async def one(call: RpcCall, asked: OfInstance) -> Document:
     """An instance. A node that asks acts upon what it is told now, and not upon the list that it had before."""
     if call.caller.kind is not CallerKind.COMPUTER:
-        return await _shown(call, asked.instance_guid)
+        return await _wherever(call, asked.instance_guid)
     # Read before the document: what changes in between is said to be later than what the node was told.
     latest = await call.served.latest(call.caller.subject)
     document = await _shown(call, asked.instance_guid)
@@ -89,15 +95,15 @@ async def in_partition(call: RpcCall, asked: OfPartition) -> Document:
 
 
 async def trees(call: RpcCall, asked: Nothing) -> Document:
-    found = await tree.listing(call.store, call.caller, "")
+    found = await call.services.orders.listing(call.caller, "")
     return {"result_list": [{"title": each.reference} for each in found]}
 
 
 async def one_tree(call: RpcCall, asked: OfTitle) -> Document:
-    found = await tree.listing(call.store, call.caller, asked.title)
+    found = await call.services.orders.listing(call.caller, asked.title)
     if not found or not asked.title:
         raise NotFound(f"There is no instance tree {asked.title}.", "", "List what there is: slapos service list.")
-    return await _shown(call, found[0].guid)
+    return await _wherever(call, found[0].guid)
 
 
 async def served_by(call: RpcCall, asked: OfInstance) -> Document:

@@ -56,8 +56,12 @@ class Orders:
         return [*found, *(each for each in elsewhere if each.requested is not InstanceState.DESTROYED)]
 
     async def show(self, caller: Caller, guid: str) -> Instance:
+        return await self.placed_elsewhere(caller, guid) or await tree.show(self._store, caller, guid)
+
+    async def placed_elsewhere(self, caller: Caller, guid: str) -> Instance | None:
+        """What another master placed for the caller, as it is there now."""
         row = await self._elsewhere(caller, guid)
-        return await self._look(caller, row) if row else await tree.show(self._store, caller, guid)
+        return await self._look(caller, row) if row else None
 
     async def follow(self, caller: Caller, root: str, since: int, wait: float) -> InstanceTree:
         """A tree when there is news of it. An instance elsewhere is a tree of its own."""
