@@ -50,6 +50,8 @@ disable_root: false
 ssh_pwauth: false
 manage_etc_hosts: true
 apt: {preserve_sources_list: true}
+locale: false
+ssh_genkeytypes: [ed25519, ecdsa]
 system_info:
   network: {renderers: [networkd]}
 """
