@@ -193,6 +193,8 @@ def write(path: Path, config: NodeConfig) -> None:
     """Write a configuration that `read` understands; raises InvalidInput for what such a file cannot say."""
     parser = _parser()
     own = config.model_dump(exclude={"format", "labels", "managers", "networkcache"}, mode="json")
+    if config.manager_list == NodeConfig.model_fields["manager_list"].default:
+        del own["manager_list"]  # what is new in a later version is not to be missed by those who chose nothing
     parser["slapos"] = {name: str(value) for name, value in own.items() if value is not None}
     parser["slapformat"] = {name: str(value).lower() for name, value in config.format.model_dump().items()}
     parser["labels"] = config.labels

@@ -30,6 +30,14 @@ def test_what_is_written_is_read_back(tmp_path: Path, config: NodeConfig) -> Non
     assert read(path) == config
 
 
+def test_managers_are_written_down_only_when_somebody_chose_them(tmp_path: Path) -> None:
+    path = tmp_path / "slapos.cfg"
+    write(path, a_node())
+    assert "manager_list" not in path.read_text()
+    write(path, a_node(manager_list="prerm"))
+    assert read(path).manager_list == "prerm"
+
+
 @pytest.mark.parametrize(
     "labels", [{"a=b": "c"}, {"a": "b\nc"}, {"a": " b"}, {"a\n[slapos]\nroot": "/"}, {"#a": "b"}, {"[a]": "b"}]
 )
