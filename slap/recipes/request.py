@@ -1,5 +1,6 @@
 """slap:request: another instance, which belongs to this one."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,8 +51,9 @@ class Request(InstancePart):
             self._missing = _missing(wanted, self._child)
         self.options["instance-guid"] = self._child.guid if self._child else ""
         self.options["instance-state"] = self._child.status.value if self._child else "destroyed"
-        for name, value in named("connection-", {**wanted, **(self._child.connection if self._child else {})}).items():
-            self.options[name] = value
+        published = self._child.connection if self._child else {}
+        self.options.update(named("connection-", {**wanted, **published}))
+        self.options.update(named("json-", {name: json.dumps(published.get(name)) for name in {**wanted, **published}}))
 
     def install(self) -> list[str]:
         if self._child and self._missing:

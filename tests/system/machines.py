@@ -48,7 +48,10 @@ class Guests:
 
     def ssh(self, reference: str, command: str, within: Sequence[str] = ()) -> str:
         """What a command says on a guest, logged in to as its connection says."""
-        words = self.connection(reference)["ssh-command"].split()
+        return self.run(self.connection(reference)["ssh-command"], command, within)
+
+    def run(self, ssh_command: str, command: str, within: Sequence[str] = ()) -> str:
+        words = ssh_command.split()
         options = [word for option in _OPTIONS for word in ("-o", option)]
         argv = [*within, words[0], "-i", str(self.key), *options, *words[1:], command]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)

@@ -1,5 +1,6 @@
 """A virtual machine in a partition, from its order to its end: real guests, emulated where there is nothing better."""
 
+import json
 import os
 import signal
 import socket
@@ -9,13 +10,13 @@ from collections.abc import Iterator
 import pytest
 
 from slap.system.files import read_or
-from tests.system.cloud import eventually, small_cloud
+from tests.system.cloud import Cloud, Result, eventually, small_cloud
 from tests.system.machines import KVM, Guests, make_key, partition_of, processes_of, program_of, qemu_of
 
 
 @pytest.fixture(scope="module")
 def guests() -> Iterator[Guests]:
-    with small_cloud(2) as cloud:
+    with small_cloud(4) as cloud:
         cloud.slapos("image", "build", "tiny")
         cloud.supply(KVM)
         made = Guests(cloud, make_key(cloud.folder))
@@ -136,3 +137,33 @@ def test_nothing_is_left_of_one_that_is_destroyed(guests: Guests) -> None:
     assert read_or(cloud.folder / f"etc/supervisord.conf.d/{partition}.conf", "") == ""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 5)
+
+
+def test_a_cluster_is_one_order_and_one_table(guests: Guests) -> None:
+    """A machine has what all have, and what is its own; one that is no longer ordered goes."""
+    cloud = guests.cloud
+    machine = {
+        "image": "tiny",
+        "ram": "96 MiB",
+        "ssh-keys": [guests.public_key],
+        "user-data": "#!/bin/sh\necho $((40 + 2)) > /r",
+    }
+    own = {"db": {"hostname": "database", "nat-rules": [5432]}}
+    done = _order_cluster(cloud, {"count": 1, "machine": machine, "machines": own})
+    machines = cloud.slapos("service", "info", "many", "-f", "json").json["connection"]["machines"]
+    assert {name: set(each["ports"]) for name, each in machines.items()} == {
+        "vm-1": {"22", "80", "443"},
+        "db": {"22", "5432"},
+    }
+    assert "database  22, 5432" in done.stdout
+    for each in machines.values():
+        assert guests.run(each["ssh-command"], "hostname && cat /r") == f"{each['hostname']}\n42"
+    _order_cluster(cloud, {"count": 1, "machine": machine})
+    root = cloud.master().instances("many")[0].guid
+    eventually(lambda: [each.reference for each in cloud.master().tree(root).instances] == ["many", "vm-1"])
+    cloud.slapos("service", "destroy", "many")
+
+
+def _order_cluster(cloud: Cloud, parameters: dict[str, object]) -> Result:
+    words = ("--type", "kvm-cluster", "--parameters", json.dumps(parameters), "--timeout", "90")
+    return cloud.slapos("request", "many", str(KVM), *words)

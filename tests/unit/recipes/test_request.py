@@ -76,6 +76,7 @@ def test_a_child_is_ordered_as_the_options_say(partition: Partition) -> None:
 def test_a_parent_waits_for_the_keys_it_needs(partition: Partition) -> None:
     part = order(partition, FakeMaster({"url": "http://db"}), "return = url user password\n")
     assert (part.options["connection-url"], part.options["connection-user"]) == ("http://db", "")
+    assert (part.options["json-url"], part.options["json-user"]) == ('"http://db"', "null")
     for run in (part.install, part.update):
         with pytest.raises(NotReady) as caught:
             run()
