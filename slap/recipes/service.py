@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from zlib import crc32
 
+from slap.model.check import ServiceSettings
 from slap.recipes.common.base import RecipeError
 from slap.recipes.common.partition import InstancePart, PartReader
 from slap.recipes.connection import preferred
@@ -18,6 +19,7 @@ from slap.system.network.ports import Endpoint, is_free
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MIB = 1024  # KiB
+_LONGEST_STOP = 3600  # seconds
 
 # ulimit as dash and bash have it; only for the number of processes do they not agree.
 _LIMITS: dict[str, Callable[[int], str]] = {
@@ -140,9 +142,24 @@ class Wrapper(InstancePart):
 
 
 class Service(Wrapper):
-    """slap:service. As slap:wrapper, but kept running: in etc/service, or run `once`: in etc/run."""
+    """slap:service. As slap:wrapper, but kept running: in etc/service, or run `once`: in etc/run. Options: stop-timeout."""
 
     guide = "service"
+
+    def read(self, options: PartReader) -> None:
+        super().read(options)
+        self._patience = options.number("stop-timeout", 0)
+        if not 0 <= self._patience <= _LONGEST_STOP:
+            options.problem("stop-timeout", f"is {self._patience}: write seconds, up to {_LONGEST_STOP}")
+        elif self._patience and options.flag("once"):
+            options.problem("stop-timeout", "is for what is kept running, and this is run once")
+
+    def install(self) -> list[str]:
+        return [*super().install(), *([self._settings()] if self._patience else [])]
+
+    def _settings(self) -> str:
+        path = self._output.with_name(f".{self._output.name}.json")
+        return self.place(path, ServiceSettings(stop_timeout=self._patience).model_dump_json())
 
     def default_output(self, options: PartReader) -> str:
         return f"etc/{'run' if options.flag('once') else 'service'}/{self.file_name(options)}"

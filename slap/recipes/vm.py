@@ -47,6 +47,7 @@ class Vm(InstancePart):
         self._address = preferred(context)
         self._inner = next(iter(context.ipv4), "")
         self._check_addresses()
+        _check_program()
         try:
             self._ordered = read_parameters(context.instance.parameters)
             self._machine = machine_of(self._ordered, self._place())
@@ -150,3 +151,14 @@ class Vm(InstancePart):
                 f"{self.context.computer} has {in_words(there)} in all.",
                 "Order less, or on another computer.",
             )
+
+
+def _check_program() -> None:
+    """What runs the machine is called by the partition's user, who is not always whoever installed it."""
+    program = environment.own_program("slapos")
+    if not os.access(program, os.R_OK | os.X_OK):
+        raise RecipeError(
+            f"The user of this partition may not run {program}.",
+            "A machine is run by it, as that user.",
+            "Install the node where every user may read it, for example below /opt, and not in somebody's home.",
+        )

@@ -218,3 +218,14 @@ def test_the_first_free_endpoint_is_chosen() -> None:
     endpoints = [Endpoint("::1", port) for port in (1, 2, 3)]
     assert choose(endpoints, lambda endpoint: endpoint.port > 1) == endpoints[1]
     assert choose(endpoints, lambda endpoint: False) is None
+
+
+def test_a_service_may_take_its_time_to_end(partition: Partition) -> None:
+    partition.run("[buildout]\nparts = a\n[a]\nrecipe = slap:service\ncommand-line = /bin/true\nstop-timeout = 90\n")
+    assert partition.text("etc/service/.a.json") == '{"stop_timeout":90}'
+
+
+@pytest.mark.parametrize("options", ["stop-timeout = 4000", "stop-timeout = -1", "stop-timeout = 9\nonce = true"])
+def test_what_no_service_can_have_as_its_time_to_end(partition: Partition, options: str) -> None:
+    with pytest.raises(RecipeError, match="stop-timeout"):
+        partition.run(f"[buildout]\nparts = a\n[a]\nrecipe = slap:service\ncommand-line = /bin/true\n{options}\n")
