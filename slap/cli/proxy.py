@@ -77,7 +77,7 @@ class ProxyStart(Command):
 class ProxyShow(Lister):
     """List all partitions with what is in them.
 
-    The options of SlapOS choose what to list: --computers, --software, --slaves, --params, --network.
+    The options of SlapOS choose what to list, one or several: --computers, --software, --slaves, --params, --network.
     """
 
     when_empty = "There is nothing yet. Each computer makes its own partitions: slapos node format"
@@ -85,11 +85,19 @@ class ProxyShow(Lister):
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
         parser.add_argument("-u", "--database-uri", help=argparse.SUPPRESS)  # the master is asked, not its database
-        which = parser.add_mutually_exclusive_group()
         for option, words in _VIEWS.items():
-            which.add_argument(f"--{option}", dest="view", action="store_const", const=option, help=words)
-        parser.set_defaults(view="partitions")
+            parser.add_argument(f"--{option}", dest="views", action="append_const", const=option, help=words)
         return parser
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Of several views one after the other."""
+        views = args.views or ["partitions"]
+        for args.view in views:
+            if len(views) > 1 and args.formatter == "table":
+                self.app.stdout.write(f"{args.view.upper()}\n")
+            if status := super().run(args):
+                return status
+        return 0
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         return _TABLES[args.view](self.master(args))

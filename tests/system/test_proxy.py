@@ -126,6 +126,9 @@ def test_the_database_and_its_token_are_kept_for_their_owner(proxy: _Proxy) -> N
         assert (proxy.folder / "slapproxy.db.token").stat().st_mode & 0o077 == 0
         for view in ("computers", "software", "partitions", "slaves", "params", "network"):
             assert proxy.slapos("proxy", "show", f"--{view}").status == 0
+        both = proxy.slapos("proxy", "show", "--network", "--computers")
+        assert both.status == 0, both
+        assert both.stdout.index("NETWORK") < both.stdout.index("COMPUTERS")
 
 
 def test_what_partitions_use_is_measured_and_shown(cloud: Cloud) -> None:
