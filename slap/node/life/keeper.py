@@ -36,6 +36,7 @@ class Keeper:
         """Make the backup that is due; None when none is. Raises SlapError, after the failure was written down."""
         wish = machine.life.backup
         if wish is None or not self._is_due(wish):
+            self.tell(machine)  # whoever called this has another time in mind
             return None
         record = self.past.record()
         update: dict[str, Any] = {"tried_at": self._now()}
