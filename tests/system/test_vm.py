@@ -12,12 +12,13 @@ import pytest
 from slap.system.files import read_or
 from tests.system.cloud import Cloud, Result, eventually, small_cloud
 from tests.system.machines import KVM, Guests, make_key, partition_of, processes_of, program_of, qemu_of
+from tests.system.tiny import tiny_image
 
 
 @pytest.fixture(scope="module")
 def guests() -> Iterator[Guests]:
     with small_cloud(4) as cloud:
-        cloud.slapos("image", "build", "tiny")
+        cloud.slapos("image", "add", str(tiny_image()), "--name", "tiny")
         cloud.supply(KVM)
         made = Guests(cloud, make_key(cloud.folder))
         made.order("web")

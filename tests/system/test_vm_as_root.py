@@ -13,6 +13,7 @@ from slap.system.netlink import KernelNetwork
 from tests.system.cloud import Cloud, eventually, set_options, short_folder
 from tests.system.machines import KVM, Guests, make_key, processes_of, program_of, qemu_of
 from tests.system.test_node_as_root import RootNode, a_master, configure, forget, started
+from tests.system.tiny import tiny_image
 
 PREFIX = f"fd77:{os.getpid() % 65536:x}::"
 
@@ -38,7 +39,7 @@ if environment.is_root():
 
     def test_a_machine_is_its_users_and_is_reached_by_ipv6() -> None:
         with a_node_with_ipv6() as node:
-            node.cloud.slapos("image", "build", "tiny")
+            node.cloud.slapos("image", "add", str(tiny_image()), "--name", "tiny")
             node.cloud.supply(KVM)
             guests = Guests(node.cloud, make_key(node.cloud.folder))
             guests.order("web", nat_rules=[80])

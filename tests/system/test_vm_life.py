@@ -10,12 +10,13 @@ import pytest
 
 from tests.system.cloud import eventually, small_cloud
 from tests.system.machines import KVM, Guests, make_key
+from tests.system.tiny import tiny_image
 
 
 @pytest.fixture(scope="module")
 def guests() -> Iterator[Guests]:
     with small_cloud(3) as cloud:
-        cloud.slapos("image", "build", "tiny", timeout=300)
+        cloud.slapos("image", "add", str(tiny_image()), "--name", "tiny")
         cloud.supply(KVM)
         made = Guests(cloud, make_key(cloud.folder))
         made.order("web", "--no-wait", check=False, disk_size="1 GiB")
