@@ -65,7 +65,7 @@ answer = 42
 def cloud() -> Iterator[Cloud]:
     with small_cloud(2) as made:
         made.slapos("standalone", "down", "--folder", str(made.folder))
-        text = made.cfg.read_text().replace("manager_list = prerm", "manager_list = prerm, portredir")
+        text = made.cfg.read_text().replace("[slapos]\n", "[slapos]\nmanager_list = prerm, portredir\n")
         made.cfg.write_text(text.replace("prerm_timeout = 3600.0", "prerm_timeout = 6"))
         made.up(2)
         yield made
