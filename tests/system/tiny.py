@@ -63,12 +63,7 @@ def image_node() -> Iterator[ImageNode]:
 
 def tiny_image() -> Path:
     """The image, by the command that builds it; one that was built of these very sources today is taken again."""
-    sources = [
-        path
-        for name in _SOURCES
-        for path in sorted((PROJECT / name).rglob("*"))
-        if path.suffix in (".py", ".sh", ".cfg")
-    ]
+    sources = [path for name in _SOURCES for path in sorted((PROJECT / name).rglob("*")) if path.suffix in _KINDS]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     kept = Path(f"/tmp/slap-tests-{os.geteuid()}")
     kept.mkdir(mode=0o755, exist_ok=True)
