@@ -71,13 +71,18 @@ def tiny_image() -> Path:
     image = kept / f"tiny-{digest}.qcow2"
     with (kept / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not image.exists() or time.time() - image.stat().st_mtime > _DAY:
+        if not image.exists() or _is_old(image):
             for former in kept.glob("tiny-*.qcow2"):
-                former.unlink()
+                if _is_old(former):  # others may be in use by the tests of other sources
+                    former.unlink()
             with image_node() as node:
                 node.slapos("image", "build", "tiny", "--output", str(image))
             image.chmod(0o444)
     return image
+
+
+def _is_old(image: Path) -> bool:
+    return time.time() - image.stat().st_mtime > _DAY
 
 
 @dataclass

@@ -11,7 +11,7 @@ from slap.model.errors import InvalidInput
 from slap.node.image.bench import Bench, chosen
 from slap.system import environment, files
 from slap.system.debian import Kind, machine_sources
-from slap.system.disk.boot import FIRST, SECTOR, Grub, beginning
+from slap.system.disk.boot import FIRST, SECTOR, Grub, beginning, start_linux
 from slap.system.disk.ext4 import Ext4, fill_ext4
 from slap.system.disk.qemu_img import QemuImg
 from slap.system.process import Command
@@ -36,13 +36,9 @@ GRUB_PACKAGES = ("grub-pc-bin", "grub-common", "libc6", "liblzma5", "libdevmappe
 _GRUB_LIBRARIES = ("libpcre2-8-0",)
 _PATIENCE = 3600.0
 
+_KERNEL_OPTIONS = f"root=LABEL={LABEL} ro console=tty0 console=ttyS0,115200 quiet net.ifnames=0"
 # The links in / are kept by Debian itself to the newest kernel and the one before.
-_GRUB = f"""\
-linux /vmlinuz root=LABEL={LABEL} ro console=tty0 console=ttyS0,115200 quiet net.ifnames=0
-initrd /initrd.img
-boot
-"""
-_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux")
+_GRUB = start_linux("/vmlinuz", _KERNEL_OPTIONS, "/initrd.img")
 _CLOUD = """\
 # What this image is: its seed is a disk with the label cidata, and root logs in with the keys of the seed.
 datasource_list: [NoCloud, None]
@@ -97,7 +93,7 @@ def build_debian(bench: Bench, image: Path) -> None:
     bench.say("Making the disk")
     raw = bench.scratch / "disk.raw"
     with raw.open("wb") as disk:
-        disk.write(beginning(grub.boot(), grub.core(_GRUB, _GRUB_MODULES, bench.scratch, bench.runner), SIZE // SECTOR))
+        disk.write(beginning(grub.boot(), grub.core(_GRUB, bench.scratch, bench.runner), SIZE // SECTOR))
         disk.truncate(SIZE)
     form = Ext4(FIRST * SECTOR, SIZE - FIRST * SECTOR, LABEL)
     folder = bench.scratch / "system"

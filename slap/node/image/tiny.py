@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slap.model.errors import NotFound
 from slap.node.image.bench import Bench, chosen
-from slap.system.disk.boot import FIRST, SECTOR, Grub, beginning
+from slap.system.disk.boot import FIRST, SECTOR, Grub, beginning, start_linux
 from slap.system.disk.ext4 import Ext4, make_ext4
 from slap.system.disk.qemu_img import QemuImg
 from slap.system.disk.tree import Item, cpio, write_tree
@@ -65,12 +65,7 @@ _TEXTS = {
     "etc/profile": 'export PATH=/bin:/sbin:/usr/bin:/usr/sbin\nexport PS1="\\u@\\h:\\w# "\n',
     "var/www/index.html": "It works.\n",
 }
-_GRUB = """\
-linux /boot/vmlinuz console=tty0 console=ttyS0,115200 quiet loglevel=3 net.ifnames=0 panic=10
-initrd /boot/initrd
-boot
-"""
-_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux")
+_KERNEL_OPTIONS = "console=tty0 console=ttyS0,115200 quiet loglevel=3 net.ifnames=0 panic=10"
 
 
 def build_tiny(bench: Bench, image: Path) -> None:
@@ -87,11 +82,12 @@ def build_tiny(bench: Bench, image: Path) -> None:
     write_tree(items(root, kernel, order, (applets, initrd)), tree, AGE)
     raw = bench.scratch / "disk.raw"
     with raw.open("wb") as disk:
-        grub = Grub(root)
-        disk.write(beginning(grub.boot(), grub.core(_GRUB, _GRUB_MODULES, bench.scratch, bench.runner), SIZE // SECTOR))
+        grub, script = Grub(root), start_linux("/boot/vmlinuz", _KERNEL_OPTIONS, "/boot/initrd")
+        disk.write(beginning(grub.boot(), grub.core(script, bench.scratch, bench.runner), SIZE // SECTOR))
         disk.truncate(SIZE)
     make_ext4(Ext4(FIRST * SECTOR, SIZE - FIRST * SECTOR, LABEL, AGE), tree, raw, bench.runner)
-    QemuImg(bench.runner).convert(raw, image)
+    # What is compressed is unpacked anew by each machine, and by its boot loader twice.
+    QemuImg(bench.runner).convert(raw, image, compressed=False)
     shutil.rmtree(tree)
 
 

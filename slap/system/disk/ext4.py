@@ -8,6 +8,8 @@ from pathlib import Path
 from slap.system import environment
 from slap.system.process import Command, Runner
 
+# Of 4 KiB each: a boot loader reads block by block, and small disks would have blocks of 1 KiB.
+_BLOCKS = ("-b", "4096")
 # The same content makes the same bytes: what is random or now elsewhere is this.
 _UUID = "5ab1e000-0000-4000-8000-000000000001"
 
@@ -26,7 +28,7 @@ def fill_ext4(form: Ext4, folder: Path, image: Path) -> tuple[str, ...]:
     """What puts a folder's content into an image, where all of it belongs to whom it belongs to here."""
     options = f"offset={form.offset},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1"
     return (
-        environment.program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-m", "1", "-L", form.label,
+        environment.program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", *_BLOCKS, "-m", "1", "-L", form.label,
         "-E", options, "-d", str(folder), str(image), f"{form.size >> 10}k",
     )  # fmt: skip
 
@@ -36,7 +38,7 @@ def make_ext4(form: Ext4, folder: Path, image: Path, runner: Runner) -> None:
     env = {"PATH": environment.CLEAN_PATH, "E2FSPROGS_FAKE_TIME": str(form.time)}
     options = f"offset={form.offset},hash_seed={_UUID},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1"
     argv = (
-        environment.program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-m", "0", "-J", "size=4",
+        environment.program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", *_BLOCKS, "-m", "0", "-J", "size=4",
         "-L", form.label, "-U", _UUID, "-E", options, "-d", str(folder), str(image), f"{form.size >> 10}k",
     )  # fmt: skip
     runner.run(Command(argv, env=env, timeout=600)).check()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slap.model.errors import SlapError
-from slap.system.disk.boot import FIRST, SECTOR, beginning
+from slap.system.disk.boot import FIRST, SECTOR, beginning, start_linux
 from slap.system.disk.ext4 import Ext4, make_ext4
 from slap.system.disk.tree import Item, cpio, with_folders, write_tree
 from slap.system.process import SystemRunner
@@ -78,3 +78,16 @@ def test_the_first_sector_says_where_the_partition_is() -> None:
 def test_a_second_part_that_is_too_large_is_refused() -> None:
     with pytest.raises(SlapError, match="more than fits"):
         beginning(b"\0" * SECTOR, b"\0" * FIRST * SECTOR, 100_000)
+
+
+def test_a_file_system_has_blocks_that_a_boot_loader_reads_fast(tmp_path: Path) -> None:
+    write_tree(ITEMS, tmp_path / "tree", 0)
+    image = tmp_path / "image"
+    image.write_bytes(bytes(16 << 20))
+    make_ext4(Ext4(0, 16 << 20, "a-label"), tmp_path / "tree", image, SystemRunner())
+    exponent = struct.unpack_from("<I", image.read_bytes(), 1024 + 24)[0]  # s_log_block_size
+    assert 1024 << exponent == 4096
+
+
+def test_a_kernel_is_started_by_its_16_bit_entry() -> None:
+    assert start_linux("/k", "quiet", "/i") == "linux16 /k quiet\ninitrd16 /i\nboot\n"
