@@ -5,6 +5,7 @@ Names are the test's own, and everything is gone afterwards. Takes root.
 
 import os
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,11 @@ from pyroute2 import netns
 
 from slap.system import environment
 from slap.system.process import Command, Completed, SystemRunner, start_child
+from tests.system.cloud import eventually
+from tests.system.slapos_peer import free_port
 
 IP = "/usr/sbin/ip"
+_SOCAT = "/usr/bin/socat"
 ENV = {"PATH": environment.CLEAN_PATH}
 PYTHON = sys._base_executable  # one that every user may read
 
@@ -78,6 +82,20 @@ class Namespace:
             child.wait()
 
 
+    @contextmanager
+    def door(self, address: str, port: int) -> Iterator[int]:
+        """A port of this machine's own loopback that leads to one in the namespace."""
+        outside = free_port()
+        way = f'EXEC:"{" ".join(self.prefix)} {_SOCAT} - TCP6:[{address}]:{port}"'
+        child = start_child((_SOCAT, f"TCP4-LISTEN:{outside},bind=127.0.0.1,fork", way), ENV, ())
+        try:
+            eventually(lambda: _is_open(outside))
+            yield outside
+        finally:
+            os.kill(child.pid, signal.SIGTERM)
+            child.wait()
+
+
 @contextmanager
 def a_namespace(number: int = 0) -> Iterator[Namespace]:
     """One that has a loopback interface and nothing else."""
@@ -110,3 +128,8 @@ def _plug(switch: Namespace, computer: Namespace) -> None:
     computer.ip("link", "set", "eth0", "up")
     computer.ip("address", "add", f"{computer.ipv4}/24", "dev", "eth0")
     computer.ip("address", "add", f"{computer.ipv6}/48", "dev", "eth0", "nodad")
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0

@@ -9,7 +9,7 @@ from slap.system import environment
 from tests.system.cloud import eventually, release
 from tests.system.namespaces import PYTHON
 from tests.system.test_node_managers import reaches
-from tests.system.two_nodes import Cluster, ClusterNode, two_nodes
+from tests.system.two_nodes import Cluster, ClusterNode, Wanted, two_nodes
 
 PROFILE = f"""\
 [buildout]
@@ -39,7 +39,7 @@ if environment.is_root():
 
     @pytest.fixture(scope="module")
     def cluster() -> Iterator[Cluster]:
-        with two_nodes(users=True) as made:
+        with two_nodes(Wanted(users=True)) as made:
             yield made
 
     def order(cluster: Cluster, url: Path, name: str, node: ClusterNode) -> tuple[str, int]:
