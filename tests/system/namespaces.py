@@ -81,7 +81,6 @@ class Namespace:
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
 
-
     @contextmanager
     def door(self, address: str, port: int) -> Iterator[int]:
         """A port of this machine's own loopback that leads to one in the namespace."""
