@@ -1,133 +1,125 @@
-"""A software release of some size, made up but like a real one, always the same; and its next version.
+"""A software release of some size, made of real files of this machine, and its next version.
 
-By bytes: a half shared objects and programs, a quarter Python and its bytecode, an eighth what is compressed already
-(wheels, images, fonts), an eighth text (headers, documents, data). By number nearly all files are small.
+Three fifths of the bytes are from this project's own environment, which is what a release of Python software is: packages,
+their bytecode, shared objects. The rest is shared libraries of the system. What is chosen depends on names alone.
 """
 
+import os
 import random
 import shutil
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-WORDS = [
-    word + end
-    for word in (
-        "connect",
-        "instance",
-        "parameter",
-        "buffer",
-        "index",
-        "request",
-        "module",
-        "result",
-        "handle",
-        "stream",
-    )
-    for end in ("", "s", "_list", "_dict", "ed", "ion", "_id", "_count", "Error", "Type", "_path", "0", "_next", "able")
-]
-PACKAGES = 100
-CHANGED = 0.05
+PYTHON, SYSTEM = Path(__file__).resolve().parent.parent / ".venv/lib", Path("/usr/lib")
+PYTHON_SHARE = 0.6
+CHANGED = 0.05  # of the bytes of the next version are in files that differ
+UPGRADED = 0.8  # of these, so much by files that are new throughout; the others have one line more
+_BLOCK = 4096
 
 
-@dataclass(frozen=True)
-class Sort:
-    """One kind of files: their share of the bytes, how large one is, and what is in it."""
+class Chosen(NamedTuple):
+    """A file of the release: where it comes from, its path there, and which copy of it this is."""
 
-    share: float
-    size: int
-    name: str
-    fill: Callable[[random.Random, int], bytes]
+    source: Path
+    path: str
+    copy: int
+
+    @property
+    def name(self) -> str:
+        """Bytecode is under another name: an archive writes a time of its own into its header, and here contents are
+        compared byte by byte."""
+        return f"{'again' * self.copy}{self.path.replace('.pyc', '.bytecode')}"
+
+    @property
+    def package(self) -> str:
+        """What is upgraded at once: a package of Python with its bytecode, or one library of the system."""
+        return "/".join(self.name.split("/")[:4])
 
 
 def make(folder: Path, size: int) -> int:
     """Fill a folder with about so many bytes; how many files it has."""
     count = 0
-    for path, seed, sort, length in _files(size):
-        target = folder / path
+    for chosen in _files(size):
+        content = chosen.source.read_bytes()
+        target = folder / chosen.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(sort.fill(random.Random(seed), length))
-        target.chmod(0o755 if target.suffix == ".so" else 0o644)
+        target.write_bytes(_recompiled(content, chosen.copy) if chosen.copy else content)
+        target.chmod(0o755 if chosen.source.stat().st_mode & stat.S_IXUSR else 0o644)
         count += 1
-    for number in range(PACKAGES):
-        package = folder / f"lib/package{number:03}"
-        package.mkdir(exist_ok=True)
-        (package / "current").symlink_to("source")
     return count
 
 
 def change(folder: Path, into: Path, size: int) -> int:
-    """A copy in which a twentieth of the bytes is another: some packages whole, some files here and there, one inserted
-    line in each of these; how many bytes that are."""
-    shutil.copytree(folder, into, symlinks=True)
-    chosen, changed = random.Random("next version"), 0
-    files = list(_files(size))
-    for path, seed, sort, length in files:
-        if changed < 0.8 * CHANGED * size and path.split("/")[1] in _UPGRADED:
-            (into / path).write_bytes(sort.fill(random.Random(f"{seed} next"), length))
-            changed += length
-    while changed < CHANGED * size:
-        path, _, _, length = chosen.choice(files)
-        content = (into / path).read_bytes()
-        middle = chosen.randrange(length)
-        (into / path).write_bytes(content[:middle] + b"# changed\n" + content[middle:])
-        changed += length
+    """A copy in which a twentieth of the bytes is in files that differ: some packages are new throughout, and of some files
+    elsewhere each has one line more; how many bytes all these files have."""
+    shutil.copytree(folder, into)
+    files, changed = list(_files(size)), 0
+    for chosen in sorted(files, key=lambda each: _order(each.package)):
+        if changed >= UPGRADED * CHANGED * size:
+            break
+        changed += _rewrite(into / chosen.name, lambda content: _recompiled(content, 9))
+    for chosen in sorted(files, key=lambda each: _order(f"one line more {each.name}")):
+        if changed >= CHANGED * size:
+            break
+        changed += _rewrite(into / chosen.name, _longer)
     return changed
 
 
-_UPGRADED = {f"package{number:03}" for number in (7, 31, 58, 90)}
+def _order(name: str) -> int:
+    """Always the same, and no other one."""
+    return zlib.crc32(name.encode())
 
 
-def _files(size: int) -> Iterator[tuple[str, str, Sort, int]]:
-    """(path, seed, sort, length) of every file."""
-    chosen = random.Random("release")
-    for sort in _SORTS:
-        left, number = int(sort.share * size), 0
-        while left > 0:
-            length = min(left, max(200, int(chosen.lognormvariate(0, 1) * sort.size)))
-            path = f"lib/package{chosen.randrange(PACKAGES):03}/" + sort.name.format(number, number % 17)
-            yield path, f"{path} {length}", sort, length
-            left -= length
-            number += 1
+def _rewrite(path: Path, change: Callable[[bytes], bytes]) -> int:
+    content = path.read_bytes()
+    path.write_bytes(change(content))
+    return len(content)
 
 
-def _text(chosen: random.Random, length: int) -> bytes:
-    lines, total = [], 0
-    while total < length:
-        line = " " * chosen.choice((0, 4, 4, 8)) + " ".join(chosen.choices(WORDS, k=7)) + "\n"
-        lines.append(line)
-        total += len(line)
-    return "".join(lines).encode()[:length]
+def _files(size: int) -> Iterator[Chosen]:
+    yield from _some(PYTHON, int(size * PYTHON_SHARE))
+    yield from _some(SYSTEM, int(size * (1 - PYTHON_SHARE)))
 
 
-def _binary(chosen: random.Random, length: int) -> bytes:
-    """Like machine code: few bytes are frequent, and there is much of zero; zstd halves it."""
-    table = bytes(min(255, int(chosen.expovariate(1 / 40))) for _ in range(256))
-    noise = bytearray(chosen.randbytes(length).translate(table))
-    for _ in range(length // 20_000):
-        start = chosen.randrange(length)
-        noise[start : start + 4000] = bytes(min(4000, length - start))
-    return bytes(noise[:length])
+def _some(root: Path, size: int) -> Iterator[Chosen]:
+    """Files below a folder until they have so many bytes; when there are not enough, all of them once more."""
+    found = sorted(_below(root), key=lambda each: _order(each[0]))
+    copy = 0
+    while found:
+        for path, length in found:
+            if size <= 0:
+                return
+            if length <= size:
+                yield Chosen(root / path, f"{root.name}-{root.parent.name.strip('.')}/{path}", copy)
+                size -= length
+        if size < min(length for _, length in found):
+            return
+        copy += 1
 
 
-def _compressed(chosen: random.Random, length: int) -> bytes:
-    return chosen.randbytes(length)
+def _below(root: Path) -> Iterator[tuple[str, int]]:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder) / name
+            seen = path.lstat()
+            if stat.S_ISREG(seen.st_mode) and 0 < seen.st_size < 64 << 20 and seen.st_mode & stat.S_IROTH:
+                yield str(path.relative_to(root)), seen.st_size
 
 
-def _bytecode(chosen: random.Random, length: int) -> bytes:
-    """Half of it as dense as compressed text, half repeated names."""
-    return (zlib.compress(_text(chosen, length)) + _text(chosen, length))[:length]
+def _recompiled(content: bytes, seed: int) -> bytes:
+    """Different in each block of 4 KiB, as what another compiler made of the same source."""
+    chosen, changed = random.Random(seed), bytearray(content)
+    for start in range(0, len(changed), _BLOCK):
+        changed[start + chosen.randrange(min(_BLOCK, len(changed) - start))] ^= 0xFF
+    return bytes(changed)
 
 
-_SORTS = (
-    Sort(0.50, 600_000, "source/native/lib{:05}.so", _binary),
-    Sort(0.15, 9_000, "source/part{1:02}/module{0:05}.py", _text),
-    Sort(0.10, 8_000, "source/part{1:02}/module{0:05}.data", _bytecode),
-    Sort(0.125, 120_000, "source/static/asset{:05}.png", _compressed),
-    Sort(0.125, 20_000, "share/doc{1:02}/text{0:05}.txt", _text),
-)
+def _longer(content: bytes) -> bytes:
+    return content[: len(content) // 2] + b"# changed\n" + content[len(content) // 2 :]
 
 
 def main(old: str, new: str, size: str) -> None:

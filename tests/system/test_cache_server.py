@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from slap.cache.trust.sign import renewed
-from slap.model.cache import SignedEntry
+from slap.model.cache import MOST_AT_ONCE, SignedEntry
 from tests.system.cache_server import CacheServer, cache_server, is_closed_within, noise, sha512
 from tests.system.cloud import SLAPOS, as_nobody, eventually
 from tests.unit.cache.trust_world import ENTRY, PLATFORM, URL, World, entry
@@ -57,6 +57,19 @@ def test_a_blob_goes_in_and_comes_out(server: CacheServer) -> None:
     assert server.ask("HEAD", path).headers["content-length"] == str(len(content))
     outside = server.ask("GET", path, Range=f"bytes={len(content)}-")
     assert (outside.status, outside.headers["content-range"]) == (416, f"bytes */{len(content)}")
+
+
+def test_several_blobs_are_one_answer_or_none(server: CacheServer) -> None:
+    contents = [noise(2 * MIB + 5), b"small", noise(MIB // 2)]
+    for content in contents:
+        server.ask("PUT", f"/api/v1/blobs/{sha512(content)}", content)
+    names = [sha512(each) for each in (*contents, contents[1])]
+    answer = server.ask("GET", f"/api/v1/blobs?sha512={','.join(names)}")
+    assert (answer.status, answer.body) == (200, b"".join(contents) + contents[1])
+    absent = server.ask("GET", f"/api/v1/blobs?sha512={names[0]},{'0' * 128}")
+    assert absent.status == 404 and "0" * 128 in absent.json["brief"]
+    for words in ("", ",", "..", names[0] + ",../../tokens", ",".join([names[0]] * (MOST_AT_ONCE + 1))):
+        assert server.ask("GET", f"/api/v1/blobs?sha512={words}").status == 400
 
 
 def test_a_body_of_another_digest_is_never_there(server: CacheServer) -> None:

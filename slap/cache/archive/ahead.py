@@ -1,12 +1,13 @@
-"""Work that is done ahead of the one who uses its results, in order, and never further ahead than some items."""
+"""Work of other threads, in order: ahead of who uses its results, or behind who ordered it; never further than some items."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Words = ParamSpec("Words")
 
 
 def ahead(
@@ -24,3 +25,30 @@ def ahead(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Behind:
+    """One thread that does what it is told, one after the other. Use it in a with block, which ends when all is done.
+
+    What goes wrong is raised by a later `do`, or at the end; what was told after it may have been done or not.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: deque[Future[None]] = deque()
+        self._pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> "Behind":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            while self._waiting and kind is None:
+                self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def do(self, work: Callable[Words, None], *words: Words.args, **named: Words.kwargs) -> None:
+        self._waiting.append(self._pool.submit(work, *words, **named))
+        if len(self._waiting) >= self._most:
+            self._waiting.popleft().result()

@@ -15,7 +15,7 @@ LEAST, AVERAGE, MOST = 64 << 10, 128 << 10, 1 << 20
 _LEVEL = 3
 
 # Where the compressed bytes of a chunk come from, in pieces of any size; called by several threads at once.
-GetChunk = Callable[[ChunkRef], Iterable[bytes]]
+GetChunk = Callable[[ChunkRef], Iterable[bytes | memoryview]]
 
 _own = threading.local()  # compressors keep state: each thread has its own
 
@@ -39,7 +39,7 @@ def load(ref: ChunkRef, get_chunk: GetChunk, is_checked: bool) -> bytes:
     return _decompress(ref, packed)
 
 
-def _collect(ref: ChunkRef, pieces: Iterable[bytes]) -> bytes:
+def _collect(ref: ChunkRef, pieces: Iterable[bytes | memoryview]) -> bytes | memoryview:
     collected, length = [], 0
     for piece in pieces:
         length += len(piece)
@@ -51,7 +51,7 @@ def _collect(ref: ChunkRef, pieces: Iterable[bytes]) -> bytes:
     return collected[0] if len(collected) == 1 else b"".join(collected)
 
 
-def _decompress(ref: ChunkRef, packed: bytes) -> bytes:
+def _decompress(ref: ChunkRef, packed: bytes | memoryview) -> bytes:
     if not hasattr(_own, "decompressor"):
         _own.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 23)
     try:

@@ -1,14 +1,17 @@
 """From the bytes of a tar to members: one pass, nothing is kept, and what is not as it was packed is refused."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from slap.cache.archive.ahead import Behind
 from slap.cache.archive.errors import broken, unsafe
 from slap.cache.archive.header import BLOCK, END, LONG_LINK, LONG_NAME, Header, decode, padding
 from slap.cache.archive.member import LONGEST_NAME, Kind, Member
 from slap.cache.archive.write import Writer
 
 MOST_MEMBERS = 1_000_000
+_LARGE = 64 << 10
+_PIECES = 8  # of large files that wait to be written; each is a chunk at most
 
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -23,12 +26,13 @@ class Extraction:
         self._most = most
 
     def run(self) -> None:
-        for number, member in enumerate(self._members()):
-            if number >= self._most:
-                raise unsafe(member.name, f"is one of more than {self._most} members")
-            descriptor = self._writer.place(member)
-            if descriptor is not None:
-                self._fill(descriptor, member)
+        with Behind(_PIECES) as behind:
+            for number, member in enumerate(self._members()):
+                if number >= self._most:
+                    raise unsafe(member.name, f"is one of more than {self._most} members")
+                descriptor = self._writer.place(member)
+                if descriptor is not None:
+                    self._fill(descriptor, member, behind.do if member.size > _LARGE else _at_once)
         if self._rest or any(self._chunks):
             raise broken("There is more after its end.")
 
@@ -57,14 +61,14 @@ class Extraction:
         text = self._take(header.size + padding(header.size))
         return text[: header.size].removesuffix(b"\0")
 
-    def _fill(self, descriptor: int, member: Member) -> None:
+    def _fill(self, descriptor: int, member: Member, do: Callable[..., None]) -> None:
+        """Large files are written by another thread, while this one makes the small ones that follow."""
         left = member.size
         while left:
             piece = self._some(left)
             left -= len(piece)
-            while piece:
-                piece = piece[os.write(descriptor, piece) :]
-        self._writer.finish(descriptor, member)
+            do(_write, descriptor, piece)
+        do(self._writer.finish, descriptor, member)
         if any(self._take(padding(member.size))):
             raise broken(f"There is something between {member.name!r} and what follows it.")
 
@@ -87,6 +91,15 @@ class Extraction:
             self._rest = memoryview(chunk)
         taken, self._rest = self._rest[:most], self._rest[most:]
         return taken
+
+
+def _write(descriptor: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(descriptor, piece) :]
+
+
+def _at_once(work: Callable[..., None], *words: object) -> None:
+    work(*words)
 
 
 def _header(block: bytes) -> Header:

@@ -18,7 +18,7 @@ from slap.model.cache.manifest import LARGEST_ARCHIVE, Manifest
 from slap.model.errors import Conflict
 from slap.system import files
 
-_THREADS = 2
+_THREADS = 1
 _AHEAD = 16
 
 

@@ -24,13 +24,13 @@ class Writer:
         self._last: list[bytes] = []
         self._names: list[bytes] = []  # of the folders that are open, one in the other
         self._descriptors = [os.open(folder, _FOLDER)]
-        self._file: int | None = None  # the one that is being written
+        self._files: set[int] = set()  # those that are being written
 
     def close(self) -> None:
         self._leave(0)
         os.close(self._descriptors.pop())
-        if self._file is not None:
-            os.close(self._file)
+        for each in self._files:
+            os.close(each)
 
     def place(self, member: Member) -> int | None:
         """Make a member; for a file the descriptor that its content goes to, which `finish` closes."""
@@ -41,17 +41,19 @@ class Writer:
         name, folder = parts[-1], self._descriptors[-1]
         try:
             if member.kind is Kind.FILE:
-                self._file = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
-                return self._file
+                descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+                self._files.add(descriptor)
+                return descriptor
             self._make(member, name, folder)
         except FileExistsError:  # on a disk that does not tell upper case from lower case
             raise unsafe(member.name, "has a name that is taken already") from None
         return None
 
     def finish(self, descriptor: int, member: Member) -> None:
+        """All of a file is written. Several threads may finish, each its own."""
         os.fchmod(descriptor, 0o755 if member.executable else 0o644)
         os.utime(descriptor, ns=_TIMES)
-        self._file = None
+        self._files.remove(descriptor)
         os.close(descriptor)
 
     def _enter(self, member: Member) -> list[bytes]:

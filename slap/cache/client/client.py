@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from slap.cache.archive.member import Place
 from slap.cache.archive.unpack import unpack
-from slap.cache.client.courier import Courier, Wanted
+from slap.cache.client.batch import Content, Wanted
+from slap.cache.client.courier import Courier
 from slap.cache.client.lookup import Found, FoundFormer, Lookup, look_up
 from slap.cache.client.mirror import Mirror
 from slap.cache.client.settings import Cache, Settings
@@ -99,7 +100,7 @@ class CacheClient:
             raise InvalidInput(f"A document of {blob.size} bytes is not read.")
         wanted = Wanted(blob.sha512, blob.size)
         with self._courier(found, [wanted], lambda size: None) as courier:
-            return courier.take(wanted)
+            return bytes(courier.take(wanted))
 
     def _manifest(self, found: Found) -> tuple[Manifest, Courier]:
         """The manifest, and how it came here."""
@@ -108,7 +109,7 @@ class CacheClient:
             raise InvalidInput(f"A manifest of {entry.manifest.size} bytes is not read.")
         wanted = Wanted(entry.manifest.sha512, entry.manifest.size)
         with self._courier(found, [wanted], lambda size: None) as courier:
-            content = courier.take(wanted)
+            content = bytes(courier.take(wanted))
         try:
             manifest = Manifest.model_validate_json(content)
         except ValidationError as error:
@@ -150,7 +151,7 @@ def _wanted(ref: ChunkRef) -> Wanted:
     return Wanted(ref.sha512, ref.packed)
 
 
-def _chunk(courier: Courier, ref: ChunkRef) -> tuple[bytes]:
+def _chunk(courier: Courier, ref: ChunkRef) -> tuple[Content]:
     return (courier.take(_wanted(ref)),)
 
 

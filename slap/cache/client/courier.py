@@ -1,18 +1,18 @@
 """Brings blobs from several caches at once, a bounded way ahead of who takes them; a cache that is late or lies is left."""
 
-import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
 
+from slap.cache.client.batch import Batch, Content, Wanted
 from slap.cache.client.mirror import Mirror
 from slap.cache.client.settings import Cache
 from slap.cache.client.shelf import Shelf
 from slap.cache.client.trouble import NotFetched, Trouble
-from slap.model.cache import Sha512
+from slap.model.cache import MOST_AT_ONCE, Sha512
 from slap.model.errors import SlapError
 from slap.system.network.line import Pace
 
@@ -22,18 +22,12 @@ LINE_PATIENCE = 1.5
 PATIENCE = 3.2
 _GLANCE = 0.05
 _WORKERS = 4
-_BATCH = 8
+_BATCH = 2 << 20  # bytes of an answer, from which on it has enough
+_PACK = 512 << 10
 _MOST_HELD = 16 << 20  # bytes that were fetched, and that nobody took yet
 
 Arrived = Callable[[int], None]
 MakeMirror = Callable[[Cache], Mirror]
-
-
-class Wanted(NamedTuple):
-    """A blob to bring: its digest, and its exact size."""
-
-    sha512: Sha512
-    size: int
 
 
 @dataclass
@@ -54,8 +48,10 @@ class _Seat:
 
     number: int
     pace: Pace = field(default_factory=lambda: Pace(LINE_PATIENCE, SLOWEST))
+    thread: threading.Thread | None = None
     mirror: Mirror | None = None  # while it is being asked
     lines: dict[str, Mirror] = field(default_factory=dict)
+    kept: list[tuple[Sha512, Content]] = field(default_factory=list)  # what came, and is not on the shelf yet
 
 
 class Courier:
@@ -80,7 +76,7 @@ class Courier:
         self._lock = threading.Lock()
         self._came = threading.Condition(self._lock)  # something is ready, or nothing will be
         self._room = threading.Condition(self._lock)  # there is something to bring, and room for it, or it is over
-        self._ready: dict[Sha512, bytes] = {}
+        self._ready: dict[Sha512, Content] = {}
         self._coming: set[Sha512] = set()
         self._held = 0
         self._troubles: dict[Cache, str] = {}
@@ -91,7 +87,8 @@ class Courier:
 
     def __enter__(self) -> "Courier":
         for seat in self._seats:
-            threading.Thread(target=self._work, args=(seat,), name="courier", daemon=True).start()
+            seat.thread = threading.Thread(target=self._work, args=(seat,), name="courier", daemon=True)
+            seat.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,12 +98,14 @@ class Courier:
         for seat in self._seats:
             for mirror in list(seat.lines.values()):
                 mirror.line.cut()
+            if seat.thread and not seat.mirror:  # it puts something on the shelf, or nothing holds it
+                seat.thread.join(_GLANCE * 20)
 
     @property
     def troubles(self) -> tuple[Trouble, ...]:
         return tuple(Trouble(cache, why) for cache, why in self._troubles.items())
 
-    def take(self, wanted: Wanted) -> bytes:
+    def take(self, wanted: Wanted) -> Content:
         """A blob, checked; raises NotFetched when no cache gives it in time."""
         with self._lock:
             self._want(wanted)
@@ -143,8 +142,8 @@ class Courier:
     def _work(self, seat: _Seat) -> None:
         while batch := self._claim():
             missing = [each for each in batch if not self._is_here(each)]
-            for wanted in missing:
-                self._bring(seat, wanted)
+            if missing:
+                self._bring(seat, missing)
 
     def _claim(self) -> list[Wanted]:
         """The next blobs to bring, as soon as there is room for them; none when it is over."""
@@ -159,62 +158,76 @@ class Courier:
             return batch
 
     def _next_batch(self) -> list[Wanted]:
-        count = min(_BATCH, max(1, len(self._queue) // _WORKERS))
-        return [self._queue.popleft() for _ in range(count)]
+        """As many as all workers get, but no more than are asked for or held at once."""
+        count = min(MOST_AT_ONCE, max(1, len(self._queue) // _WORKERS))
+        batch = [self._queue.popleft()]
+        while len(batch) < count and sum(each.size for each in batch) < _BATCH:
+            batch.append(self._queue.popleft())
+        return batch
 
     def _is_here(self, wanted: Wanted) -> bool:
         content = self._shelf.get(wanted.sha512)
         if content is None:
             return False
-        if not _is_it(content, wanted):
+        if not wanted.is_it(content):
             self._shelf.drop(wanted.sha512)
             return False
         self._deliver(wanted, content)
         self.counted.reused += wanted.size
         return True
 
-    def _bring(self, seat: _Seat, wanted: Wanted) -> None:
-        """From the first cache that has it; each worker begins with another one."""
+    def _bring(self, seat: _Seat, missing: list[Wanted]) -> None:
+        """From the first cache that has them, and what it does not give from others; each worker begins with another one."""
         shift = seat.number % max(1, len(self._caches))
         for cache in (*self._caches[shift:], *self._caches[:shift]):
             if cache in self._troubles:
                 continue
+            batch = Batch(missing, partial(self._brought, seat))
             try:
-                content = self._ask(seat, cache, wanted)
+                self._ask(seat, cache, batch)
             except SlapError as error:
                 if self._closed:
                     return
                 self._troubles.setdefault(cache, error.brief)
-                continue
-            self._shelf.put(wanted.sha512, content)
-            self._deliver(wanted, content)
-            self.counted.fetched += wanted.size
-            return
+            finally:
+                self._keep(seat)
+            missing = list(batch.missing)
+            if not missing:
+                return
         with self._lock:
             self._fail()
 
-    def _ask(self, seat: _Seat, cache: Cache, wanted: Wanted) -> bytes:
+    def _ask(self, seat: _Seat, cache: Cache, batch: Batch) -> None:
         mirror = seat.lines.get(cache.blobs)
         if mirror is None:
             mirror = seat.lines[cache.blobs] = self._make(cache)
-        content = bytearray()
 
         def take(piece: bytes) -> None:
-            content.extend(piece)
             seat.pace.arrived(len(piece))
             self._pace.arrived(len(piece))
+            batch.take(piece)
 
         seat.pace.restart()
         seat.mirror = mirror
         try:
-            mirror.blob(wanted.sha512, wanted.size, take)
+            mirror.blobs(list(batch.missing), take)
         finally:
             seat.mirror = None
-        if not _is_it(content, wanted):
-            raise SlapError("It sent other bytes than its entry promises.")
-        return bytes(content)
+        batch.end()
 
-    def _deliver(self, wanted: Wanted, content: bytes) -> None:
+    def _brought(self, seat: _Seat, wanted: Wanted, content: Content) -> None:
+        self._deliver(wanted, content)
+        self.counted.fetched += wanted.size
+        seat.kept.append((wanted.sha512, content))
+        if sum(len(each) for _, each in seat.kept) >= _PACK:
+            self._keep(seat)
+
+    def _keep(self, seat: _Seat) -> None:
+        """Have it on the shelf, in not too many pieces: who is killed does not begin anew."""
+        self._shelf.put(seat.kept)
+        seat.kept = []
+
+    def _deliver(self, wanted: Wanted, content: Content) -> None:
         with self._lock:
             self._coming.discard(wanted.sha512)
             self._ready[wanted.sha512] = content
@@ -227,10 +240,6 @@ class Courier:
         if not self._failed:
             self._failed = NotFetched("No cache gave all of it.", self.troubles)
         self._came.notify_all()
-
-
-def _is_it(content: bytes | bytearray, wanted: Wanted) -> bool:
-    return len(content) == wanted.size and hashlib.sha512(content).hexdigest() == wanted.sha512
 
 
 _SLOW = f"It sends less than {SLOWEST >> 10} KiB/s."

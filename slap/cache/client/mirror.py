@@ -1,11 +1,12 @@
 """One cache, asked over one connection: signed entries, blobs, and whether it has them."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from slap.cache.client.batch import Wanted
 from slap.cache.client.settings import Cache
 from slap.cache.trust.envelope import read_envelope
 from slap.cache.trust.refused import Refused
@@ -76,9 +77,15 @@ class Mirror:
         except ValidationError as error:
             raise _nonsense(self.cache) from error
 
-    def blob(self, sha512: Sha512, limit: int, take: Callable[[bytes], None]) -> None:
-        """Give the bytes of a blob to `take` as they come. Nothing is known of them before their digest was looked at."""
-        answer = self.line.ask(Ask("GET", self._blob_url(sha512), None, limit, self._headers), take)
+    def blobs(self, wanted: Sequence[Wanted], take: Callable[[bytes], None]) -> None:
+        """Give the bytes of blobs to `take` as they come, one blob after the other. Nothing is known of them before
+        their digests were looked at."""
+        if not self.cache.own:
+            for each in wanted:
+                self.former_blob(each.sha512, each.size, take)
+            return
+        names, limit = ",".join(each.sha512 for each in wanted), sum(each.size for each in wanted)
+        answer = self.line.ask(Ask("GET", f"{self._own}/blobs?sha512={names}", None, limit, self._headers), take)
         if answer.status == _MISSING:
             raise Unreachable("It has an entry, but not all of the blobs.")
         _good(answer)

@@ -45,6 +45,12 @@ def blob_response(digest: str, opened: Opened) -> Response:
     return StreamingResponse(_in_threads(opened.pieces), span.status, headers)
 
 
+def stream_response(opened: Opened) -> Response:
+    """Several blobs as one body."""
+    headers = {"content-length": str(opened.span.length), "content-type": "application/octet-stream"}
+    return StreamingResponse(_in_threads(opened.pieces), 200, headers)
+
+
 async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from slap.cache.server.access import Doorman
-from slap.cache.server.answers import blob_headers, blob_response, in_json, install_handlers
+from slap.cache.server.answers import blob_headers, blob_response, in_json, install_handlers, stream_response
 from slap.cache.server.blobs import Blobs
 from slap.cache.server.body import Body
 from slap.cache.server.directory import Directory, rendered_envelopes, rendered_old
@@ -28,7 +28,7 @@ from slap.cache.server.settings import CacheSettings
 from slap.cache.server.statement import filed_envelope, filed_old, key_digest
 from slap.cache.server.tokens import TokenFile
 from slap.cache.storage.storage import Storage
-from slap.model.cache import LARGEST_ENVELOPE
+from slap.model.cache import LARGEST_ENVELOPE, MOST_AT_ONCE
 from slap.model.errors import InvalidInput, NotFound, SlapError
 
 log = logging.getLogger(__name__)
@@ -145,6 +145,14 @@ async def _blob(request: Request) -> Response:
     return blob_response(digest, await services.blobs.open(digest, request.headers.get("range", "")))
 
 
+async def _blobs(request: Request) -> Response:
+    services, digests = _of(request), request.query_params.get("sha512", "").split(",")
+    services.doorman.read(request)
+    if len(digests) > MOST_AT_ONCE:
+        raise InvalidInput(f"{len(digests)} blobs are too many at once.", f"Ask for {MOST_AT_ONCE} at most.")
+    return stream_response(await services.blobs.open_all(digests))
+
+
 async def _put_blob(request: Request) -> Response:
     services, digest = _of(request), request.path_params["digest"]
     services.doorman.write(request)
@@ -212,6 +220,7 @@ _put = partial(Route, methods=["PUT"])
 _ROUTES = [
     _get("/api/v1/entries/{key}", _entries),
     _get("/api/v1/blobs/{digest}", _blob),
+    Route("/api/v1/blobs", _blobs, methods=["GET"]),
     _put("/api/v1/entries/{key}", _add_entry),
     _put("/api/v1/blobs/{digest}", _put_blob),
     _get("/api/v1/entries", _page),

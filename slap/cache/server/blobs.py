@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from slap.model.errors import InvalidInput, NotFound, StorageFull
 
 _DIGEST = re.compile(r"[0-9a-f]{128}")
 _UPLOADS = 32  # side by side; the others wait
+_ASKS = 4  # of a storage that may be far away, side by side
+_JOINED = 256 << 10  # bytes of several small blobs that are sent at once
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class Blobs:
         """A blob, or the part of it that a Range header wants."""
         return await asyncio.to_thread(self._open, blob_key(digest), digest, wanted)
 
+    async def open_all(self, digests: Sequence[str]) -> Opened:
+        """Several blobs, one after the other; raises NotFound when one of them is not there."""
+        keys = [blob_key(digest) for digest in digests]
+        sizes = await asyncio.gather(*(asyncio.to_thread(self._sizes, keys[shift::_ASKS]) for shift in range(_ASKS)))
+        size = sum(map(sum, sizes))
+        pieces = joined((piece for key in keys for piece in self._storage.get(key)), _JOINED)
+        return Opened(Span(0, size, size), pieces)
+
     async def has(self, digest: str) -> bool:
         return await asyncio.to_thread(self._storage.size, blob_key(digest)) is not None
 
@@ -70,6 +80,15 @@ class Blobs:
         if span.length <= PIECE:  # read now, so that all is done in one visit to this thread
             pieces = iter(tuple(pieces))
         return Opened(span, pieces)
+
+    def _sizes(self, keys: Sequence[str]) -> list[int]:
+        sizes = []
+        for key in keys:
+            size = self._storage.size(key)
+            if size is None:
+                raise _absent(key.removeprefix("blob/"))
+            sizes.append(size)
+        return sizes
 
     def _spooled(self, body: Body, room: Room) -> str:
         with tempfile.TemporaryFile(dir=self._spool) as file:
@@ -108,6 +127,20 @@ def blob_key(digest: str) -> str:
             f"{digest[:200]!r} is no name of a blob.", "It is a SHA-512 in 128 small hexadecimal digits."
         )
     return f"blob/{digest}"
+
+
+def joined(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in fewer pieces: each of at least so many, but for the last."""
+    held: list[bytes] = []
+    length = 0
+    for piece in pieces:
+        held.append(piece)
+        length += len(piece)
+        if length >= size:
+            yield b"".join(held)
+            held, length = [], 0
+    if held:
+        yield b"".join(held)
 
 
 def _checked(pieces: Iterable[bytes], digest: str) -> Iterator[bytes]:

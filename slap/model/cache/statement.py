@@ -27,6 +27,8 @@ SUCCESSION_TYPE = "application/vnd.slap.cache.succession.v1+json"
 LARGEST_PAYLOAD = 16_384
 LARGEST_ENVELOPE = 32_768
 MOST_SIGNATURES = 8
+# Blobs of one request: their names make 4 KiB, which every proxy between lets through.
+MOST_AT_ONCE = 32
 
 
 class EntryKind(StrEnum):

@@ -34,7 +34,7 @@ class CrookedCache:
         self.asked.append(f"{method} {path}")
         if not self.is_ours and path.startswith("/api/"):
             return 404, b"Not Found"
-        kind, _, name = path.removeprefix("/api/v1/").strip("/").partition("/")
+        kind, _, name = path.removeprefix("/api/v1/").replace("?sha512=", "/").strip("/").partition("/")
         if method == "PUT":
             return self._put(kind, name, body)
         if kind == "entries" and path.startswith("/api"):
@@ -42,7 +42,9 @@ class CrookedCache:
         if kind == "dir":
             found = self.directory.get(name)
             return (200, json.dumps(found).encode()) if found else (404, b"")
-        return (200, self.blobs[name]) if name in self.blobs else (404, b"")
+        names = name.split(",")
+        there = [self.blobs[each] for each in names if each in self.blobs]
+        return (200, b"".join(there)) if len(there) == len(names) else (404, b"")
 
     def _put(self, kind: str, name: str, body: bytes) -> tuple[int, bytes]:
         if kind == "blobs":

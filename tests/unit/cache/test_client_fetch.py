@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -74,13 +74,23 @@ def test_of_the_next_version_only_what_changed_is_fetched(shop: CrookedCache, bu
     assert second.fetched < first.fetched * 0.4 and second.reused > first.fetched * 0.6
 
 
-def test_a_chunk_that_decayed_on_the_shelf_is_fetched_again(shop: CrookedCache, builder: Side, taker: Side) -> None:
+DECAYED: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda content: content[:10],
+    "flipped": lambda content: bytes(each ^ 1 for each in content),
+    "emptied": lambda content: b"",
+}
+
+
+@pytest.mark.parametrize("how", DECAYED)
+def test_a_chunk_that_decayed_on_the_shelf_is_fetched_again(
+    shop: CrookedCache, builder: Side, taker: Side, how: str
+) -> None:
     builder.publish(builder.build(FILES), shop.cache)
     client = taker.client(shop.cache)
     found = client.look_up(taker.question())
     taker.fetch(found, client, taker.folder / "one")
-    for path in (taker.folder / "chunks").glob("*/*"):
-        path.write_bytes(b"decayed")
+    for path in (taker.folder / "chunks/packs").iterdir():
+        path.write_bytes(DECAYED[how](path.read_bytes()))
     fetched = taker.fetch(found, client, taker.folder / "two")
     assert fetched.reused == 0 and tree(taker.folder / "two") == FILES
 
@@ -235,11 +245,3 @@ def test_an_upload_to_a_cache_that_takes_nothing_ends(shop: CrookedCache, builde
             Built(folder, builder.question(), "COMP-1", 1, 2), builder.key, client, builder.shelf, lambda size: None
         )
     assert time.monotonic() - started < 3 and not shop.entries
-
-
-def test_the_shelf_is_trimmed_by_last_use(builder: Side) -> None:
-    shelf = builder.shelf
-    for number in range(4):
-        shelf.put(f"{number}" * 128, bytes(1000))
-    shelf.trim(2500)
-    assert sum(shelf.get(f"{number}" * 128) is not None for number in range(4)) == 2
