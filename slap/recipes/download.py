@@ -52,13 +52,13 @@ def read_download(options: OptionReader, base: Path) -> Download:
 
 def fetch_for(part: SoftwarePart, download: Download) -> Path:
     """Fetch into the part's cache, with progress in the build's log."""
-    if part.offline and local_path(download.url) is None and not (part.downloads / download.sha256).exists():
+    if part.offline and local_path(download.url) is None and not (part.downloads / download.digest).exists():
         raise RecipeError(
             f"Part [{part.name}] needs {download.url}, but buildout is offline.",
             resolution="Run it online once, with a download-cache in [buildout].",
         )
     part.logger.info("Getting %s", download.url)
-    digests = {"sha256": download.sha256}
+    digests = {"sha256": download.digest}
     part.materials.append(
         Material(kind=MaterialKind.FILE, name=name_in(download.url), url=plain_url(download.url), digests=digests)
     )

@@ -42,21 +42,13 @@ class _Broken(Exception):
 
 @dataclass(frozen=True)
 class Download:
-    """What to fetch: http, https, file or a plain path, and the digest that it must have, by either algorithm."""
+    """What to fetch: http, https, file or a plain path, and the digest that it must have, in hashlib's words."""
 
     url: str
-    sha256: str
+    digest: str
     most_bytes: int = MOST_BYTES
     timeout: float = 30  # seconds without a byte
-    sha512: str = ""
-
-    @property
-    def algorithm(self) -> str:
-        return "sha512" if self.sha512 else "sha256"
-
-    @property
-    def digest(self) -> str:
-        return self.sha512 or self.sha256
+    algorithm: str = "sha256"
 
 
 Watch = Callable[[int, int], None]  # bytes that are here, of so many; 0 when nobody knows

@@ -20,20 +20,32 @@ DiskFormat = Literal["qcow2", "raw"]  # qemu's words
 ImageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 ImageUrl = Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\x00-\x1f]+$", max_length=2000)]
 Sha512 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
+Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
 class ImageEntry(Frozen):
-    """An image by its name, or by a URL with the SHA-512 of what is there: nothing is booted unchecked."""
+    """An image by its name, or by a URL with the digest of what is there: nothing is booted unchecked.
+
+    MD5 is for orders that SlapOS's kvm release knows, which have no other.
+    """
 
     name: ImageName | Literal[""] = ""
     url: ImageUrl | Literal[""] = ""
     sha512: Sha512 | Literal[""] = ""
+    md5: Md5 | Literal[""] = ""
+    gzipped: bool = False  # what is at the URL; the digest is of that, too
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> "ImageEntry":
-        if bool(self.name) == bool(self.url) or bool(self.url) != bool(self.sha512):
+        digests = [each for each in (self.sha512, self.md5) if each]
+        if bool(self.name) == bool(self.url) or len(digests) != bool(self.url) or (self.name and self.gzipped):
             raise ValueError("an image is either a name, or a url with its sha512")
         return self
+
+    @property
+    def digest(self) -> str:
+        """That of a download."""
+        return self.sha512 or self.md5
 
     @property
     def key(self) -> str:

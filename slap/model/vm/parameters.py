@@ -7,11 +7,12 @@ from hashlib import sha256
 from typing import Annotated, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from slap.model.base import Frozen
 from slap.model.errors import InvalidParameters
 from slap.model.network.firewall import NetworkText
+from slap.model.vm.former import in_our_words
 from slap.model.vm.image import DiskFormat, ImageEntry
 from slap.model.vm.life_parameters import LifeParameters, life_of
 from slap.model.vm.machine import (
@@ -113,6 +114,11 @@ class MachineParameters(LifeParameters):
     wait_for_ssh: bool = Field(default=True, validation_alias=_also("wait-for-ssh"))
     boot_timeout: int = Field(default=600, ge=1, le=86400, validation_alias=_also("boot-timeout"))
     stop_timeout: int = Field(default=30, ge=1, le=3600, validation_alias=_also("stop-timeout"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_our_words(cls, said: Any) -> Any:
+        return in_our_words(said) if isinstance(said, dict) else said
 
     @property
     def guest_ports(self) -> tuple[Port, ...]:

@@ -12,6 +12,8 @@ from slap.node.cache.tools import CacheTools
 from slap.node.image import share
 from slap.node.image.judge import judge
 from slap.node.image.store import ImageStore
+from slap.system.archive import BrokenArchive
+from slap.system.disk.gunzip import gunzip
 from slap.system.disk.qemu_img import QemuImg
 from slap.system.fetch import Download, Telling, WrongDigest, digest_of, fetch_watched, partial_of
 from slap.system.process import Runner
@@ -78,8 +80,8 @@ class Fetcher:
         return kept
 
     def _from_url(self, entry: ImageEntry, progress: Progress) -> KeptImage:
-        download = Download(entry.url, "", MOST_BYTES, sha512=entry.sha512)
-        arrived = self.store.incoming / entry.sha512
+        download = Download(entry.url, entry.digest, MOST_BYTES, algorithm="sha512" if entry.sha512 else "md5")
+        arrived = self.store.incoming / entry.digest
         try:
             fetch_watched(download, self.store.incoming, Telling(watch=progress))
         except (OSError, StorageFull):  # whatever needs the room now, half an image is of no use to anybody
@@ -88,11 +90,22 @@ class Fetcher:
         except WrongDigest as error:
             raise WrongDigest(f"Image {entry} is not what was asked for.", error.details, _CORRECT) from error
         try:
-            kept = self.take(arrived, Origin.URL, entry.url)
+            kept = self._take_unzipped(arrived, entry) if entry.gzipped else self.take(arrived, Origin.URL, entry.url)
         except SlapError:
             arrived.unlink(missing_ok=True)
             raise
-        self.store.note_download(entry.sha512, kept.sha512)
+        self.store.note_download(entry.digest, kept.sha512)
+        return kept
+
+    def _take_unzipped(self, arrived: Path, entry: ImageEntry) -> KeptImage:
+        with self.store.aside() as folder:
+            disk = folder / "disk"
+            try:
+                gunzip(arrived, disk, MOST_BYTES, lambda done: check_room(self.store, 0))
+            except BrokenArchive as error:
+                raise BrokenArchive(f"Image {entry} cannot be unzipped.", error.brief, _CORRECT) from error
+            kept = self.take(disk, Origin.URL, entry.url)
+        arrived.unlink(missing_ok=True)
         return kept
 
 

@@ -3,7 +3,7 @@
 disks/<sha512>            the image itself, read-only
 records/<sha512>.json     what it is; written last: a disk without it was never finished
 names/<name>.json         which one a name means here
-downloads/<sha512>.json   which one a download of this digest became
+downloads/<digest>.json   which one a download of this digest became
 state/<key>.json          what partitions are told of what they asked for
 uses/<partition>.json     which ones a partition may have disks on top of
 incoming/                 what is on its way
@@ -79,8 +79,9 @@ class ImageStore:
         """What an entry means here, if it is here."""
         if entry.name:
             return self.named(entry.name)
-        reference = _read(self._download(entry.sha512), ImageReference)
-        return self.record(reference.sha512 if reference else entry.sha512)
+        reference = _read(self._download(entry.digest), ImageReference)
+        found = reference.sha512 if reference else entry.sha512
+        return self.record(found) if found else None
 
     def named(self, name: str) -> KeptImage | None:
         reference = _read(self._name(name), ImageReference)
@@ -97,8 +98,8 @@ class ImageStore:
     def unname(self, name: str) -> None:
         self._name(name).unlink(missing_ok=True)
 
-    def note_download(self, sha512: str, became: str) -> None:
-        _write(self._download(sha512), ImageReference(sha512=became))
+    def note_download(self, digest: str, became: str) -> None:
+        _write(self._download(digest), ImageReference(sha512=became))
 
     def tell(self, entry: ImageEntry, state: ImageState) -> None:
         """What cannot be told for want of room is told when there is some."""
@@ -173,8 +174,8 @@ class ImageStore:
     def _name(self, name: str) -> Path:
         return self.root / "names" / f"{name}.json"
 
-    def _download(self, sha512: str) -> Path:
-        return self.root / "downloads" / f"{sha512}.json"
+    def _download(self, digest: str) -> Path:
+        return self.root / "downloads" / f"{digest}.json"
 
     def _uses(self, partition: str) -> Path:
         return self.root / "uses" / f"{partition}.json"

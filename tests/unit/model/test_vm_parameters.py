@@ -33,6 +33,19 @@ def test_names_of_slapos() -> None:
     assert theirs == machine(image="a", ram="512 MiB", cpu=2, ssh_keys=[KEY], nat_rules=[20, 80], hostname="x")
 
 
+MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+DISK = "https://images.example/disk.qcow2"
+
+
+def test_images_of_slapos() -> None:
+    theirs = {"virtual-hard-drive-url": DISK, "virtual-hard-drive-md5sum": MD5, "virtual-hard-drive-gzipped": "True"}
+    ordered = machine_of(read_parameters({**theirs, "boot-image-url-list": f"{DISK}#{MD5}\n"}), PLACE)
+    assert ordered.disks == (Disk(name="root", image=ImageEntry(url=DISK, md5=MD5, gzipped=True)),)
+    assert ordered.boot_iso == ImageEntry(url=DISK, md5=MD5)
+    empty = {"virtual-hard-drive-url": "", "virtual-hard-drive-md5sum": "", "boot-image-url-list": ""}
+    assert machine_of(read_parameters({"image": "a", **empty}), PLACE) == machine(image="a")
+
+
 def test_the_same_order_is_the_same_machine() -> None:
     assert machine(image="a") == machine(image="a")
     assert machine(image="a").network.mac.startswith("52:54:00:") and len(machine(image="a").network.mac) == 17
@@ -63,6 +76,13 @@ def test_a_tap_takes_the_place_of_ports() -> None:
         ({"image": "a", "ssh-keys": ["root"]}, "ssh-keys.0"),
         ({"image": "a", "disks": [{"name": "root", "size": 1}]}, "same name"),
         ({"image": "a", "colour": "blue"}, "colour"),
+        ({"virtual-hard-drive-url": DISK}, "virtual-hard-drive-md5sum is missing"),
+        ({"image": "a", "virtual-hard-drive-md5sum": MD5}, "which is not there"),
+        ({"image": "a", "virtual-hard-drive-url": DISK, "virtual-hard-drive-md5sum": MD5}, "two names for one thing"),
+        ({"virtual-hard-drive-url": DISK, "virtual-hard-drive-md5sum": "5"}, "md5"),
+        ({"boot-image-url-list": DISK}, "like URL#MD5"),
+        ({"boot-image-url-list": f"{DISK}#{MD5} {DISK}#{MD5}"}, "starts from one"),
+        ({"image": {"url": DISK, "sha512": "0" * 128, "md5": MD5}}, "url with its sha512"),
     ],
 )
 def test_what_cannot_be_ordered(said: dict[str, Any], words: str) -> None:

@@ -1,6 +1,7 @@
 """Images of a computer: fetched once, checked, remembered, and removed only when nobody can need them."""
 
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -94,6 +95,40 @@ def test_what_has_another_digest_is_refused_and_nothing_of_it_stays(images: Shel
     assert "is not what was asked for" in told.message
     assert sha512(DISK) in told.message
     assert images.store.records() == []
+    assert [path.name for path in images.store.incoming.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def zipped(images: Shelf, content: bytes) -> ImageEntry:
+    """As SlapOS names one: a .gz, by its MD5."""
+    path = images.folder / "there.img.gz"
+    path.write_bytes(content)
+    return ImageEntry(url=f"file://{path}", md5=hashlib.md5(content).hexdigest(), gzipped=True)
+
+
+def test_an_image_of_slapos_is_fetched_by_its_md5_and_unzipped(images: Shelf) -> None:
+    disk = DISK + bytes(3 << 20) + DISK + bytes(2 << 20)
+    entry = zipped(images, gzip.compress(disk))
+    images.desk.want(PART, [entry])
+    told = images.store.told(entry)
+    assert isinstance(told, ReadyImage) and told.path.read_bytes() == disk and told.sha512 == sha512(disk)
+    assert [path.name for path in images.store.incoming.iterdir() if not path.name.endswith(".lock")] == []
+    assert images.fetcher.fetch(entry, lambda state: None).sha512 == sha512(disk)
+    assert images.store.find(ImageEntry(url=entry.url, md5="0" * 32)) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (DISK, "no whole .gz"),
+        (gzip.compress(DISK)[:-9], "no whole .gz"),
+        (gzip.compress(DISK)[:30] + b"?" + gzip.compress(DISK)[31:], "no whole .gz"),
+    ],
+)
+def test_a_zipped_image_that_is_broken_leaves_nothing(images: Shelf, content: bytes, says: str) -> None:
+    entry = zipped(images, content)
+    images.desk.want(PART, [entry])
+    told = images.store.told(entry)
+    assert isinstance(told, FailedImage) and says in told.message
     assert [path.name for path in images.store.incoming.iterdir() if not path.name.endswith(".lock")] == []
 
 
