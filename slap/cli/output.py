@@ -56,13 +56,16 @@ def harmless(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span of time as people say it: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min."""
+    """A span of time as people say it: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min, 45 d 03 h."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes == 0:
         return f"{rest} s"
     hours, minutes = divmod(minutes, 60)
+    days, of_day = divmod(hours, 24)
+    if days:
+        return f"{days} d {of_day:02} h"
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 

@@ -19,6 +19,8 @@ from tests.unit.cli.fakes import START
         (59.7, "1 min 00 s"),
         (200, "3 min 20 s"),
         (7500, "2 h 05 min"),
+        (86_399, "23 h 59 min"),
+        (3_888_000 - 3600, "44 d 23 h"),
     ],
 )
 def test_durations(seconds: float, said: str) -> None:
