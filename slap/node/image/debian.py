@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slap.model.errors import InvalidInput
 from slap.node.image.bench import Bench, chosen
+from slap.node.image.namespace import check_namespaces
 from slap.system import environment, files
 from slap.system.debian import Kind, machine_sources
 from slap.system.disk.boot import FIRST, SECTOR, Grub, beginning, start_linux
@@ -35,6 +36,8 @@ INCLUDED = (
 GRUB_PACKAGES = ("grub-pc-bin", "grub-common", "libc6", "liblzma5", "libdevmapper1.02.1", "libselinux1", "libudev1")
 _GRUB_LIBRARIES = ("libpcre2-8-0",)
 _PATIENCE = 3600.0
+# In a user namespace its root is somebody else than who builds, and may not look into a private folder.
+_OPEN_TO_ALL = Path("/var/tmp")
 
 _KERNEL_OPTIONS = f"root=LABEL={LABEL} ro console=tty0 console=ttyS0,115200 quiet net.ifnames=0"
 # The links in / are kept by Debian itself to the newest kernel and the one before.
@@ -52,7 +55,7 @@ system_info:
   network: {renderers: [networkd]}
 """
 # The first boot reads all of the initrd by the BIOS, which is slow: only drivers of disks are in it.
-# Runs with the new system's folder as its argument. A machine that starts from the image makes its own ids and keys.
+# A shell's, with the new system's folder as its argument. A machine that starts from the image makes its own ids and keys.
 _FINISH = f"""\
 set -eu
 root=$1
@@ -82,14 +85,17 @@ rm "$archive"
 
 def build_debian(bench: Bench, image: Path) -> None:
     """Make the image, a qcow2, at a path."""
-    program = environment.program("mmdebstrap")
+    program, as_root = environment.program("mmdebstrap"), environment.is_root()
+    if not as_root:
+        check_namespaces(bench.runner)
     apt = bench.apt()
     wanted = (*GRUB_PACKAGES, *_GRUB_LIBRARIES)
     bench.say("Fetching GRUB")
     grub = Grub(bench.unpacked(apt, chosen(apt.closure(wanted), wanted), bench.scratch / "grub", Grub.WANTED))
     bench.say("Installing Debian (minutes)")
     system = bench.scratch / "system.tar"
-    _run(bench, bootstrap(program, bench.scratch, sources(Path("/etc/apt")), system))
+    argv = bootstrap(program, bench.scratch, sources(Path("/etc/apt")), system)
+    _run(bench, argv, bench.scratch if as_root else _OPEN_TO_ALL)
     bench.say("Making the disk")
     raw = bench.scratch / "disk.raw"
     with raw.open("wb") as disk:
@@ -97,7 +103,7 @@ def build_debian(bench: Bench, image: Path) -> None:
         disk.truncate(SIZE)
     form = Ext4(FIRST * SECTOR, SIZE - FIRST * SECTOR, LABEL)
     folder = bench.scratch / "system"
-    _run(bench, fill(system, folder, fill_ext4(form, folder, raw), environment.is_root()))
+    _run(bench, fill(system, folder, fill_ext4(form, folder, raw), as_root), bench.scratch)
     bench.say("Compressing it")
     QemuImg(bench.runner).convert(raw, image)
     raw.unlink()
@@ -116,15 +122,13 @@ def sources(etc: Path) -> dict[str, str]:
 
 def bootstrap(program: str, scratch: Path, found: dict[str, str], system: Path) -> tuple[str, ...]:
     """mmdebstrap's command line; what it reads is written into `scratch`."""
-    finish = scratch / "finish.sh"
-    files.write(finish, _FINISH)
     paths = []
     for name, text in found.items():
         paths.append(scratch / name)
         files.write(paths[-1], text)
     return (
         program, "--variant=apt", "--format=tar", f"--include={','.join(INCLUDED)}",
-        f'--customize-hook=sh {finish} "$1"', SUITE, str(system), *map(str, paths),
+        f"--customize-hook={_FINISH}", SUITE, str(system), *map(str, paths),
     )  # fmt: skip
 
 
@@ -134,6 +138,6 @@ def fill(archive: Path, folder: Path, make: Iterable[str], as_root: bool) -> tup
     return (*alone, "sh", "-c", _FILL, "fill", str(archive), str(folder), *make)
 
 
-def _run(bench: Bench, argv: tuple[str, ...]) -> None:
-    env = environment.clean(bench.scratch, {"DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(bench.scratch)})
+def _run(bench: Bench, argv: tuple[str, ...], scratch: Path) -> None:
+    env = environment.clean(bench.scratch, {"DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(scratch)})
     bench.runner.run(Command(argv, bench.scratch, env, timeout=_PATIENCE)).check()

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from slap.model.errors import InvalidInput, NotFound
+from slap.model.errors import InvalidInput, NotFound, SlapError
 from slap.node.image.bench import chosen, is_kernel
 from slap.node.image.debian import bootstrap, fill, sources
+from slap.node.image.namespace import Builder, check_namespaces
 from slap.node.image.recipes import RECIPES, recipe_of
 from slap.node.image.tiny import early_items, items, modules_for
 from slap.system.debian import Package
+from slap.system.process import Command, Completed, FakeRunner
 
 ORDER = """\
 kernel/drivers/block/virtio_blk.ko:
@@ -81,9 +83,8 @@ def test_debian_is_made_from_the_machines_own_sources(tmp_path: Path) -> None:
     assert list(found) == ["debian.sources"]
     argv = bootstrap("/usr/bin/mmdebstrap", tmp_path, found, tmp_path / "system.tar")
     assert argv[-3:] == ("bookworm", str(tmp_path / "system.tar"), str(tmp_path / "debian.sources"))
-    finish = (tmp_path / "finish.sh").read_text()
+    (finish,) = [word for word in argv if word.startswith("--customize-hook=")]
     assert "ssh_host_" in finish and ': >"$root/etc/machine-id"' in finish
-    assert f'--customize-hook=sh {tmp_path}/finish.sh "$1"' in argv
 
 
 def test_owners_are_kept_by_root_or_in_a_namespace() -> None:
@@ -91,6 +92,32 @@ def test_owners_are_kept_by_root_or_in_a_namespace() -> None:
     alone = fill(Path("/s/a.tar"), Path("/s/f"), ("mke2fs", "x"), as_root=False)
     assert (argv[0], argv[-4:]) == ("sh", ("/s/a.tar", "/s/f", "mke2fs", "x"))
     assert alone == ("unshare", "--map-root-user", "--map-auto", "--", *argv)
+
+
+@pytest.mark.parametrize(
+    ("subuid", "program", "kernel", "words"),
+    [
+        ("ann:100000:65536\n", "/usr/bin/newuidmap", 0, ""),
+        ("1000:100000:65536\n", "/usr/bin/newuidmap", 0, ""),
+        ("ann:100000:65536\n", "", 0, "apt-get install uidmap"),
+        ("bob:100000:65536\nann:200000:10\n", "/usr/bin/newuidmap", 0, "usermod --add-subuids 200010-265545"),
+        ("", "/usr/bin/newuidmap", 0, "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ann"),
+        ("ann:100000:65536\n", "/usr/bin/newuidmap", 1, "unprivileged_userns_clone"),
+    ],
+)
+def test_without_root_what_is_missing_is_named_before_anything_is_fetched(
+    tmp_path: Path, subuid: str, program: str, kernel: int, words: str
+) -> None:
+    for name in ("subuid", "subgid"):
+        (tmp_path / name).write_text(subuid)
+    runner = FakeRunner({"unshare": Completed(Command(("unshare",)), kernel, "", "Operation not permitted")})
+    who = Builder("ann", 1000, tmp_path, program)
+    if not words:
+        check_namespaces(runner, who)
+    else:
+        with pytest.raises(SlapError) as caught:
+            check_namespaces(runner, who)
+        assert words in str(caught.value)
 
 
 def test_an_image_without_recipe_is_told_with_those_that_there_are() -> None:
