@@ -26,6 +26,7 @@ class FormatConfig(Frozen):
     user_base_name: str = Field(default="slapuser", pattern=r"^[a-z][a-z0-9_-]{0,20}$")
     software_user: str = Field(default="slapsoft", pattern=r"^[a-z][a-z0-9_-]{0,20}$")
     alter_user: bool = False
+    kvm_group: str = Field(default="kvm", pattern=r"^([a-z_][a-z0-9_-]{0,31})?$")  # that may use /dev/kvm, as users do
     alter_network: bool = False
     interface_name: str = "lo"
     ipv4_local_network: str = "127.77.0.0/16"

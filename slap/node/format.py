@@ -2,7 +2,6 @@
 
 import ipaddress
 import logging
-import os
 import platform
 import pwd
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from slap.node.partition.folder import FORMATTED, PartitionFolder, read_format
 from slap.node.partition.users import partition_account, software_account
 from slap.node.prepare.ledger import Kind, Ledger, Made
 from slap.node.prepare.links import Interfaces, MakeBridge, MakeTap, missing_links, tap_name
+from slap.node.prepare.members import JoinGroup, may_use_kvm, members_of, missing_members
 from slap.system import environment, files
 from slap.system.netlink import Network
 from slap.system.process import Command, Runner
@@ -65,17 +65,19 @@ class MakePartition:
         return Made(kind=Kind.PARTITION, name=self.partition.name)
 
 
-Action = MakeUser | AddAddress | MakeBridge | MakeTap | MakePartition
+Action = MakeUser | JoinGroup | AddAddress | MakeBridge | MakeTap | MakePartition
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What of it is there: names of users, addresses of the interface, names of partitions that are folders; interfaces."""
+    """What of it is there: names of users, addresses of the interface, names of partitions that are folders; interfaces;
+    members of the group of /dev/kvm, None where there is no such group."""
 
     users: frozenset[str]
     addresses: frozenset[str]
     folders: frozenset[str]
     interfaces: Interfaces = field(default_factory=Interfaces)
+    members: frozenset[str] | None = None
 
 
 def partitions_of(config: FormatConfig) -> tuple[Partition, ...]:
@@ -98,6 +100,7 @@ def plan(config: NodeConfig, partitions: Iterable[Partition], observed: Observed
     wanted = tuple(partitions)
     return (
         *_users(config, wanted, observed),
+        *missing_members(config.format, wanted, observed.members),
         *_addresses(config, wanted, observed),
         *missing_links(config.format, wanted, observed.interfaces),
         *(MakePartition(each) for each in wanted if each.name not in observed.folders),
@@ -110,7 +113,7 @@ def observe(config: NodeConfig, network: Network) -> Observed:
     folders = frozenset(path.name for path in config.instance_root.glob(f"{config.format.partition_base_name}*"))
     users = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
     links = network.links() if config.format.create_tap else {}
-    return Observed(frozenset(users), addresses, folders, Interfaces(links, users))
+    return Observed(frozenset(users), addresses, folders, Interfaces(links, users), members_of(config.format.kvm_group))
 
 
 def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, network: Network) -> None:
@@ -121,6 +124,8 @@ def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, netwo
         log.info("%s", action)
         if isinstance(action, MakeUser):
             _make_user(action, runner)
+        elif isinstance(action, JoinGroup):
+            action.do(runner)
         elif isinstance(action, AddAddress):
             network.add(action.interface, action.address)
         elif isinstance(action, MakeBridge | MakeTap):
@@ -156,7 +161,7 @@ def capabilities(config: NodeConfig) -> frozenset[str]:
     """What orders can ask for: the architecture, and what this computer can do beyond the ordinary."""
     found = {
         platform.machine(): True,
-        "kvm": os.access("/dev/kvm", os.R_OK | os.W_OK),
+        "kvm": may_use_kvm(config.format),
         "users": config.format.alter_user,
         "ipv6": bool(config.format.ipv6_prefix),
         "firewall": is_wanted(config),

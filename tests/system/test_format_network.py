@@ -1,5 +1,6 @@
 """`slapos node format` and its undoing, typed at a computer with a network of its own: users, addresses, taps, a bridge."""
 
+import grp
 import os
 import pwd
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ import pytest
 from slap.node.partition.supervision import shut_down
 from slap.system import environment
 from slap.system.netlink import KernelNetwork, Link
+from slap.system.process import Command, SystemRunner
 from tests.system.cloud import Cloud, release, set_options, short_folder
-from tests.system.namespaces import PYTHON, Namespace, joined
+from tests.system.namespaces import ENV, PYTHON, Namespace, joined
 from tests.system.test_node_as_root import SOFTWARE_USER, USERS, a_master, configure, started
 from tests.system.two_nodes import forget_users
 
+# Stands for the computer's kvm, which it may not have; other nodes that are formatted meanwhile have nothing to do with it.
+GROUP = f"t{os.getpid()}k"
 PROFILE = "[buildout]\nparts = publish\n[publish]\nrecipe = slap:publish\nanswer = 42\n"
 # Opens a tap as a virtual machine does.
 _OPEN = """
@@ -34,8 +38,14 @@ if environment.is_root():
             cloud = Cloud(folder, namespace.prefix)
             stack.enter_context(a_master(cloud))
             config = configure(cloud)
+            stack.enter_context(a_group())
             set_options(
-                cloud.cfg, create_tap="true", bridge_name="br7", interface_name="eth0", ipv6_prefix="2001:db8:0:1::/64"
+                cloud.cfg,
+                kvm_group=GROUP,
+                create_tap="true",
+                bridge_name="br7",
+                interface_name="eth0",
+                ipv6_prefix="2001:db8:0:1::/64",
             )
             stack.callback(forget_users, config)
             stack.callback(shut_down, config)
@@ -43,6 +53,17 @@ if environment.is_root():
 
     def users() -> set[str]:
         return {entry.pw_name for entry in pwd.getpwall() if entry.pw_name.startswith((USERS, SOFTWARE_USER))}
+
+    @contextmanager
+    def a_group() -> Iterator[None]:
+        SystemRunner().run(Command(("groupadd", GROUP), env=ENV)).check()
+        try:
+            yield
+        finally:
+            SystemRunner().run(Command(("groupdel", GROUP), env=ENV)).check()
+
+    def members() -> list[str]:
+        return grp.getgrnam(GROUP).gr_mem
 
     def links(namespace: Namespace) -> dict[str, Link]:
         with namespace.inside():
@@ -62,6 +83,7 @@ if environment.is_root():
             owners = [pwd.getpwnam(f"{USERS}{number}").pw_uid for number in range(2)]
             taps = {f"slaptap{n}": Link("tap", owner, "br7", is_up=True) for n, owner in enumerate(owners)}
             assert made == taps | {"br7": Link("bridge", is_up=True)}
+            assert members() == [f"{USERS}0", f"{USERS}1"]
             os.chmod("/dev/net/tun", 0o666)  # as udev has it
             assert may_open(namespace, "slaptap0", owners[0])
             assert not may_open(namespace, "slaptap0", owners[1])
@@ -72,6 +94,7 @@ if environment.is_root():
             assert links(namespace).keys() == made.keys() | before.keys()
             assert cloud.slapos("node", "format", "--undo").stdout == going
             assert (links(namespace), users(), list(cloud.srv.glob("slappart*"))) == (before, set(), [])
+            assert members() == []
             with namespace.inside():
                 assert KernelNetwork().addresses("eth0") >= {f"{namespace.ipv4}/24", f"{namespace.ipv6}/48"}
                 assert not [each for each in KernelNetwork().addresses("eth0") if each.endswith(("/32", "/128"))]

@@ -185,14 +185,18 @@ if environment.is_root():
         node.cloud.slapos("node", "boot")
         assert f"{NETWORK}.3/32" in KernelNetwork().addresses("lo")
 
-    def test_services_run_as_their_partitions_user_with_no_other_group(node: RootNode) -> None:
+    def test_services_run_as_their_partitions_user_with_no_other_group_but_kvms(node: RootNode) -> None:
         for number in range(2):
             processes = eventually(lambda number=number: len(found := node.processes(number)) >= 3 and found)
             for pid in processes:
                 status = Path(f"/proc/{pid}/status").read_text()
                 assert f"Uid:\t{node.user(number)}\t{node.user(number)}" in status
                 groups = next(line.split()[1:] for line in status.splitlines() if line.startswith("Groups:"))
-                assert set(groups) <= {str(pwd.getpwuid(node.user(number)).pw_gid)}
+                own = pwd.getpwuid(node.user(number)).pw_gid
+                assert {int(each) for each in groups} <= {
+                    own,
+                    *(each.gr_gid for each in grp.getgrall() if each.gr_name == "kvm"),
+                }
 
     def test_a_partition_reads_neither_another_nor_what_the_node_keeps(node: RootNode) -> None:
         own, other = node.number("first"), node.number("second")

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     """In the order in which they are made; what was made last goes first."""
 
     USER = "user"
+    MEMBER = "member"
     ADDRESS = "address"
     BRIDGE = "bridge"
     TAP = "tap"
@@ -25,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Made(Frozen):
-    """`interface` is that of an address."""
+    """`interface` is that of an address, and for a member the group that it is one of."""
 
     kind: Kind
     name: str

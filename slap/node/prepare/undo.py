@@ -12,6 +12,7 @@ from slap.model.state import InstanceState, ReportedInstanceState
 from slap.node.config import NodeConfig
 from slap.node.partition.folder import FORMATTED
 from slap.node.prepare.ledger import Kind, Ledger, Made
+from slap.node.prepare.members import leave_group, members_of
 from slap.node.store import Store
 from slap.system import environment
 from slap.system.netlink import Link, Network
@@ -41,6 +42,7 @@ def undo_plan(config: NodeConfig, network: Network) -> tuple[Made, ...]:
         each
         for each in made
         if (each.kind is Kind.USER and each.name in users)
+        or (each.kind is Kind.MEMBER and each.name in (members_of(each.interface) or ()))
         or (each.kind is Kind.ADDRESS and each.name in addresses.get(each.interface, ()))
         or (each.kind in (Kind.BRIDGE, Kind.TAP) and each.name in links and links[each.name].kind == each.kind)
         or (each.kind is Kind.PARTITION and config.partition(each.name).is_dir())
@@ -113,6 +115,10 @@ def _remove_user(made: Made, means: Means) -> None:
     means.runner.run(Command(("userdel", made.name), env={"PATH": environment.CLEAN_PATH})).check()
 
 
+def _remove_member(made: Made, means: Means) -> None:
+    leave_group(made, means.runner)
+
+
 def _remove_address(made: Made, means: Means) -> None:
     means.network.remove(made.interface, made.name)
 
@@ -129,6 +135,7 @@ def _remove_partition(made: Made, means: Means) -> None:
 
 _HOW: Mapping[Kind, Callable[[Made, Means], None]] = {
     Kind.USER: _remove_user,
+    Kind.MEMBER: _remove_member,
     Kind.ADDRESS: _remove_address,
     Kind.BRIDGE: _remove_link,
     Kind.TAP: _remove_link,

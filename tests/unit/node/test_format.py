@@ -25,6 +25,7 @@ from slap.system import environment
 from slap.system.netlink import FakeNetwork
 from slap.system.process import FakeRunner
 
+BOTH = frozenset({"slappart0", "slappart1"})
 NOTHING = Observed(frozenset(), frozenset(), frozenset())
 
 
@@ -52,6 +53,10 @@ def planned(config: NodeConfig, observed: Observed = NOTHING) -> list[str]:
         ({"partition_amount": 1, "alter_network": True, "ipv4_local_network": "10.7.0.0/24"},
          Observed(frozenset(), frozenset({"10.7.0.2/32"}), frozenset({"slappart0"})), []),
         ({"partition_amount": 1, "alter_network": True}, NOTHING, ["make partition slappart0"]),  # loopback is there
+        ({"partition_amount": 2, "alter_user": True},
+         Observed(frozenset({"slapsoft", "slapuser0"}), frozenset(), BOTH, members=frozenset({"slapuser0", "libvirt"})),
+         ["make user slapuser1", "add slapuser1 to group kvm"]),
+        ({"partition_amount": 1}, Observed(frozenset(), frozenset(), BOTH, members=frozenset()), []),
     ],
 )  # fmt: skip
 def test_only_what_is_missing_is_planned(

@@ -1,5 +1,6 @@
 """Taps, bridges, and undoing what format made."""
 
+import grp
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from slap.node.config import FormatConfig, NodeConfig
 from slap.node.format import AddAddress, Observed, execute, finish, observe, partitions_of, plan
 from slap.node.prepare.ledger import Kind, Ledger, Made
 from slap.node.prepare.links import Interfaces
+from slap.node.prepare.members import may_use_kvm, members_of, missing_members
 from slap.node.prepare.undo import Means, carry_out, check_undo, undo_plan
 from slap.node.store import Store
 from slap.system import environment
@@ -172,3 +174,33 @@ def test_what_is_noted_is_noted_once_and_before_it_is_made(tmp_path: Path) -> No
 
 def test_partitions_say_their_taps() -> None:
     assert [each.tap for each in partitions_of(FormatConfig(**TAPS))] == ["slaptap0", "slaptap1"]
+
+
+def test_users_of_partitions_become_members_of_the_group_of_kvm_and_leave_it(tmp_path: Path) -> None:
+    """By the computer's own group of some name: who is a member of it is asked of the computer."""
+    runner, network = FakeRunner(), FakeNetwork()
+    config = node(tmp_path, alter_user=True, user_base_name="root", software_user="root", kvm_group="root")
+    config.make_folders()
+    (missing,) = list(missing_members(config.format, partitions_of(config.format)[:1], frozenset()))
+    execute(config, [missing], runner, network)
+    assert runner.commands[0].argv == ("usermod", "--append", "--groups", "root", "root0")
+    assert Ledger(config).made() == (Made(kind=Kind.MEMBER, name="root0", interface="root"),)
+    assert undo_plan(config, network) == ()  # it is no member, for nothing was run
+    carry_out(Ledger(config).made(), Means(config, runner, network, "slapos-test"))
+    assert ("gpasswd", "--delete", "root0", "root") in [each.argv for each in runner.commands]
+    assert Ledger(config).made() == ()
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "may"),
+    [(0o666, "", True), (0o660, "own", True), (0o660, "another", False), (0o600, "own", False), (0o640, "own", False)],
+)
+def test_partitions_may_use_kvm_where_their_users_may(tmp_path: Path, mode: int, group: str, may: bool) -> None:
+    device = tmp_path / "kvm"
+    device.touch()
+    device.chmod(mode)
+    own = grp.getgrgid(device.stat().st_gid).gr_name
+    form = FormatConfig(alter_user=True, kvm_group=own if group == "own" else group)
+    assert may_use_kvm(form, device) == may
+    assert may_use_kvm(FormatConfig(), device)
+    assert not may_use_kvm(form, tmp_path / "none") and members_of("no-such-group") is None
