@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,10 @@ def status_of(url: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
-def in_browser(url: str, folder: Path) -> str:
+def in_browser(url: str, folder: Path, within: Sequence[str] = ()) -> str:
     """The page as a browser has it after some seconds of its own time."""
     argv = (
-        "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--ignore-certificate-errors",
+        *within, "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--ignore-certificate-errors",
         f"--user-data-dir={folder}", "--virtual-time-budget=8000", "--timeout=10000", "--dump-dom", url,
     )  # fmt: skip
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout

@@ -17,6 +17,8 @@ STAMP = "stamp"
 # What a partition that closes something sends to this computer carries this, so that services which listen on all
 # addresses, the partition's own among them, can be told from those that listen there on purpose.
 _MARK = "0x51a905"
+# What came by a tap that is a port of a bridge carries this: to all that comes after, it came by the bridge.
+_GUEST_MARK = "0x51a906"
 
 _FRAME = """\
 add table inet {table}
@@ -52,21 +54,26 @@ _GUARD = (
     'oifname "lo" ip6 daddr vmap @callers6',
     "meta skuid vmap @partitions",
 )
-_VISITORS = (
+_REPLIES = (
     "ct direction reply accept",
     f'iifname "lo" meta mark {_MARK} socket wildcard 1 {_REJECT}',
     'iifname "lo" accept',
-    'iifname "{taps}*" jump guests',
-    "ip daddr vmap @doors4",
-    "ip6 daddr vmap @doors6",
 )
+_DOORS = ("ip daddr vmap @doors4", "ip6 daddr vmap @doors6")
 # Whoever is at the other end of a tap is a stranger: of this computer it reaches what is published.
 _GUESTS = (
     "meta l4proto { icmp, ipv6-icmp } return",
     "ip daddr @published4 return",
     "ip6 daddr @published6 return",
+    "jump exceptions",
     _REJECT,
 )
+_BRIDGE = """\
+add table bridge {table}
+add chain bridge {table} taps {{ type filter hook input priority filter; policy accept; }}
+flush chain bridge {table} taps
+add rule bridge {table} taps iifname "{taps}*" meta mark set {mark}
+"""
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Surroundings:
     published: frozenset[str] = frozenset()
     private: tuple[str, ...] = ()
     exceptions: tuple[Destination, ...] = ()  # of the operator
-    taps: str = "slaptap"
+    taps: str = ""  # what their names begin with; empty where there are none
 
 
 @dataclass(frozen=True)
@@ -109,11 +116,14 @@ def frame(node: Surroundings) -> Frame:
     for name, addresses in (("published", node.published), ("resolvers", node.resolvers)):
         text += _elements(node.table, name, {each: each for each in addresses})
     text += _elements(node.table, "master", {address: f"{address} . {port}" for address, port in node.master})
-    text += _chain(node.table, "refuse", _REFUSE) + _chain(node.table, "guests", _GUESTS)
+    text += _chain(node.table, "refuse", _REFUSE)
     text += _chain(node.table, "exceptions", [f"{_to(each)} accept" for each in node.exceptions])
+    text += _chain(node.table, "guests", _GUESTS)
     text += _chain(node.table, "private", [f"{_to(Destination(parse_network(n)))} {_REJECT}" for n in node.private])
     text += _chain(node.table, "guard", _GUARD)
-    text += _chain(node.table, "visitors", [rule.replace("{taps}", node.taps) for rule in _VISITORS])
+    text += _chain(node.table, "visitors", (*_REPLIES, *(_from_taps(node.taps) if node.taps else ()), *_DOORS))
+    if node.taps:
+        text += _BRIDGE.format(table=node.table, taps=node.taps, mark=_GUEST_MARK)
     stamp = f"0x{sha256(text.encode()).hexdigest()[:8]}"
     text += _STAMP_SET.format(table=node.table, name=STAMP, stamp=stamp)
     return Frame(text + _chain(node.table, STAMP, [f'counter comment "{stamp}"']), stamp)
@@ -199,6 +209,10 @@ def _doors(table: str, partition: Guarded, *, opened: bool) -> Iterable[str]:
             yield f"add element {element} : jump {chain} }}\n"
             if not opened:
                 yield f"delete element {element} }}\n"
+
+
+def _from_taps(taps: str) -> tuple[str, ...]:
+    return f'iifname "{taps}*" jump guests', f"meta mark {_GUEST_MARK} jump guests"
 
 
 def _chain(table: str, name: str, lines: Iterable[str]) -> str:

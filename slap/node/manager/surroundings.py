@@ -102,7 +102,7 @@ def surroundings(config: NodeConfig, partitions: tuple[Partition, ...], resolver
         published=frozenset(published),
         private=(config.format.ipv4_local_network,) if has_private else (),
         exceptions=_exceptions(config),
-        taps=config.format.tap_base_name,
+        taps=config.format.tap_base_name if config.format.create_tap else "",
     )
 
 

@@ -32,8 +32,11 @@ class Nftables:
         return self._listed("set", table, name)
 
     def forget(self, table: str) -> None:
-        """Remove a table with all that is in it; what is not there is made first, for only that can be deleted."""
+        """Remove what has this name, with all that is in it: of bridges too, where the kernel has rules for them."""
         self.apply(f"add table inet {table}\ndelete table inet {table}\n")
+        argv = (environment.program("nft", "nftables"), "list", "table", "bridge", table)
+        if self.runner.run(Command(argv, env=_ENV, timeout=_PATIENCE)).status == 0:
+            self.apply(f"delete table bridge {table}\n")
 
     def _listed(self, kind: str, table: str, name: str) -> str:
         nft = environment.find_program("nft")

@@ -250,3 +250,13 @@ def test_the_frame_says_whether_it_is_as_it_was() -> None:
     assert frame(node).stamp in frame(node).text
     assert "add element inet t master4 { 127.0.0.1 . 5000 }" in frame(node).text
     assert frame(Surroundings("t")).stamp != frame(node).stamp
+
+
+def test_what_comes_by_a_tap_is_told_also_where_taps_are_ports_of_a_bridge() -> None:
+    """To the rules of addresses it came by the bridge, as what comes from outside does."""
+    text = frame(Surroundings("t", taps="slaptap")).text
+    assert 'add rule bridge t taps iifname "slaptap*" meta mark set 0x51a906' in text
+    assert "add rule inet t visitors meta mark 0x51a906 jump guests" in text
+    assert 'add rule inet t visitors iifname "slaptap*" jump guests' in text
+    assert text.index("add chain inet t exceptions") < text.index("add rule inet t guests jump exceptions")
+    assert "bridge" not in frame(Surroundings("t")).text
