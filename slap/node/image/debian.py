@@ -54,6 +54,10 @@ ssh_genkeytypes: [ed25519, ecdsa]
 system_info:
   network: {renderers: [networkd]}
 """
+_CPUS = """\
+# A processor that is plugged in does nothing before somebody says so.
+SUBSYSTEM=="cpu", ACTION=="add", TEST=="online", ATTR{online}!="1", ATTR{online}="1"
+"""
 # The first boot reads all of the initrd by the BIOS, which is slow: only drivers of disks are in it.
 # A shell's, with the new system's folder as its argument. A machine that starts from the image makes its own ids and keys.
 _FINISH = f"""\
@@ -63,6 +67,8 @@ echo 'LABEL={LABEL} / ext4 errors=remount-ro,discard 0 1' >"$root/etc/fstab"
 echo debian >"$root/etc/hostname"
 cat >"$root/etc/cloud/cloud.cfg.d/90_image.cfg" <<'END'
 {_CLOUD}END
+cat >"$root/etc/udev/rules.d/80-hotplug-cpu.rules" <<'END'
+{_CPUS}END
 chroot "$root" systemctl enable systemd-networkd
 echo 'MODULES=list' >"$root/etc/initramfs-tools/conf.d/modules"
 printf '%s\\n' virtio_pci virtio_blk virtio_scsi sd_mod ata_piix ahci nvme ext4 >>"$root/etc/initramfs-tools/modules"

@@ -55,7 +55,7 @@ _UNPACKED = re.compile(
 )
 _SCRIPTS = {
     "boot.sh": "etc/boot.sh", "stop.sh": "etc/stop.sh", "lease.sh": "etc/lease.sh",
-    "power.sh": "etc/acpi/PWRF/00000080", "inittab.cfg": "etc/inittab",
+    "power.sh": "etc/acpi/PWRF/00000080", "event.sh": "etc/event.sh", "inittab.cfg": "etc/inittab",
 }  # fmt: skip
 _TEXTS = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",

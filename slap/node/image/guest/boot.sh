@@ -4,7 +4,7 @@ mount -t tmpfs tmpfs /run
 mkdir -p /dev/pts /run/seed
 mount -t devpts devpts /dev/pts
 resize2fs "$(findfs LABEL=tiny-root)" >/dev/null 2>&1 &
-modprobe -a virtio_net virtio_rng button evdev
+modprobe -a virtio_net virtio_rng virtio_balloon button evdev
 ip link set lo up
 
 # Where the seed is mounted, if there is one.
