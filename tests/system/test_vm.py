@@ -4,14 +4,20 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from slap.system import environment
 from slap.system.files import read_or
+from tests.system.boot_iso import boot_iso
 from tests.system.cloud import Cloud, Result, eventually, small_cloud
-from tests.system.machines import KVM, Guests, make_key, partition_of, processes_of, program_of, qemu_of
+from tests.system.machines import KVM, Guests, attempts, make_key, partition_of, processes_of, program_of, qemu_of
 from tests.system.tiny import tiny_image
 
 
@@ -39,6 +45,16 @@ def test_who_ordered_it_gets_in(guests: Guests) -> None:
     said = guests.connection("web")
     assert said["acceleration"] in ("kvm", "emulation")
     assert set(said["ports"]) == {"22", "80", "443"}
+
+
+def test_a_guest_reaches_nothing_of_its_computer(guests: Guests) -> None:
+    """Without a firewall too: qemu's network lets nothing out. With the Internet, places like these lead to the loopback."""
+    master, own = urlsplit(guests.cloud.master_url).port or 0, guests.connection("web")["ipv4"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        places = {host: (host, port) for host in ("10.0.2.2", "10.0.2.3", "10.0.2.77", "fec0::2", "127.0.0.1")}
+        places |= {"master": ("10.0.2.2", master), "its own ssh": (own, 10022), "the same": ("10.0.2.2", 10022)}
+        assert guests.ssh("web", attempts({**places, "itself": ("127.0.0.1", 80)})).split() == ["itself", "asked"]
 
 
 def test_a_port_comes_and_goes_while_it_runs(guests: Guests) -> None:
@@ -124,9 +140,57 @@ def _partitions(guests: Guests) -> list:  # type: ignore[type-arg]
 
 
 def test_a_guest_that_never_starts_is_told(guests: Guests) -> None:
-    guests.order("blank", "--no-wait", check=False, image=None, disk_size="8 MiB")
-    eventually(lambda: "booting, " in guests.cloud.slapos("service", "info", "blank").stdout, 60, 0.5)
+    done = guests.order("blank", check=False, image=None, disk_size="8 MiB", boot_timeout=5)
+    assert done.status == 1
+    assert "booting, " in done.stderr
+    assert "The guest does not answer: " in done.stderr
     guests.cloud.slapos("service", "destroy", "blank")
+
+
+def test_a_machine_starts_from_a_cd(guests: Guests) -> None:
+    cloud, words = guests.cloud, "This CD-ROM starts."
+    path = cloud.folder / "cd.iso"
+    path.write_bytes(boot_iso(words))
+    cloud.slapos("image", "add", str(path), "--name", "cd")
+    guests.order("cd", image=None, boot_iso="cd", wait_for_ssh=False)
+    eventually(lambda: words in cloud.slapos("service", "logs", "cd").stdout)
+    cloud.slapos("service", "destroy", "cd")
+
+
+if environment.is_root():
+
+    def test_a_guest_whose_disk_finds_no_room_is_told_and_so_is_its_owner(guests: Guests) -> None:
+        """A small disk is root's to make. What runs beside it goes on, and with room again so does the machine."""
+        cloud = guests.cloud
+        number = min(set(range(4)) - {int(each.partition[-1]) for each in cloud.master().instances()})
+        with small_disk(cloud.srv / f"slappart{number}") as grow:
+            guests.order("small", disk_size="1 GiB")
+            assert partition_of(cloud, "small") == f"slappart{number}"
+            told = guests.ssh("small", "dd if=/dev/urandom of=/root/big bs=64k count=800; sync; dmesg | tail -n 3")
+            assert "I/O error" in told
+            said = eventually(
+                lambda: "is full: " in (seen := cloud.slapos("service", "info", "small").stdout) and seen, 60, 0.5
+            )
+            assert "error (requested: started)" in said
+            assert guests.ssh("web", "hostname") == "web"
+            guests.order("web", nat_rules=[80])
+            grow()
+            eventually(lambda: "status     started" in cloud.slapos("service", "info", "small").stdout, 60, 0.5)
+            assert guests.ssh("small", "echo kept > /root/new && sync && cat /root/new") == "kept"
+            cloud.slapos("service", "destroy", "small")
+
+    @contextmanager
+    def small_disk(folder: Path) -> Iterator[Callable[[], object]]:
+        """One that has room for a machine that writes little, and what makes it larger."""
+
+        def mount(*words: str) -> None:
+            subprocess.run(["mount", *words, folder], check=True)
+
+        mount("-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs")
+        try:
+            yield lambda: mount("-o", "remount,size=200m")
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_nothing_is_left_of_one_that_is_destroyed(guests: Guests) -> None:

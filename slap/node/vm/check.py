@@ -1,5 +1,7 @@
 """Whether a machine is what its service says, and its guest answers: one small file and one connection, no program."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,23 +12,37 @@ from slap.system.network.look import sense_network
 from slap.system.trust.stranger import read_owned
 
 _LONGEST = 16 * 1024  # bytes
-# A guest that says nothing for so long is no longer "booting".
+# A guest that says nothing for so long is no longer "booting", whatever it was given.
 _BOOTS = 120.0
 # To wait for a greeting longer than this would only hold up the next look.
 _LISTENS = 2.0
+# A disk of a machine grows by as much at a time, and by what qemu needs to find it again.
+_LEAST_ROOM = 4 << 20  # bytes
 
 
-def sense_machine(check: MachineCheck, folder: Path, user: int | None, now: float) -> tuple[bool, str]:
+def free_bytes(folder: Path) -> int:
+    """Room on the disk of a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def sense_machine(
+    check: MachineCheck, folder: Path, user: int | None, now: float, free: Callable[[Path], int] = free_bytes
+) -> tuple[bool, str]:
     """Whether it passes, and in the phase's words why not."""
     phase = read_phase(folder, user)
     if phase is None:
         return False, "The machine was not started yet."
     if not phase.stage.runs:
         return False, words_of(phase)
+    if (room := free(folder)) < _LEAST_ROOM:
+        return (
+            False,
+            f"The disk that {folder} is on is full: {room >> 20} MiB are free. What the guest writes may fail.",
+        )
     if not check.port:
         return True, ""
     passed, message = sense_network(_greeting(check))
-    return (True, "") if passed else (False, _silence(now - phase.since, message))
+    return (True, "") if passed else (False, _silence(check, now - phase.since, message))
 
 
 def read_phase(folder: Path, user: int | None) -> Phase | None:
@@ -46,8 +62,10 @@ def _greeting(check: MachineCheck) -> NetworkCheck:
     return NetworkCheck(check="port", host=check.host, port=check.port, expect=check.expect, timeout=timeout)
 
 
-def _silence(seconds: float, message: str) -> str:
-    return f"booting, {seconds:.0f} s" if 0 <= seconds < _BOOTS else f"The guest does not answer: {message}"
+def _silence(check: MachineCheck, seconds: float, message: str) -> str:
+    if 0 <= seconds < min(_BOOTS, check.grace or _BOOTS):
+        return f"booting, {seconds:.0f} s"
+    return f"The guest does not answer: {message} What it says is in `slapos service logs`, and on its screen."
 
 
 _STAGES = {

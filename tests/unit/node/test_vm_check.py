@@ -75,3 +75,16 @@ def test_a_file_of_phases_that_is_none_is_not_read(tmp_path: Path) -> None:
     (tmp_path / PHASE_FILE).unlink()
     (tmp_path / PHASE_FILE).write_text("{")
     assert sense_machine(MachineCheck(check="machine"), tmp_path, None, 104.0)[0] is False
+
+
+def test_a_guest_has_the_time_that_it_was_given(tmp_path: Path) -> None:
+    phase(tmp_path, Stage.BOOTING)
+    with greeting(b"") as check:
+        said = sense_machine(check.model_copy(update={"grace": 3}), tmp_path, None, 104.0)[1]
+    assert said.startswith("The guest does not answer: ") and "slapos service logs" in said
+
+
+def test_a_disk_without_room_is_said_though_the_guest_answers(tmp_path: Path) -> None:
+    phase(tmp_path, Stage.BOOTING)
+    passed, words = sense_machine(MachineCheck(check="machine"), tmp_path, None, 104.0, lambda folder: 1 << 20)
+    assert (passed, f"{tmp_path} is on is full: 1 MiB are free" in words) == (False, True)
