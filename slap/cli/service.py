@@ -52,7 +52,7 @@ class ServiceInfo(Show):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
         master = self.master(args)
-        instance = find(master, args.reference)
+        instance = find_member(master, args.reference)
         tree = master.tree(instance.root)
         self.text = "\n\n".join(
             [*info_text(instance, tree, _release(master, instance), self.clock.now()), *_usage(master, instance)]
@@ -77,7 +77,7 @@ class ServiceLogs(ClientCommand):
 
     def take_action(self, args: argparse.Namespace) -> None:
         master = self.master(args)
-        guid = find(master, args.reference).guid
+        guid = find_member(master, args.reference).guid
         window = max(args.lines, WINDOW) if args.follow else args.lines
         logs = split_logs(master.logs(guid, window))
         self._write(logs, args.lines)
@@ -101,7 +101,7 @@ class ServiceHistory(Lister):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         master, now = self.master(args), self.clock.now()
-        entries = master.history(find(master, args.reference).guid)
+        entries = master.history(find_member(master, args.reference).guid)
         rows = [
             (entry.number, Cell(entry.at.isoformat(), f"{age(entry.at, now)} ago"), entry.by, _changes(entry.changes))
             for entry in entries
@@ -121,6 +121,18 @@ def find(master: Master, name: str) -> Instance:
         meant = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {meant[0]}?" if meant else f"You have: {', '.join(known) or 'none yet'}."
         raise NotFound(f"There is no service {name}.", hint, "slapos service list") from error
+
+
+def find_member(master: Master, path: str) -> Instance:
+    """The same, and what a service ordered by itself: SERVICE/NAME."""
+    root, _, child = path.partition("/")
+    if not child or master.instances(path):
+        return find(master, path)
+    tree = master.tree(find(master, root).root)
+    found = {each.reference: each for each in tree.instances}
+    if child not in found:
+        raise NotFound(f"{root} has no {child}.", f"It has: {', '.join(sorted(found))}.", f"slapos service info {root}")
+    return found[child]
 
 
 def slapos_list(rows: list[dict[str, Any]]) -> str:
@@ -265,5 +277,5 @@ def _changes(changes: Sequence[FieldChange]) -> Cell:
 
 
 def _with_name(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("reference", metavar="NAME", help="the service, or the guid of an instance in its tree")
+    parser.add_argument("reference", metavar="NAME", help="the service, SERVICE/NAME of what it ordered, or a guid")
     return parser

@@ -112,7 +112,8 @@ class Vm(InstancePart):
     def _connection(self) -> Iterable[tuple[str, object]]:
         host = bracketed(self._address)
         ports = {str(each.guest): f"{host}:{each.port}" for each in self._machine.network.forwards}
-        yield ("ipv6" if ":" in self._address else "ipv4"), self._address
+        if ports:  # at a tap it has addresses that only its guest knows
+            yield ("ipv6" if ":" in self._address else "ipv4"), self._address
         if str(SSH) in ports:
             yield "ssh-command", f"ssh -p {SSH + PORT_OFFSET} root@{self._address}"
         yield "ports", ports

@@ -221,6 +221,7 @@ def test_a_cluster_is_one_order_and_one_table(guests: Guests) -> None:
         "db": {"22", "5432"},
     }
     assert "database  22, 5432" in done.stdout
+    assert cloud.slapos("vm", "console", "many/db", "-f", "json").json["console-url"].startswith("https://")
     for each in machines.values():
         assert guests.run(each["ssh-command"], "hostname && cat /r") == f"{each['hostname']}\n42"
     _order_cluster(cloud, {"count": 1, "machine": machine})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slap.cli.base import ClientCommand, Show
-from slap.cli.service import find
+from slap.cli.service import find_member
 from slap.model.errors import NotFound
 from slap.model.instance import Instance
 from slap.system import environment, process
@@ -17,12 +17,12 @@ class VmSsh(ClientCommand):
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
-        parser.add_argument("reference", metavar="NAME", help="the machine")
+        parser.add_argument("reference", metavar="NAME", help="the machine; CLUSTER/NAME is one of many")
         parser.add_argument("words", metavar="WORD", nargs=argparse.REMAINDER, help="for ssh: options, or a command")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
-        command = shlex.split(_published(find(self.master(args), args.reference), "ssh-command"))
+        command = shlex.split(_published(find_member(self.master(args), args.reference), "ssh-command"))
         ssh = environment.program("ssh", "openssh-client")
         process.become((ssh, *command[1:], *args.words), environment.whole())
 
@@ -32,11 +32,11 @@ class VmConsole(Show):
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
-        parser.add_argument("reference", metavar="NAME", help="the machine")
+        parser.add_argument("reference", metavar="NAME", help="the machine; CLUSTER/NAME is one of many")
         return parser
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
-        machine = find(self.master(args), args.reference)
+        machine = find_member(self.master(args), args.reference)
         names = ("console-url", "console-user", "console-password")
         return self.fields({name: _published(machine, name) for name in names})
 

@@ -54,6 +54,20 @@ def test_the_information_on_a_service_has_all_its_parts() -> None:
         assert part in text
 
 
+def test_what_a_service_ordered_is_named_by_both_names(shell: Shell) -> None:
+    cluster = started(reference="many")
+    console = {"console-url": "https://[2001:db8::3]:10352/", "console-user": "console", "console-password": "secret"}
+    child = started(guid="INST-2", root="INST-1", reference="vm-1", connection=console)
+    odd = started(guid="INST-3", reference="a/b", connection=console | {"console-user": "odd"})
+    answers = {"GET /instances": [[], [cluster]], "GET /instances/INST-1/tree": [a_tree(cluster, child)]}
+    said = shell.run(FakeTransport(answers), "vm", "console", "many/vm-1", "-f", "json")
+    assert json.loads(said.out) == console
+    missing = shell.run(FakeTransport(answers), "vm", "console", "many/vm-2")
+    assert (missing.status, "many has no vm-2." in missing.err, "vm-1" in missing.err) == (1, True, True)
+    said = shell.run(FakeTransport({"GET /instances": [[odd]]}), "vm", "console", "a/b", "-f", "json")
+    assert json.loads(said.out)["console-user"] == "odd"
+
+
 def test_scripts_that_read_slapos_get_its_output(shell: Shell) -> None:
     failing = started(reported="error", message="Promise url: refused", parameters={"port": 80})
     answers = {"GET /instances": [[failing]], "GET /instances/INST-1/tree": [a_tree(failing)], "GET /releases": [[]]}

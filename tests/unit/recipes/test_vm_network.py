@@ -1,5 +1,6 @@
 """What a machine may have of the network is given where it can be, and refused in words where it cannot."""
 
+import json
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ def test_a_tap_is_the_partitions(partition: Partition) -> None:
     made = ordered(partition, {"tap": "slaptap7"}, use_tap=True)
     assert '"tap": "slaptap7"' in partition.text("etc/vm.json")
     assert made["forward-ports"] == ""
+    assert json.loads(made["connection"]) == {"hostname": "shop", "ports": {}}
 
 
 @pytest.mark.parametrize(
