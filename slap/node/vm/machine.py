@@ -16,6 +16,7 @@ from slap.node.vm.acceleration import Prober
 from slap.node.vm.decide import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, changes
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
+from slap.node.vm.plug import as_possible
 from slap.node.vm.start import Maker, rule_of
 from slap.system.clock import Clock
 from slap.system.libvirt.domain import NAT, domain_xml
@@ -82,7 +83,7 @@ def apply(tools: Tools, patience: float) -> Changes:
             folder.again.touch()
             driver.destroy(wanted.name)  # what it has not written yet is given up, as all that it wrote since
             return Changes(restart=(restore,))
-        todo = changes(running, wanted)
+        todo = as_possible(changes(running, wanted), driver, wanted.name)
         if todo.restart:
             folder.tell(Stage.RESTARTING, f"for {', '.join(todo.restart)}")
             folder.again.touch()

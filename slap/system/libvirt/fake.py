@@ -23,6 +23,7 @@ class FakeDriver:
     rules: dict[str, list[str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     disks: dict[str, list[str]] = field(default_factory=dict)  # the files of each machine's
+    answers: dict[str, str] = field(default_factory=dict)  # of the monitor
 
     def look(self, name: str) -> Seen | None:
         return self.machines.get(name)
@@ -63,7 +64,7 @@ class FakeDriver:
             self.rules[name].append(rule)
         elif verb == "hostfwd_remove":
             self.rules[name] = [each for each in self.rules[name] if not each.startswith(f"{rule}-")]
-        return ""
+        return self.answers.get(command, "")
 
     def ask(self, name: str, command: str, arguments: Mapping[str, Any]) -> Any:
         """Of what is asked in one transaction each part is kept; nothing comes of it."""

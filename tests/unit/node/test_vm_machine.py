@@ -151,6 +151,31 @@ def test_what_takes_a_restart_ends_it_and_starts_it_again(world: World) -> None:
     assert world.driver.machines[NAME].memory == 2048
 
 
+@pytest.mark.parametrize(
+    ("jit", "cpus", "live"),
+    [
+        ("gen code size       40000000/100000000\nTB count 7", 2, True),
+        ("gen code size       60000000/100000000", 2, False),
+        ("gen code size       1/33472512", 9, False),
+        ("", 2, False),
+    ],
+)
+def test_a_processor_is_plugged_in_where_qemu_has_room_for_what_it_translates(
+    world: World, jit: str, cpus: int, live: bool
+) -> None:
+    """Without, qemu ends at that moment; the machine is shut down in time, and starts with it."""
+    world.order(cpu_max=9)
+    machine.run(world.tools)
+    world.driver.answers["info jit"] = jit
+    world.order(cpu=cpus, cpu_max=9)
+    done = machine.apply(world.tools, 60)
+    assert ([str(each) for each in done.live], done.restart) == (
+        ([f"give it {cpus} processors"], ()) if live else ([], ("cpus",))
+    )
+    machine.run(world.tools)
+    assert world.driver.machines[NAME].cpus == cpus
+
+
 def test_nothing_is_applied_to_what_does_not_run(world: World) -> None:
     world.order(ram="2 GiB")
     assert machine.apply(world.tools, 60).restart == ()
