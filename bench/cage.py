@@ -44,12 +44,12 @@ class Program:
 
 class Cage:
     """The outer end: each method is carried out within the cage. `services` is what marks the command line of a payload,
-    which is not counted as memory of the side's own."""
+    which is not counted as memory of the side's own. To watch for peaks of memory costs processor time of its own."""
 
-    def __init__(self, services: str) -> None:
+    def __init__(self, services: str, watch: bool = True) -> None:
         context = multiprocessing.get_context("fork")
         self._pipe, inner = context.Pipe()
-        self._process = context.Process(target=_live, args=(inner, self._pipe, services))
+        self._process = context.Process(target=_live, args=(inner, self._pipe, services, watch))
         self._process.start()
         inner.close()
 
@@ -76,6 +76,10 @@ class Cage:
     def memory(self) -> int:
         """Bytes of memory (PSS) of everything in the cage but the services."""
         return int(self._ask("memory"))
+
+    def services_memory(self) -> int:
+        """Bytes of memory (PSS) of the services alone."""
+        return int(self._ask("services_memory"))
 
     def peak_memory(self) -> int:
         """The most that `memory` was since this was last asked, looked at four times a second."""
@@ -135,10 +139,16 @@ class _Inside:
         return used.ru_utime + used.ru_stime + living
 
     def memory(self) -> int:
+        return self._memory(of_services=False)
+
+    def services_memory(self) -> int:
+        return self._memory(of_services=True)
+
+    def _memory(self, of_services: bool) -> int:
         return sum(
             processes.proportional_memory(pid)
             for pid in processes.descendants(os.getpid())
-            if self.services not in processes.command_line(pid)
+            if (self.services in processes.command_line(pid)) == of_services
         )
 
     def peak_memory(self) -> int:
@@ -182,14 +192,15 @@ class _Inside:
                 self.statuses[ended[0]] = os.waitstatus_to_exitcode(ended[1])
 
 
-def _live(pipe: Connection, outer: Connection, services: str) -> None:
+def _live(pipe: Connection, outer: Connection, services: str, watch: bool) -> None:
     """Serve the outer end until it says so, or is gone; ^C is the outer end's business."""
     outer.close()
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     inside = _Inside(services)
-    threading.Thread(target=inside.watch_memory, daemon=True).start()
+    if watch:
+        threading.Thread(target=inside.watch_memory, daemon=True).start()
     try:
         _serve(pipe, inside)
     finally:

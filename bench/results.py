@@ -35,6 +35,7 @@ class Results:
 
     title: str
     name: str
+    peer: str = "slapos.core"
     rows: dict[tuple[str, int], Row] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -49,7 +50,7 @@ class Results:
         (folder / f"{self.name}.json").write_text(json.dumps(self.document(), indent=1) + "\n")
 
     def markdown(self) -> str:
-        head = "| what | N | unit | slapos.core | this project | ratio min / median / max | rounds |"
+        head = f"| what | N | unit | {self.peer} | this project | ratio min / median / max | rounds |"
         lines = [f"### {self.title}", "", head, "| --- | --: | --- | --: | --: | --: | --: |"]
         lines += [_line(row) for row in self.rows.values()]
         return "\n".join([*lines, "", *(f"- {note}" for note in [*self.notes, _machine()]), ""])

@@ -58,13 +58,18 @@ class Script:
     wait_for: tuple[str, ...] = ()
     patience: int = 60  # seconds for each file
     digest: str = ""
+    about: str = ""  # a path: where it is not, there is nothing to be done
 
     def text(self) -> str:
-        return "\n".join((*self._head(), *self._exports(), *self.limits, *self._waits(), self._last_line(), ""))
+        lines = (*self._head(), *self._unless(), *self._exports(), *self.limits, *self._waits(), self._last_line())
+        return "\n".join((*lines, ""))
 
     def _head(self) -> tuple[str, ...]:
         about = f"# Depends on files with the digest {self.digest}" if self.digest else "# Written by buildout"
         return "#!/bin/sh", about, "set -e", f"cd {shlex.quote(str(self.folder))}"
+
+    def _unless(self) -> tuple[str, ...]:
+        return (f"[ -e {shlex.quote(self.about)} ] || exit 0",) if self.about else ()
 
     def _exports(self) -> list[str]:
         return [f"export {name}={shlex.quote(value)}" for name, value in self.environment.items()]

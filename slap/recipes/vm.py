@@ -10,7 +10,7 @@ from slap.model.check import MachineCheck, ServiceSettings
 from slap.model.errors import InvalidParameters
 from slap.model.vm.image import WISH_FILE
 from slap.model.vm.life import DUE_FILE
-from slap.model.vm.machine import MACHINE_FILE, PORT_OFFSET, Machine
+from slap.model.vm.machine import MACHINE_FILE, MACHINE_FOLDER, PORT_OFFSET, Machine
 from slap.model.vm.parameters import SSH, MachineParameters, Place, machine_of, read_parameters
 from slap.model.vm.size import MIB, in_words
 from slap.recipes.common.base import RecipeError
@@ -66,7 +66,8 @@ class Vm(InstancePart):
             self.place(self.folder / WISH_FILE, wish),
             self.place(self.folder / "etc/service/.vm.json", settings.model_dump_json()),
             self.place(self.folder / "etc/service/vm", self._script("run"), 0o700),
-            self.place(self.folder / "etc/run/vm-apply", self._script("apply", document), 0o700),
+            # What makes this folder reads the document afterwards: to a machine that was never started all is new.
+            self.place(self.folder / "etc/run/vm-apply", self._script("apply", document, MACHINE_FOLDER), 0o700),
             self.place(self.folder / "etc/plugin/vm.json", self._check()),
             *(self._clock() if self._machine.life.backup else ()),
         ]
@@ -75,14 +76,14 @@ class Vm(InstancePart):
         instance = self.context.instance
         return Place(instance.partition, instance.guid, instance.reference, self._inner, self.context.tap)
 
-    def _script(self, verb: str, depends_on: str = "") -> str:
+    def _script(self, verb: str, depends_on: str = "", about: str = "") -> str:
         """The service stays as it is when the machine's document changes; `apply` is run again."""
         command = (
             str(environment.own_program("slapos")), "vm", verb, "--partition", str(self.folder),
             "--images", self.context.images, "--socat", self._socat, "--patience", str(self._ordered.stop_timeout),
         )  # fmt: skip
         digest = sha256(depends_on.encode()).hexdigest() if depends_on else ""
-        return Script(command, self.folder, _QUIET, digest=digest).text()
+        return Script(command, self.folder, _QUIET, digest=digest, about=about).text()
 
     def _clock(self) -> Iterable[str]:
         """Each minute a shell compares two numbers; only when a backup is due is a Python started."""

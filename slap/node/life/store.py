@@ -1,11 +1,12 @@
 """Where backups are kept: in a folder of the partition, or in a vault."""
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pydantic import ValidationError
 
@@ -14,7 +15,9 @@ from slap.model.vm.life import BACKUP_FOLDER, BackupIndex, BackupPoint, Vault
 from slap.node.life.points import chain, find_point
 from slap.system import files
 from slap.system.disk.past import Past
-from slap.system.network.webdav import Dav, WebDav
+
+if TYPE_CHECKING:
+    from slap.system.network.webdav import Dav
 
 _INDEX = "index.json"
 
@@ -63,7 +66,7 @@ class FolderStore:
 class VaultStore:
     """In another partition."""
 
-    dav: Dav
+    dav: "Dav"
     folder: str
     copy: Path  # of the index as it was written last, for when the vault is away
 
@@ -98,7 +101,7 @@ class Backups:
 
     folder: Path  # of the partition
     past: Past
-    connect: Callable[[Vault, Path], Dav]
+    connect: Callable[[Vault, Path], "Dav"]
 
     @property
     def scratch(self) -> Path:
@@ -156,8 +159,10 @@ class Backups:
         return paths[-1]
 
 
-def connect_vault(vault: Vault, certificate: Path) -> Dav:
-    return WebDav(vault.url, vault.user, vault.password, certificate)
+def connect_vault(vault: Vault, certificate: Path) -> "Dav":
+    """Loaded when it is needed: each start of a machine pays for what it loads, and most have no vault."""
+    module = importlib.import_module("slap.system.network.webdav")
+    return cast("Dav", module.WebDav(vault.url, vault.user, vault.password, certificate))
 
 
 def _read_index(text: str | bytes, where: str) -> BackupIndex:

@@ -14,8 +14,9 @@ from slap.system.trust.stranger import read_owned
 _LONGEST = 16 * 1024  # bytes
 # A guest that says nothing for so long is no longer "booting", whatever it was given.
 _BOOTS = 120.0
-# To wait for a greeting longer than this would only hold up the next look.
-_LISTENS = 2.0
+# To wait for a greeting longer than this would only hold up the next look. But a guest that takes long to start, because its
+# computer has much else to do, takes long to answer, too: to hang up too early, again and again, keeps it busy for ever.
+_LISTENS, _LISTENS_LONGEST, _SHARE_OF_START = 2.0, 10.0, 0.1
 # A disk of a machine grows by as much at a time, and by what qemu needs to find it again.
 _LEAST_ROOM = 4 << 20  # bytes
 
@@ -41,8 +42,9 @@ def sense_machine(
         )
     if not check.port:
         return True, ""
-    passed, message = sense_network(_greeting(check))
-    return (True, "") if passed else (False, _silence(check, now - phase.since, message))
+    age = now - phase.since
+    passed, message = sense_network(_greeting(check, age))
+    return (True, "") if passed else (False, _silence(check, age, message))
 
 
 def read_phase(folder: Path, user: int | None) -> Phase | None:
@@ -57,8 +59,8 @@ def words_of(phase: Phase) -> str:
     return f"{_STAGES[phase.stage]}{f' {phase.words}' if phase.words else ''}".strip()
 
 
-def _greeting(check: MachineCheck) -> NetworkCheck:
-    timeout = min(check.timeout, _LISTENS)
+def _greeting(check: MachineCheck, age: float) -> NetworkCheck:
+    timeout = min(check.timeout, _LISTENS_LONGEST, max(_LISTENS, _SHARE_OF_START * age))
     return NetworkCheck(check="port", host=check.host, port=check.port, expect=check.expect, timeout=timeout)
 
 

@@ -20,17 +20,18 @@ def phase(folder: Path, stage: Stage, words: str = "") -> None:
 
 
 @contextmanager
-def greeting(words: bytes) -> Iterator[MachineCheck]:
+def greeting(words: bytes, after: float = 0.0) -> Iterator[MachineCheck]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=lambda: _greet(server, words), daemon=True)
+        thread = threading.Thread(target=lambda: _greet(server, words, after), daemon=True)
         thread.start()
         yield MachineCheck(check="machine", host="127.0.0.1", port=server.getsockname()[1])
         thread.join(5)
 
 
-def _greet(server: socket.socket, words: bytes) -> None:
+def _greet(server: socket.socket, words: bytes, after: float) -> None:
     channel, _ = server.accept()
     with channel:
+        threading.Event().wait(after)
         channel.sendall(words)
 
 
@@ -64,6 +65,13 @@ def test_with_a_port_its_guest_has_to_answer(tmp_path: Path) -> None:
     with greeting(b"220 mail\r\n") as check:
         passed, words = sense_machine(check, tmp_path, None, 900.0)
     assert not passed and words.startswith("The guest does not answer: 127.0.0.1 port")
+
+
+def test_a_guest_that_takes_long_to_start_is_listened_to_for_longer(tmp_path: Path) -> None:
+    """Twenty of them on two processors: none would have greeted before it was hung up on."""
+    phase(tmp_path, Stage.BOOTING)
+    with greeting(b"SSH-2.0-dropbear\r\n", after=2.2) as check:
+        assert sense_machine(check, tmp_path, None, 140.0) == (True, "")
 
 
 def test_a_file_of_phases_that_is_none_is_not_read(tmp_path: Path) -> None:

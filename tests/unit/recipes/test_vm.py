@@ -1,6 +1,7 @@
 """slap:vm: the files of a machine's partition, and what cannot be had is told before anything is written."""
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -46,6 +47,18 @@ def test_a_change_leaves_the_service_and_runs_apply_anew(partition: Partition) -
     ordered(partition, ("127.77.0.5",), nat_rules=[8080])
     assert partition.text("etc/service/vm") == service
     assert partition.text("etc/run/vm-apply") != apply
+
+
+def test_to_a_machine_that_was_never_started_nothing_is_applied(partition: Partition) -> None:
+    """It would cost a start of Python for each machine of an order."""
+    ordered(partition, ("127.77.0.5",))
+    apply = partition.folder / "etc/run/vm-apply"
+    text = apply.read_text()
+    apply.write_text(text[: text.index("exec ")] + "echo applied")
+    said = [subprocess.run(["/bin/sh", apply], capture_output=True, text=True, check=True).stdout]
+    (partition.folder / "var/vm").mkdir(parents=True)
+    said.append(subprocess.run(["/bin/sh", apply], capture_output=True, text=True, check=True).stdout)
+    assert said == ["", "applied\n"]
 
 
 def test_a_guest_without_ssh_need_only_run(partition: Partition) -> None:
