@@ -85,7 +85,8 @@ def test_what_does_not_end_is_named_instead_of_waited_for_without_end(tmp_path: 
     with ExitStack() as stack:
 
         def one_more(pid: int) -> bool:
-            stack.enter_context(program("import time; time.sleep(60)", env={mark.name: mark.value}))
+            script = "import time; print(flush=True); time.sleep(60)"
+            stack.enter_context(program(script, env={mark.name: mark.value})).stdout.readline()  # now it has its mark
             return False
 
         one_more(0)
