@@ -10,6 +10,7 @@ from contextlib import suppress
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
+import processes
 from cage import Cage, Program
 from sides import ROOT, wait_until
 
@@ -21,6 +22,7 @@ _PAUSE = 0.5  # seconds between two looks at a machine
 _PATIENCE = 1.0  # for one look, at first
 _GROWTH = 0.1  # later this share of the time that it took so far: who starts slowly also answers slowly
 _LONGEST = 900.0
+_LEAVES = 120.0
 
 
 class Crew:
@@ -46,8 +48,10 @@ class Crew:
         self._ask("end")
 
     def close(self) -> None:
+        """It takes away what it made (networks, users, folders) before the cage ends whatever is left."""
         with suppress(EOFError, OSError):
             self._ask("leave")
+        wait_until(lambda: not processes.is_alive(self._program), "it has left", _LEAVES)
         self.cage.close()
 
     def _ask(self, word: str) -> object:
