@@ -104,7 +104,15 @@ class Blocks:
         """Those that still run, so that they can be cleared away."""
         for job in self._jobs():
             if job["status"] in _RUNNING and job["status"] != "aborting":
-                self._ask("job-cancel", id=job["id"])
+                self._cancel(job["id"])
+
+    def _cancel(self, name: str) -> None:
+        try:
+            self._ask("job-cancel", id=name)
+        except CommandFailed:
+            if any(job["id"] == name and job["status"] in _RUNNING for job in self._jobs()):
+                raise
+            # It ended just then by itself.
 
     def clear_copies(self) -> None:
         """Forget copies that ended, and let go of their files."""
