@@ -9,13 +9,25 @@ from tests.system.cloud import Cloud, small_cloud
 # What takes longest begins first: a long file that begins last is waited for by all others.
 _LONGEST = (
     "test_replace_slapos",
-    "test_guest_reach",
-    "test_vm_life",
     "test_vm",
     "test_vm_cluster",
-    "test_image",
+    "test_interop",
+    "test_guest_reach",
+    "test_vm_life",
+    "test_slapos_profile",
+    "test_redis_order",
     "test_chaos",
-    "test_two_nodes",
+    "test_tls",
+    "test_proxy",
+    "test_cache_server",
+    "test_slapproxy_peer",
+    "test_node_commands",
+    "test_software_recipes",
+    "test_cache",
+    "test_bad_input",
+    "test_node_managers",
+    "test_order",
+    "test_image",
 )
 
 
