@@ -18,10 +18,10 @@ run: .venv/installed  ## bring a small cloud up on this machine, with a service 
 stop:  ## end every process that `make run` started
 	@if [ -x $(BIN)/slapos ]; then $(BIN)/slapos standalone down; else echo "Nothing runs: make run was never used here."; fi
 
-# System tests wait more than they work: there are twice as many at a time as the smallest machine has processors.
+# System tests wait more than they work: there is one more at a time than the two processors of the smallest machine.
 test: .venv/installed-test test-packages  ## all tests, linters and types among them
 	@$(BIN)/pytest -n 2 tests/house tests/unit tests/contract
-	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder tests/system
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/system
 
 test-packages:
 	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip nftables=nft socat=socat qemu-system-x86=qemu-system-x86_64 qemu-utils=qemu-img libvirt-daemon=libvirtd libvirt-daemon-driver-qemu openssh-client=ssh e2fsprogs=mke2fs chromium=chromium

@@ -55,7 +55,7 @@ class Guests:
         words = ssh_command.split()
         options = [word for option in _OPTIONS for word in ("-o", option)]
         argv = [*within, words[0], "-i", str(self.key), *options, *words[1:], command]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

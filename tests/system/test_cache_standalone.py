@@ -40,6 +40,7 @@ def test_a_cache_that_somebody_named_is_left_alone(cloud: Cloud) -> None:
 def test_what_is_supplied_outlives_its_age(cloud: Cloud) -> None:
     section = read(cloud.cfg).networkcache
     url = section["download-binary-cache-url"].removesuffix("/cache")
+    cloud.up()  # the cache as well, whatever was named before
     cloud.slapos("supply", str(HELLOWORLD), cloud.computer)
     for release in (str(HELLOWORLD), "http://192.0.2.1/other.cfg"):
         digest = urllib.request.urlopen(f"{url}/cache", release.encode(), timeout=10).read().decode()
