@@ -10,7 +10,7 @@ from functools import partial
 from slap.cache.client.batch import Batch, Content, Wanted
 from slap.cache.client.mirror import Mirror
 from slap.cache.client.settings import Cache
-from slap.cache.client.shelf import Shelf
+from slap.cache.client.shelf import Packer, Shelf
 from slap.cache.client.trouble import NotFetched, Trouble
 from slap.model.cache import MOST_AT_ONCE, Sha512
 from slap.model.errors import SlapError
@@ -23,7 +23,6 @@ PATIENCE = 3.2
 _GLANCE = 0.05
 _WORKERS = 4
 _BATCH = 2 << 20  # bytes of an answer, from which on it has enough
-_PACK = 512 << 10
 _MOST_HELD = 16 << 20  # bytes that were fetched, and that nobody took yet
 
 Arrived = Callable[[int], None]
@@ -47,11 +46,11 @@ class _Seat:
     """What one worker does now: of which cache, and how fast that goes."""
 
     number: int
+    packer: Packer
     pace: Pace = field(default_factory=lambda: Pace(LINE_PATIENCE, SLOWEST))
     thread: threading.Thread | None = None
     mirror: Mirror | None = None  # while it is being asked
     lines: dict[str, Mirror] = field(default_factory=dict)
-    kept: list[tuple[Sha512, Content]] = field(default_factory=list)  # what came, and is not on the shelf yet
 
 
 class Courier:
@@ -83,7 +82,7 @@ class Courier:
         self._failed: NotFetched | None = None
         self._closed = False
         self._pace = Pace(PATIENCE, SLOWEST)
-        self._seats = [_Seat(number) for number in range(_WORKERS)]
+        self._seats = [_Seat(number, Packer(shelf)) for number in range(_WORKERS)]
 
     def __enter__(self) -> "Courier":
         for seat in self._seats:
@@ -190,7 +189,7 @@ class Courier:
                     return
                 self._troubles.setdefault(cache, error.brief)
             finally:
-                self._keep(seat)
+                seat.packer.flush()
             missing = list(batch.missing)
             if not missing:
                 return
@@ -218,14 +217,7 @@ class Courier:
     def _brought(self, seat: _Seat, wanted: Wanted, content: Content) -> None:
         self._deliver(wanted, content)
         self.counted.fetched += wanted.size
-        seat.kept.append((wanted.sha512, content))
-        if sum(len(each) for _, each in seat.kept) >= _PACK:
-            self._keep(seat)
-
-    def _keep(self, seat: _Seat) -> None:
-        """Have it on the shelf, in not too many pieces: who is killed does not begin anew."""
-        self._shelf.put(seat.kept)
-        seat.kept = []
+        seat.packer.put(wanted.sha512, content)
 
     def _deliver(self, wanted: Wanted, content: Content) -> None:
         with self._lock:

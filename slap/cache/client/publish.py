@@ -11,14 +11,14 @@ from slap.cache.archive.pack import pack
 from slap.cache.client.client import CacheClient, question_place
 from slap.cache.client.mirror import Mirror
 from slap.cache.client.settings import Cache
-from slap.cache.client.shelf import Shelf
+from slap.cache.client.shelf import Packer, Shelf
 from slap.cache.provenance.release import Used, read_materials
 from slap.cache.provenance.sbom import bill
 from slap.cache.provenance.statement import Build, make_provenance
 from slap.cache.trust.keys import SigningKey
 from slap.cache.trust.question import Question
 from slap.cache.trust.sign import renewed, sign
-from slap.model.cache import MOST_AT_ONCE, Blob, Entry, Sha512, SignedEntry
+from slap.model.cache import Blob, Entry, SignedEntry
 from slap.model.cache.manifest import ChunkRef
 from slap.model.errors import SlapError, Unreachable
 
@@ -99,8 +99,7 @@ class _Sender:
 
     def __init__(self, client: CacheClient, cache: Cache, shelf: Shelf, sent: Sent) -> None:
         self.sent = 0
-        self._shelf = shelf
-        self._kept: list[tuple[Sha512, bytes]] = []  # for the shelf
+        self._packer = Packer(shelf)  # the next version of the same release begins with what is on the shelf
         self._told = sent
         self._mirrors: deque[Mirror] = deque(client.mirror(cache) for _ in range(_WORKERS))
         self._waiting: deque[Future[int]] = deque()
@@ -115,7 +114,7 @@ class _Sender:
     def __exit__(self, kind: object, *_: object) -> None:
         """All that was handed over is in the cache after this, or one of the reasons why not is raised."""
         try:
-            self._keep()
+            self._packer.flush()
             while self._waiting and kind is None:
                 self._settle()
         finally:
@@ -126,15 +125,8 @@ class _Sender:
                 line.close()
 
     def put(self, ref: ChunkRef, packed: bytes) -> None:
-        self._kept.append((ref.sha512, packed))
-        if len(self._kept) >= MOST_AT_ONCE:
-            self._keep()
+        self._packer.put(ref.sha512, packed)
         self._hand_over(ref.sha512, packed)
-
-    def _keep(self) -> None:
-        """On the shelf: the next version of the same release begins with these."""
-        self._shelf.put(self._kept)
-        self._kept = []
 
     def document(self, content: bytes) -> Blob:
         digest = hashlib.sha512(content).hexdigest()

@@ -20,6 +20,7 @@ from slap.model.cache import Sha512
 from slap.system import files
 
 _HOUR = 3600.0
+_PACK = 512 << 10  # bytes from which on a pack is large enough
 _SCHEMA = """
 pragma journal_mode = wal;
 pragma synchronous = off;
@@ -128,6 +129,26 @@ class Shelf:
     def _forget(self) -> None:
         for end in ("", "-wal", "-shm"):
             Path(f"{self._file}{end}").unlink(missing_ok=True)
+
+
+class Packer:
+    """Puts chunks on a shelf, in not too many packs: who is killed does not begin anew. For one thread."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._kept: list[tuple[Sha512, Content]] = []
+        self._size = 0
+
+    def put(self, sha512: Sha512, content: Content) -> None:
+        self._kept.append((sha512, content))
+        self._size += len(content)
+        if self._size >= _PACK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put what waits for more of its kind."""
+        self._shelf.put(self._kept)
+        self._kept, self._size = [], 0
 
 
 def _connected(file: Path) -> sqlite3.Connection:
