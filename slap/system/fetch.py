@@ -13,9 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 
+from slap.model.cache.material import plain_url
 from slap.model.errors import InvalidInput, SlapError, Unreachable
 from slap.system import files
 from slap.system.clock import Clock, SystemClock
+from slap.system.http import reason
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_BYTES = 8 << 30
@@ -40,6 +42,10 @@ class _Broken(Exception):
     """A transfer broke off; what arrived is kept, to go on from."""
 
 
+Sessions = Callable[[], requests.Session]
+OPEN: Sessions = requests.Session  # to wherever this computer gets
+
+
 @dataclass(frozen=True)
 class Download:
     """What to fetch: http, https, file or a plain path, and the digest that it must have, in hashlib's words."""
@@ -49,6 +55,7 @@ class Download:
     most_bytes: int = MOST_BYTES
     timeout: float = 30  # seconds without a byte
     algorithm: str = "sha256"
+    sessions: Sessions = OPEN
 
 
 Watch = Callable[[int, int], None]  # bytes that are here, of so many; 0 when nobody knows
@@ -155,7 +162,7 @@ def _with_attempts(download: Download, partial: Path, progress: "_Progress") -> 
             reasons.append(str(broken))
             progress.say(f"Broke off: {broken}")
     raise Unreachable(
-        f"{download.url} cannot be downloaded.",
+        f"{plain_url(download.url)} cannot be downloaded.",
         f"{len(reasons)} attempts; the last one: {reasons[-1]}",
         "Check the URL and the network, then try again: it goes on where it broke off.",
     )
@@ -176,14 +183,17 @@ def _reply(download: Download, have: int) -> Iterator[requests.Response]:
     # Compression on the way would change where to go on from.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        with requests.get(download.url, headers=headers, stream=True, timeout=download.timeout) as response:
+        with (
+            download.sessions() as session,
+            session.get(download.url, headers=headers, stream=True, timeout=download.timeout) as response,
+        ):
             if response.status_code >= 500:
                 raise _Broken(f"{response.status_code} {response.reason}")
             if response.status_code not in (200, 206, 416):
                 raise _refused(download, response)
             yield response
     except requests.RequestException as error:
-        raise _Broken(str(error)) from error
+        raise _Broken(reason(error)) from error
 
 
 def _receive(response: requests.Response, file: IO[bytes], download: Download, progress: "_Progress") -> None:
@@ -193,7 +203,7 @@ def _receive(response: requests.Response, file: IO[bytes], download: Download, p
         progress.add(len(chunk))
         if progress.done > download.most_bytes:
             raise TooLarge(
-                f"{download.url} is too large.",
+                f"{plain_url(download.url)} is too large.",
                 f"It has more than {download.most_bytes} bytes.",
                 "Raise max-size if that is expected.",
             )
@@ -204,7 +214,7 @@ def _receive(response: requests.Response, file: IO[bytes], download: Download, p
 
 def _refused(download: Download, response: requests.Response) -> SlapError:
     return Unreachable(
-        f"{download.url} cannot be downloaded.",
+        f"{plain_url(download.url)} cannot be downloaded.",
         f"The server answered {response.status_code} {response.reason}.",
         "Check the URL.",
     )
@@ -213,7 +223,7 @@ def _refused(download: Download, response: requests.Response) -> SlapError:
 def _wrong_digest(download: Download, actual: str) -> WrongDigest:
     return WrongDigest(
         "A download is not what was expected.",
-        f"URL:      {download.url}\nexpected: {download.digest}\nactual:   {actual}",
+        f"URL:      {plain_url(download.url)}\nexpected: {download.digest}\nactual:   {actual}",
         f"If the new content is right, put the actual digest into the {download.algorithm} option; "
         "otherwise somebody changed it.",
     )
@@ -228,7 +238,7 @@ class _Progress:
         self.clock = clock
         self.done = 0
         self.total = 0
-        self._name = url.rsplit("/", 1)[-1]
+        self._name = plain_url(url).rsplit("/", 1)[-1]
         self._told = clock.monotonic()
 
     def starting(self, have: int, response: requests.Response) -> "_Progress":

@@ -39,7 +39,7 @@ def _fetch(url: str, limit: int, timeout: float) -> tuple[int, str]:
                 return response.status_code, f"{response.status_code} {response.reason}"
             return response.status_code, _bounded(response, limit, timeout).decode(errors="replace")
     except (requests.RequestException, HTTPError) as error:
-        raise Unreachable(f"{url} cannot be read.", _reason(error), _CHECK) from error
+        raise Unreachable(f"{url} cannot be read.", reason(error), _CHECK) from error
 
 
 def _bounded(response: requests.Response, limit: int, timeout: float) -> bytes:
@@ -55,7 +55,7 @@ def _bounded(response: requests.Response, limit: int, timeout: float) -> bytes:
     return content
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The innermost cause, which is what tells a refused connection from a name that does not resolve."""
     cause: BaseException = error
     while cause.__cause__ or cause.__context__:

@@ -84,6 +84,18 @@ class KernelNetwork:
                     raise CommandFailed(f"Address {address} of {interface}: {error}.") from error
 
 
+def is_delivered_here(address: str) -> bool:
+    """Whether packets to an address stay on this computer."""
+    with IPRoute() as route:
+        try:
+            return any(each["type"] == _RTN_LOCAL for each in route.route("get", dst=address))
+        except NetlinkError:  # no way leads there
+            return False
+
+
+_RTN_LOCAL = 2  # linux/rtnetlink.h
+
+
 @dataclass
 class FakeNetwork:
     """Interfaces and addresses in memory."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from slap.model.cache.material import plain_url
 from slap.model.errors import InvalidInput, SlapError, StorageFull
 from slap.model.vm.image import FetchingImage, ImageEntry, ImageState
 from slap.model.vm.kept import KeptImage, Origin
@@ -15,7 +16,7 @@ from slap.node.image.store import ImageStore
 from slap.system.archive import BrokenArchive
 from slap.system.disk.gunzip import gunzip
 from slap.system.disk.qemu_img import QemuImg
-from slap.system.fetch import Download, Telling, WrongDigest, digest_of, fetch_watched, partial_of
+from slap.system.fetch import OPEN, Download, Sessions, Telling, WrongDigest, digest_of, fetch_watched, partial_of
 from slap.system.process import Runner
 
 MOST_BYTES = 256 << 30
@@ -29,9 +30,10 @@ Progress = Callable[[int, int], None]
 class Fetcher:
     """Works in the thread that calls it, for as long as it takes."""
 
-    def __init__(self, store: ImageStore, tools: CacheTools, runner: Runner) -> None:
+    def __init__(self, store: ImageStore, tools: CacheTools, runner: Runner, sessions: Sessions = OPEN) -> None:
         self.store = store
         self._tools = tools
+        self._sessions = sessions
         self._qemu = QemuImg(runner)
 
     def fetch(self, entry: ImageEntry, tell: Tell) -> KeptImage:
@@ -80,15 +82,16 @@ class Fetcher:
         return kept
 
     def _from_url(self, entry: ImageEntry, progress: Progress) -> KeptImage:
-        download = Download(entry.url, entry.digest, MOST_BYTES, algorithm="sha512" if entry.sha512 else "md5")
+        algorithm = "sha512" if entry.sha512 else "md5"
+        download = Download(entry.url, entry.digest, MOST_BYTES, algorithm=algorithm, sessions=self._sessions)
         arrived = self.store.incoming / entry.digest
         try:
             fetch_watched(download, self.store.incoming, Telling(watch=progress))
         except (OSError, StorageFull):  # whatever needs the room now, half an image is of no use to anybody
             partial_of(arrived).unlink(missing_ok=True)
             raise
-        except WrongDigest as error:
-            raise WrongDigest(f"Image {entry} is not what was asked for.", error.details, _CORRECT) from error
+        except WrongDigest as error:  # what it is instead is not told: by its digest it could be asked for
+            raise WrongDigest(f"Image {entry} is not what was asked for.", expected(entry), _CORRECT) from error
         try:
             kept = self._take_unzipped(arrived, entry) if entry.gzipped else self.take(arrived, Origin.URL, entry.url)
         except SlapError:
@@ -135,6 +138,10 @@ def check_room(store: ImageStore, size: int) -> None:
             f"It takes {size >> 20} MiB more; {store.root} has {free >> 20} MiB, of which {_RESERVE >> 20} stay free.",
             _MAKE_ROOM,
         )
+
+
+def expected(entry: ImageEntry) -> str:
+    return f"URL:      {plain_url(entry.url)}\nexpected: {entry.digest}"
 
 
 _MAKE_ROOM = "Make room there: slapos image list shows what is kept, slapos image remove removes it."

@@ -5,17 +5,22 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from slap.model.errors import InvalidInput
+from slap.model.network.firewall import parse_network
 from slap.model.vm.image import WISH_FILE, ImageEntry
 from slap.node.cache.tools import CacheTools
+from slap.node.config import NodeConfig
 from slap.node.image.desk import ImageDesk
 from slap.node.image.fetch import Fetcher
 from slap.node.image.store import ImageStore
 from slap.node.manager.base import Hooks, Tools
 from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
+from slap.system.network.gate import Gate
 
 _ENTRIES = TypeAdapter(tuple[ImageEntry, ...])
 _MOST = 16
+_EVERYWHERE = "0.0.0.0/0 ::/0"
+_ALLOW = "The computer's operator can allow it: `allow = NETWORK` in section [manager:images] of slapos.cfg."
 
 
 class Images(Hooks):
@@ -38,8 +43,20 @@ class Images(Hooks):
 
 def desk_of(tools: Tools) -> ImageDesk:
     config = tools.config
-    fetcher = Fetcher(ImageStore(config.images), CacheTools(config, tools.clock), tools.runner)
+    sessions = gate_of(config).session
+    fetcher = Fetcher(ImageStore(config.images), CacheTools(config, tools.clock), tools.runner, sessions)
     return ImageDesk(fetcher, tools.clock)
+
+
+def gate_of(config: NodeConfig) -> Gate:
+    """Where images may come from that partitions name. Without users of their own all partitions are one person's, who
+    reaches from here what this computer reaches anyhow. Raises InvalidInput for what slapos.cfg says wrongly.
+    """
+    text = config.managers.get("images", {}).get("allow", "" if config.format.alter_user else _EVERYWHERE)
+    try:
+        return Gate(tuple(map(parse_network, text.split())), _ALLOW)
+    except ValueError as error:
+        raise InvalidInput("allow of [manager:images] is wrong.", str(error), "Mend it in slapos.cfg.") from error
 
 
 def entries_of(asked: list[Any], partition: str) -> tuple[ImageEntry, ...]:

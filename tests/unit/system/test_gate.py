@@ -1,0 +1,143 @@
+"""Fetching for strangers: only from where they may lead us, without our passwords, and not for ever."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+from slap.model.errors import InvalidInput
+from slap.model.network.firewall import parse_network
+from slap.system.network.gate import Gate
+
+LOOPBACK = parse_network("127.0.0.0/8")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
+        server.asked.append((self.path, self.headers.get("Authorization")))
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(50 if self.path == "/drip" else 1):
+                self.wfile.write(b"x")
+                time.sleep(0.02 if self.path == "/drip" else 0)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), _Handler)
+        self.asked: list[tuple[str, str | None]] = []
+        self.url = f"http://{host}:{self.server_port}"
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Server, Server]]:
+    with Server() as one, Server("127.0.0.2") as two:
+        for each in (one, two):
+            threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
+        yield one, two
+        one.shutdown()
+        two.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "127.9.9.9", "0.0.0.0", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1",
+     "224.0.0.1", "255.255.255.255", "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1", "fe80::1%lo",
+     "fd00::1", "ff02::1"],
+)  # fmt: skip
+def test_no_address_passes_that_only_this_computer_and_its_network_reach(address: str) -> None:
+    assert not Gate().passes(address)
+    assert Gate((parse_network("0.0.0.0/0"), parse_network("::/0"))).passes(address)
+
+
+def test_public_addresses_pass_and_what_is_allowed() -> None:
+    gate = Gate((parse_network("10.1.0.0/16"),))
+    for address, passes in (("9.9.9.9", True), ("2620:fe::fe", True), ("10.1.2.3", True), ("10.2.2.3", False)):
+        assert gate.passes(address) is passes, address
+
+
+@pytest.mark.parametrize(
+    "where", ["{0}/", "http://localhost:{1}/", "http://[::ffff:127.0.0.1]:{1}/", "http://2130706433:{1}/"]
+)
+def test_a_server_of_this_computer_is_not_even_connected_to(servers: tuple[Server, Server], where: str) -> None:
+    url = where.format(servers[0].url, servers[0].server_port)
+    with Gate(resolution="Ask the operator.").session() as session:
+        with pytest.raises(InvalidInput, match="Nothing is fetched from") as caught:
+            session.get(url)
+    assert servers[0].asked == []
+    assert caught.value.resolution == "Ask the operator."
+
+
+def test_a_redirect_is_judged_as_well(servers: tuple[Server, Server]) -> None:
+    one, two = servers
+    with Gate((parse_network("127.0.0.1"),)).session() as session:
+        assert session.get(f"{one.url}/to/{one.url}/there").content == b"x"
+        with pytest.raises(InvalidInput):
+            session.get(f"{one.url}/to/{two.url}/there")
+    assert two.asked == []
+
+
+def test_passwords_of_whoever_runs_it_stay_here(
+    servers: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login root password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    one, two = servers
+    with Gate((LOOPBACK,)).session() as session:
+        session.get(f"{one.url}/plain")
+        session.get(f"{two.url}/to/{one.url}/redirected")
+        session.get(f"http://user:own@127.0.0.1:{one.server_port}/own")
+    assert one.asked == [("/plain", None), ("/redirected", None), ("/own", "Basic dXNlcjpvd24=")]
+
+
+def test_a_proxy_of_the_environment_is_asked_but_not_for_what_is_here(
+    servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, other = servers
+    monkeypatch.setenv("http_proxy", proxy.url)
+    with Gate().session() as session:
+        assert session.get("http://nowhere.invalid/image").content == b"x"
+        with pytest.raises(InvalidInput):
+            session.get(f"{other.url}/image")
+    assert (proxy.asked, other.asked) == ([("http://nowhere.invalid/image", None)], [])
+
+
+def test_what_drips_is_ended(servers: tuple[Server, Server]) -> None:
+    hours = iter(range(0, 1_000_000, 5))
+    with Gate((LOOPBACK,), monotonic=lambda: float(next(hours))).session() as session:
+        with pytest.raises(requests.RequestException, match="KiB a second"):
+            session.get(f"{servers[0].url}/drip")
+
+
+def test_a_port_where_nobody_listens_is_told_as_ever() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as closed:
+        port = closed.getsockname()[1]
+    with Gate((LOOPBACK,)).session() as session, pytest.raises(requests.ConnectionError, match="refused"):
+        session.get(f"http://127.0.0.1:{port}/")
