@@ -18,9 +18,9 @@ run: .venv/installed  ## bring a small cloud up on this machine, with a service 
 stop:  ## end every process that `make run` started
 	@if [ -x $(BIN)/slapos ]; then $(BIN)/slapos standalone down; else echo "Nothing runs: make run was never used here."; fi
 
-# System tests wait more than they work: there is one more at a time than the two processors of the smallest machine.
+# Tests wait as much as they work: there are more at a time than the two processors of the smallest machine.
 test: .venv/installed-test test-packages  ## all tests, linters and types among them
-	@$(BIN)/pytest -n 2 tests/house tests/unit tests/contract
+	@$(BIN)/pytest -n 4 tests/house tests/unit tests/contract
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/system
 
 test-packages:

@@ -17,7 +17,7 @@ from slap.node.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News, Supervisor
 from tests.system.cloud import SLAPOS, Result, as_nobody, eventually
-from tests.system.slapos_peer import Peer
+from tests.system.slapos_peer import Peer, eggs_of_all
 
 COMPUTER = "COMP-PEER"
 
@@ -26,6 +26,7 @@ SOFTWARE = """\
 [buildout]
 parts = slapos-cookbook instance-profile
 versions = versions
+eggs-directory = {eggs}
 
 [slapos-cookbook]
 recipe = zc.recipe.egg
@@ -163,7 +164,7 @@ def write_release(folder: Path, profile: str, serialisation: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "instance.cfg.in").write_text(profile)
     digest = md5(profile.encode()).hexdigest()
-    (folder / "software.cfg").write_text(SOFTWARE.format(folder=folder, digest=digest))
+    (folder / "software.cfg").write_text(SOFTWARE.format(folder=folder, digest=digest, eggs=eggs_of_all()))
     any_object = {"request": "request.json", "response": "request.json"}
     guest = {"title": "Page", "shared": True, "software-type": "default", "index": 1, **any_object}
     types = {"default": {"title": "Default", "index": 0, **any_object}, "default-slave": guest}

@@ -29,6 +29,7 @@ PACKAGES = (
     "setuptools",
 )
 OLDEST_PYTHON = (3, 12)  # on an older one the package lacks its master and its node, without a word
+_KEPT = PROJECT / "var/slapos-peer"
 NO_PYTHON = "No Python 3.12 or newer is in PATH or in ~/.pyenv/versions: slapos.core cannot run on this machine."
 
 
@@ -146,6 +147,14 @@ database_uri = {folder}/proxy.db
 """
 
 
+def eggs_of_all() -> Path:
+    """Where all releases of these tests have their eggs, as many a developer has it: they are the same seventy."""
+    folder = _KEPT / "eggs"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o777)  # root builds here, and somebody without rights
+    return folder
+
+
 @cache
 def installed() -> Path:
     """The folder with their commands, made once for all tests to come; skips the test without a Python for it."""
@@ -153,7 +162,7 @@ def installed() -> Path:
     if python is None:
         print(NO_PYTHON)
         pytest.skip(NO_PYTHON)
-    folder = PROJECT / "var/slapos-peer" / "-".join(each.replace("==", "-") for each in PACKAGES[:1])
+    folder = _KEPT / "-".join(each.replace("==", "-") for each in PACKAGES[:1])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.exclusive(folder.with_suffix(".lock"), wait=True):
         if files.read_or(folder / "complete", "") != "\n".join(PACKAGES):
