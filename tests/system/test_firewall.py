@@ -3,23 +3,25 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slap.model.computer import Partition
-from slap.model.network.firewall import FIREWALL_FILE
+from slap.model.network.firewall import FIREWALL_FILE, parse_destination
 from slap.node.config import NodeConfig, default_root
 from slap.node.format import finish
 from slap.node.manager.base import Tools
 from slap.node.manager.firewall import PartitionFirewall
+from slap.node.manager.rules import Surroundings, frame
 from slap.node.manager.surroundings import table_of
 from slap.node.partition.folder import PartitionFolder
 from slap.node.partition.users import Account
 from slap.system import environment
 from slap.system.clock import FakeClock
+from slap.system.network.nftables import Nftables
 from slap.system.supervisor import FakeSupervisor
 from tests.system.cloud import eventually
 from tests.system.namespaces import PYTHON, Namespace, joined
@@ -198,6 +200,21 @@ if environment.is_root():
         assert visitors(**{"*": ["2001:db8::2"]}) == (True, True, False, False, True)
         assert visitors(**{"*": ["2001:db8:ffff::/48"], "8000": ["2001:db8::/64"]}) == (True, True, False, False, True)
         assert visitors(**{"9999": []}) == (True, True, True, True, True)
+
+    def test_a_stranger_at_a_tap_reaches_what_is_published_and_nothing_that_listens_everywhere(host: Host) -> None:
+        """Whatever comes by eth0 is as if it came by a tap."""
+        host.inside.words("nft", "flush", "ruleset").check()
+        places = [name for name in PLACES if not name.startswith(("outside", "loopback"))]
+        assert {"computer", "master at the computer", "master at other public"} <= reached(host.outside, 0, *places)
+        try:
+            around = Surroundings("taps", published=frozenset(each.ipv6[0] for each in partitions()), taps="eth")
+            Nftables(host.inside).apply(frame(around).text)
+            assert reached(host.outside, 0, *places) == PUBLISHED
+            but = (parse_destination(f"[2001:db8:0:1::3]:{MASTER}"),)  # as the operator may
+            Nftables(host.inside).apply(frame(replace(around, exceptions=but)).text)
+            assert reached(host.outside, 0, *places) == PUBLISHED | {"master at other public"}
+        finally:
+            host.inside.words("nft", "flush", "ruleset").check()
 
     def test_rules_outlive_the_agent_come_back_when_flushed_and_go_with_the_partition(host: Host) -> None:
         assert host.close() == ORDINARY  # said by an agent that is gone

@@ -44,6 +44,8 @@ FROM_A_GUEST = [
     ("private port of a machine", "10.99.0.2", 10022, ""),
     ("private port of its own", "10.99.0.3", 10022, "open"),
     ("public address of a partition", VAULT, SERVICE, "tapped"),
+    ("what listens everywhere, at a partition's address", VAULT, EVERYWHERE, ""),
+    ("master, at a partition's address", VAULT, "master", ""),
     ("published port of a machine", CLOSED, 10022, "tapped"),
     ("outside", "192.0.2.2", SERVICE, "open"),
     ("outside by IPv6", "2001:db8::2", SERVICE, ""),

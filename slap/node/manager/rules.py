@@ -63,11 +63,14 @@ _DOORS = ("ip daddr vmap @doors4", "ip6 daddr vmap @doors6")
 # Whoever is at the other end of a tap is a stranger: of this computer it reaches what is published.
 _GUESTS = (
     "meta l4proto { icmp, ipv6-icmp } return",
+    # What listens on all addresses listens on those of partitions as well, and is not theirs.
+    "ip daddr @published4 socket wildcard 1 goto unpublished",
+    "ip6 daddr @published6 socket wildcard 1 goto unpublished",
     "ip daddr @published4 return",
     "ip6 daddr @published6 return",
-    "jump exceptions",
-    _REJECT,
+    "goto unpublished",
 )
+_UNPUBLISHED = ("jump exceptions", _REJECT)
 _BRIDGE = """\
 add table bridge {table}
 add chain bridge {table} taps {{ type filter hook input priority filter; policy accept; }}
@@ -118,6 +121,7 @@ def frame(node: Surroundings) -> Frame:
     text += _elements(node.table, "master", {address: f"{address} . {port}" for address, port in node.master})
     text += _chain(node.table, "refuse", _REFUSE)
     text += _chain(node.table, "exceptions", [f"{_to(each)} accept" for each in node.exceptions])
+    text += _chain(node.table, "unpublished", _UNPUBLISHED)
     text += _chain(node.table, "guests", _GUESTS)
     text += _chain(node.table, "private", [f"{_to(Destination(parse_network(n)))} {_REJECT}" for n in node.private])
     text += _chain(node.table, "guard", _GUARD)

@@ -258,5 +258,5 @@ def test_what_comes_by_a_tap_is_told_also_where_taps_are_ports_of_a_bridge() -> 
     assert 'add rule bridge t taps iifname "slaptap*" meta mark set 0x51a906' in text
     assert "add rule inet t visitors meta mark 0x51a906 jump guests" in text
     assert 'add rule inet t visitors iifname "slaptap*" jump guests' in text
-    assert text.index("add chain inet t exceptions") < text.index("add rule inet t guests jump exceptions")
+    assert text.index("add chain inet t exceptions") < text.index("add rule inet t unpublished jump exceptions")
     assert "bridge" not in frame(Surroundings("t")).text
