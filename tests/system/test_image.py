@@ -142,18 +142,19 @@ class Slow(BaseHTTPRequestHandler):
 def test_a_download_that_is_killed_goes_on_where_it_was(node: ImageNode) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    words = ("image", "add", f"http://127.0.0.1:{server.server_port}/disk.img", "--name", "disk")
-    digest = sha512(Slow.content).hexdigest()
+    digest, url = sha512(Slow.content).hexdigest(), f"http://127.0.0.1:{server.server_port}/disk.img"
+    words = ("image", "add", url, "--name", "disk")
     with server:
         child = subprocess.Popen(node.argv(*words, "--sha512", digest), env=node.env(), stderr=subprocess.DEVNULL)
-        partial = node.config.images / f"incoming/.{digest}.partial"
+        arriving = ImageStore(node.config.images).arriving(ImageEntry(url=url, sha512=digest))
+        partial = arriving / f".{digest}.partial"
         eventually(lambda: partial.exists() and partial.stat().st_size > 1 << 20)
         child.send_signal(signal.SIGKILL)
         child.wait()
         node.slapos(*words, "--sha512", digest)
         server.shutdown()
     assert (Slow.ranges[0], Slow.ranges[1] > "bytes=1") == ("", True)
-    assert not partial.exists()
+    assert not arriving.exists()
     assert (node.config.images / "disks" / digest).read_bytes() == Slow.content
 
 

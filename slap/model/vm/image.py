@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from slap.model.base import Frozen
+from slap.model.cache.material import plain_url
 
 WISH_FILE = ".slapos-images"
 STATE_FOLDER = "state"
@@ -54,7 +55,8 @@ class ImageEntry(Frozen):
         return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def __str__(self) -> str:
-        return self.name or self.url.rpartition("/")[2] or self.url
+        url = plain_url(self.url)
+        return self.name or url.rpartition("/")[2] or url
 
 
 class FetchingImage(Frozen):

@@ -5,25 +5,26 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from slap.model.errors import SlapError
-from slap.model.vm.image import FailedImage, FetchingImage, ImageEntry, ReadyImage
+from slap.model.errors import NotFound, SlapError
+from slap.model.vm.image import FailedImage, FetchingImage, ImageEntry, ImageState, ReadyImage
 from slap.node.backoff import delay
 from slap.node.image.fetch import Fetcher
-from slap.system import files
 from slap.system.clock import Clock
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 3  # a server that sends nothing must not keep the others from being asked
+# A server that sends nothing, or little, must not keep the others from being asked, of whichever partition it is.
+_EACH, _ALL = 2, 32
 
 Start = Callable[[Callable[[], None]], None]
 
 
 @dataclass
 class _Job:
-    """What was tried for an entry: how often it failed, and from when on it is tried again."""
+    """What was tried for an entry, for the partition that asked first: how often it failed, and when it is tried again."""
 
     runs: bool = False
+    partition: str = ""
     failures: int = 0
     due: float = 0.0
 
@@ -42,42 +43,62 @@ class ImageDesk:
         self._start = start
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
-        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._wanted: dict[str, frozenset[str]] = {}  # keys of entries by partitions
 
     def want(self, partition: str, entries: Iterable[ImageEntry]) -> None:
-        """A partition needs these. What is here is told at once, what is not is begun."""
-        self._store.make()
+        """A partition needs these and no others. What is here is told at once, what is not is begun."""
+        asked = tuple(entries)
+        self._note(partition, frozenset(entry.key for entry in asked))
+        if asked:
+            self._store.make()
         here = []
-        for entry in entries:
+        for entry in asked:
             found = self._store.find(entry)
             if found:
                 here.append(found.sha512)
                 self._store.tell(entry, self._store.ready(found))
             else:
-                self._begin(entry)
+                self._begin(partition, entry)
         if here:
             self._store.use(partition, here)
 
     def leave(self, partition: str) -> None:
         """Nothing of a partition is left."""
+        self._note(partition, frozenset())
         self._store.forget_uses(partition)
 
-    def _begin(self, entry: ImageEntry) -> None:
+    def _note(self, partition: str, keys: frozenset[str]) -> None:
+        with self._lock:
+            if self._wanted.get(partition, frozenset()) == keys:
+                return
+            self._wanted[partition] = keys
+            all_keys = frozenset().union(*self._wanted.values())
+            self._jobs = {key: job for key, job in self._jobs.items() if job.runs or key in all_keys}
+
+    def _is_wanted(self, entry: ImageEntry) -> bool:
+        with self._lock:
+            return any(entry.key in keys for keys in self._wanted.values())
+
+    def _begin(self, partition: str, entry: ImageEntry) -> None:
         now = self._clock.monotonic()
         with self._lock:
             job = self._jobs.setdefault(entry.key, _Job())
             if job.runs or job.due > now:
                 return
-            job.runs = True
+            running = [each.partition for each in self._jobs.values() if each.runs]
+            job.runs = len(running) < _ALL and running.count(partition) < _EACH
+            job.partition = partition
+            begins = job.runs
         if isinstance(self._store.told(entry), ReadyImage | None):  # it was removed, or was never asked for
             self._store.tell(entry, FetchingImage())
-        self._start(lambda: self._work(entry, job))
+        if begins:
+            self._start(lambda: self._work(entry, job))
 
     def _work(self, entry: ImageEntry, job: _Job) -> None:
         """Of several processes one fetches; the others look again when they are asked again."""
         failed = False
         try:
-            with self._slots, files.exclusive(self._store.incoming / f".{entry.key}.lock", wait=False) as mine:
+            with self._store.fetching(entry) as mine:
                 if mine:
                     failed = not self._fetch(entry)
         except OSError as error:
@@ -90,10 +111,14 @@ class ImageDesk:
                 job.due = self._clock.monotonic() + (delay(job.failures) if failed else 0)
 
     def _fetch(self, entry: ImageEntry) -> bool:
-        """Whether it is here now; what partitions are told says why not."""
+        """Whether there is nothing more to do; what partitions are told says why not."""
         try:
-            kept = self._fetcher.fetch(entry, lambda state: self._store.tell(entry, state))
+            kept = self._fetcher.fetch(entry, lambda state: self._tell(entry, state))
         except SlapError as error:
+            if not self._is_wanted(entry):
+                self._fetcher.forget(entry)
+                self._store.untell(entry)
+                return True
             words = str(error)
             if self._store.told(entry) != FailedImage(message=words):
                 log.warning("Image %s cannot be fetched: %s", entry, " ".join(words.split()))
@@ -102,3 +127,9 @@ class ImageDesk:
         log.info("Image %s is here (%s bytes)", entry, kept.size)
         self._store.tell(entry, self._store.ready(kept))
         return True
+
+    def _tell(self, entry: ImageEntry, state: ImageState) -> None:
+        """How far it is; what nobody waits for any more is ended."""
+        if not self._is_wanted(entry):
+            raise NotFound(f"Nobody asks for image {entry} any more.")
+        self._store.tell(entry, state)

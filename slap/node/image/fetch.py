@@ -6,17 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slap.model.cache.material import plain_url
-from slap.model.errors import InvalidInput, SlapError, StorageFull
+from slap.model.errors import InvalidInput, SlapError, StorageFull, Unreachable
 from slap.model.vm.image import FetchingImage, ImageEntry, ImageState
 from slap.model.vm.kept import KeptImage, Origin
 from slap.node.cache.tools import CacheTools
 from slap.node.image import share
 from slap.node.image.judge import judge
 from slap.node.image.store import ImageStore
+from slap.system import files
 from slap.system.archive import BrokenArchive
 from slap.system.disk.gunzip import gunzip
 from slap.system.disk.qemu_img import QemuImg
-from slap.system.fetch import OPEN, Download, Sessions, Telling, WrongDigest, digest_of, fetch_watched, partial_of
+from slap.system.fetch import OPEN, Download, Sessions, Telling, WrongDigest, digest_of, fetch_watched
 from slap.system.process import Runner
 
 MOST_BYTES = 256 << 30
@@ -84,21 +85,27 @@ class Fetcher:
     def _from_url(self, entry: ImageEntry, progress: Progress) -> KeptImage:
         algorithm = "sha512" if entry.sha512 else "md5"
         download = Download(entry.url, entry.digest, MOST_BYTES, algorithm=algorithm, sessions=self._sessions)
-        arrived = self.store.incoming / entry.digest
         try:
-            fetch_watched(download, self.store.incoming, Telling(watch=progress))
-        except (OSError, StorageFull):  # whatever needs the room now, half an image is of no use to anybody
-            partial_of(arrived).unlink(missing_ok=True)
+            arrived = fetch_watched(download, self.store.arriving(entry), Telling(watch=progress))
+            kept = self._take_unzipped(arrived, entry) if entry.gzipped else self._take_as_it_is(arrived, entry)
+        except Unreachable:  # what arrived is gone on with
             raise
         except WrongDigest as error:  # what it is instead is not told: by its digest it could be asked for
+            self.forget(entry)
             raise WrongDigest(f"Image {entry} is not what was asked for.", expected(entry), _CORRECT) from error
-        try:
-            kept = self._take_unzipped(arrived, entry) if entry.gzipped else self.take(arrived, Origin.URL, entry.url)
-        except SlapError:
-            arrived.unlink(missing_ok=True)
+        except (OSError, SlapError):  # whatever needs the room now, half an image is of no use to anybody
+            self.forget(entry)
             raise
         self.store.note_download(entry.digest, kept.sha512)
+        self.forget(entry)
         return kept
+
+    def forget(self, entry: ImageEntry) -> None:
+        """What arrived of it goes."""
+        files.remove_tree(self.store.arriving(entry))
+
+    def _take_as_it_is(self, arrived: Path, entry: ImageEntry) -> KeptImage:
+        return self.take(arrived, Origin.URL, plain_url(entry.url))
 
     def _take_unzipped(self, arrived: Path, entry: ImageEntry) -> KeptImage:
         with self.store.aside() as folder:
@@ -107,9 +114,7 @@ class Fetcher:
                 gunzip(arrived, disk, MOST_BYTES, lambda done: check_room(self.store, 0))
             except BrokenArchive as error:
                 raise BrokenArchive(f"Image {entry} cannot be unzipped.", error.brief, _CORRECT) from error
-            kept = self.take(disk, Origin.URL, entry.url)
-        arrived.unlink(missing_ok=True)
-        return kept
+            return self._take_as_it_is(disk, entry)
 
 
 class _Progress:

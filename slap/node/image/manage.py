@@ -1,6 +1,7 @@
 """Which images a computer needs, and how the others go."""
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,19 +14,20 @@ from slap.node.config import NodeConfig
 from slap.node.image.store import ImageStore
 from slap.node.prune import Leftover
 from slap.system import files
+from slap.system.trust.stranger import read_owned
 
 _ENTRIES = TypeAdapter(tuple[ImageEntry, ...])
+_LONGEST = 64 * 1024  # bytes of a wish
 _SHORTEST = 8  # digits of a digest that are enough to name an image
 
 
 def in_use(config: NodeConfig, store: ImageStore) -> dict[str, set[str]]:
     """Partitions by the digests of the images that they use: those that they had, and those that they ask for now."""
     found = store.users()
-    for path in config.instance_root.glob(f"*/{WISH_FILE}"):
-        for entry in _asked(path):
-            kept = store.find(entry)
-            if kept:
-                found.setdefault(kept.sha512, set()).add(path.parent.name)
+    for partition, entry in _wishes(config):
+        kept = store.find(entry)
+        if kept:
+            found.setdefault(kept.sha512, set()).add(partition)
     return found
 
 
@@ -71,7 +73,7 @@ def leftovers(config: NodeConfig) -> tuple[Leftover, ...]:
     store = ImageStore(config.images)
     return (
         *(Leftover(store.disk(each.sha512), "no partition uses this image") for each in unused(config, store)),
-        *(Leftover(path, "an image that never was whole") for path in store.litter()),
+        *(Leftover(path, "an image that never was whole") for path in _litter(config, store)),
     )
 
 
@@ -80,12 +82,22 @@ def prune(config: NodeConfig) -> None:
     store = ImageStore(config.images)
     for kept in unused(config, store):
         store.remove(kept.sha512)
-    for path in store.litter():
+    for path in _litter(config, store):
         files.remove_tree(path)
+
+
+def _litter(config: NodeConfig, store: ImageStore) -> list[Path]:
+    return store.litter({entry.key for _, entry in _wishes(config)})
+
+
+def _wishes(config: NodeConfig) -> Iterable[tuple[str, ImageEntry]]:
+    """What partitions ask for now, with their names."""
+    for path in config.instance_root.glob(f"*/{WISH_FILE}"):
+        yield from ((path.parent.name, entry) for entry in _asked(path))
 
 
 def _asked(path: Path) -> tuple[ImageEntry, ...]:
     """What a partition wrote counts as far as it can be read."""
     with suppress(OSError, ValueError, ValidationError, RecursionError):
-        return _ENTRIES.validate_python(json.loads(path.read_text()))
+        return _ENTRIES.validate_python(json.loads(read_owned(path, None, _LONGEST)))
     return ()

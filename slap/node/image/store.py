@@ -1,4 +1,4 @@
-"""Where a computer keeps images: each once, by its digest, readable by all and changed by nobody.
+"""Where a computer keeps images: each once, by its digest, readable by all who know that, and changed by nobody.
 
 disks/<sha512>            the image itself, read-only
 records/<sha512>.json     what it is; written last: a disk without it was never finished
@@ -6,14 +6,15 @@ names/<name>.json         which one a name means here
 downloads/<digest>.json   which one a download of this digest became
 state/<key>.json          what partitions are told of what they asked for
 uses/<partition>.json     which ones a partition may have disks on top of
-incoming/                 what is on its way
+incoming/<key>/           what is on its way for those who ask for that; aside-* is for what may come to nothing
+
+Only disks and states are for others than the node, and only for who knows their names: nobody may list them.
 """
 
 import json
 import logging
-import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -31,7 +32,9 @@ log = logging.getLogger(__name__)
 
 Document = TypeVar("Document", bound=Frozen)
 
-_FOLDERS = ("disks", "records", "names", "downloads", "state", "incoming")
+_LOCK = ".lock"
+_OPEN = ("disks", "state")
+_PRIVATE = ("records", "names", "downloads", "uses", "incoming")
 
 
 class ImageStore:
@@ -42,11 +45,12 @@ class ImageStore:
         self.incoming = root / "incoming"
 
     def make(self) -> None:
-        """Have the folders; partitions may look into them."""
+        """Have the folders."""
         files.make_folder(self.root)
-        for name in _FOLDERS:
-            files.make_folder(self.root / name)
-        files.make_folder(self.root / "uses", 0o700)
+        for name in _OPEN:
+            files.make_folder(self.root / name, 0o711)
+        for name in _PRIVATE:
+            files.make_folder(self.root / name, 0o700)
 
     def disk(self, sha512: str) -> Path:
         return self.root / "disks" / sha512
@@ -57,9 +61,23 @@ class ImageStore:
         folder = self.incoming / f"aside-{token_hex(8)}"
         folder.mkdir(mode=0o700)
         try:
-            yield folder
+            with files.exclusive(folder / _LOCK):
+                yield folder
         finally:
             files.remove_tree(folder)
+
+    def arriving(self, entry: ImageEntry) -> Path:
+        """The folder for what is on its way of an entry."""
+        return self.incoming / entry.key
+
+    @contextmanager
+    def fetching(self, entry: ImageEntry) -> Iterator[bool]:
+        """Whether nobody else of the node fetches this entry while the block runs."""
+        lock = self._lock(entry.key)
+        with files.exclusive(lock, wait=False) as mine:
+            yield mine
+            if mine:
+                lock.unlink(missing_ok=True)
 
     def keep(self, made: Path, record: KeptImage) -> None:
         """Take a file in; it must be on the same disk, is checked already, and is gone from its place afterwards."""
@@ -109,10 +127,11 @@ class ImageStore:
         except OSError as error:
             log.error("The state of image %s cannot be told: %s", entry, error)
 
+    def untell(self, entry: ImageEntry) -> None:
+        state_file(self.root, entry).unlink(missing_ok=True)
+
     def told(self, entry: ImageEntry) -> ImageState | None:
-        with suppress(ValidationError, OSError):
-            return read_state(state_file(self.root, entry).read_bytes())
-        return None
+        return _state(state_file(self.root, entry))
 
     def use(self, partition: str, found: Iterable[str]) -> None:
         """Remember images of which a partition may have disks; they are its until it is empty."""
@@ -149,15 +168,20 @@ class ImageStore:
         for name in [name for name, digest in self.names().items() if digest == sha512]:
             self.unname(name)
         for path in (self.root / "state").glob("*.json"):
-            if _leads_to(path, self.disk(sha512)):
+            state = _state(path)
+            if isinstance(state, ReadyImage) and state.path == self.disk(sha512):
                 path.unlink(missing_ok=True)
         self.disk(sha512).unlink(missing_ok=True)
 
-    def litter(self) -> list[Path]:
-        """What work that was cut off has left, and will not be gone on with."""
+    def litter(self, wished: Container[str] = ()) -> list[Path]:
+        """What work that was cut off has left, and will not be gone on with: nobody is at it, and none of the entries with
+        these keys needs it.
+        """
         known = {each.sha512 for each in self.records()}
         disks = [path for path in (self.root / "disks").glob("*") if path.name not in known]
-        return [*disks, *self.incoming.glob("aside-*")]
+        coming = [path for path in self.incoming.glob("*") if path.name not in wished and not self._is_at_work(path)]
+        states = [path for path in (self.root / "state").glob("*.json") if path.stem not in wished]
+        return [*disks, *coming, *(path for path in states if not isinstance(_state(path), ReadyImage))]
 
     def room(self) -> int:
         """Free bytes."""
@@ -167,6 +191,15 @@ class ImageStore:
         return ReadyImage(
             path=self.disk(kept.sha512), sha512=kept.sha512, format=kept.format, virtual_size=kept.virtual_size
         )
+
+    def _is_at_work(self, path: Path) -> bool:
+        """Locks lie in the folders that they are of, or beside those of entries."""
+        if path.name.startswith("."):
+            return _is_held(path)
+        return any(map(_is_held, (self._lock(path.name), *path.glob(".*lock"))))
+
+    def _lock(self, key: str) -> Path:
+        return self.incoming / f".{key}.lock"
 
     def _record(self, sha512: str) -> Path:
         return self.root / "records" / f"{sha512}.json"
@@ -197,8 +230,14 @@ def _digests(path: Path) -> set[str]:
     return set()
 
 
-def _leads_to(state: Path, disk: Path) -> bool:
+def _state(path: Path) -> ImageState | None:
     with suppress(ValidationError, OSError):
-        found = read_state(state.read_bytes())
-        return isinstance(found, ReadyImage) and os.fspath(found.path) == os.fspath(disk)
-    return False
+        return read_state(path.read_bytes())
+    return None
+
+
+def _is_held(lock: Path) -> bool:
+    if not lock.is_file():
+        return False
+    with files.exclusive(lock, wait=False) as is_free:
+        return not is_free

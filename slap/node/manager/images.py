@@ -33,9 +33,8 @@ class Images(Hooks):
         self._desk = desk or desk_of(tools)
 
     def configured(self, folder: PartitionFolder) -> None:
-        asked = read_list(folder, self.wish)
-        if asked:
-            self._desk.want(folder.name, entries_of(asked, folder.name))
+        asked = read_list(folder, self.wish) or []
+        self._desk.want(folder.name, entries_of(asked, folder.name))
 
     def emptied(self, folder: PartitionFolder) -> None:
         self._desk.leave(folder.name)
