@@ -23,6 +23,7 @@ from slap.system.network.addresses import bracketed
 # What is left of a service's time after its guest had all of its own.
 _FORCE = 15
 _FREQUENCY = 30
+_LISTENS = 10  # seconds, at most, for a guest that took long to start
 _KEEP_IF_DUE = f'read due 2>/dev/null < {DUE_FILE} && [ "$due" -le "$(date +%s)" ] && exec bin/vm-keep'
 # What goes wrong is raised; of the rest libvirt need not speak.
 _QUIET = {"LIBVIRT_LOG_OUTPUTS": "4:file:/dev/null"}
@@ -93,8 +94,11 @@ class Vm(InstancePart):
     def _check(self) -> str:
         answers = {"host": self._address, "port": SSH + PORT_OFFSET} if self._waits_for_ssh() else {}
         return MachineCheck.model_validate(
-            {"check": "machine", "frequency": _FREQUENCY, "grace": self._ordered.boot_timeout, **answers}
-        ).model_dump_json()
+            {
+                "check": "machine", "frequency": _FREQUENCY, "timeout": _LISTENS, "grace": self._ordered.boot_timeout,
+                **answers,
+            }
+        ).model_dump_json()  # fmt: skip
 
     def _waits_for_ssh(self) -> bool:
         return self._ordered.wait_for_ssh and bool(self._machine.network.forwards)
@@ -115,8 +119,8 @@ class Vm(InstancePart):
         ports = {str(each.guest): f"{host}:{each.port}" for each in self._machine.network.forwards}
         if ports:  # at a tap it has addresses that only its guest knows
             yield ("ipv6" if ":" in self._address else "ipv4"), self._address
-        if str(SSH) in ports:
-            yield "ssh-command", f"ssh -p {SSH + PORT_OFFSET} root@{self._address}"
+        # Said in any case, for others wait for it.
+        yield "ssh-command", f"ssh -p {SSH + PORT_OFFSET} root@{self._address}" if ports else ""
         yield "ports", ports
         yield "hostname", self._machine.seed.hostname
 

@@ -1,15 +1,18 @@
 """`slapos vm ssh|console`: getting into a machine."""
 
 import argparse
-import shlex
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from slap.cli.base import ClientCommand, Show
 from slap.cli.service import find_member
-from slap.model.errors import NotFound
+from slap.model.errors import InvalidInput, NotFound
 from slap.model.instance import Instance
 from slap.system import environment, process
+from slap.system.network.addresses import plain_address
+
+_SSH = re.compile(r"ssh -p (?P<port>[0-9]{1,5}) root@(?P<address>[0-9A-Fa-f:.]+)")
 
 
 class VmSsh(ClientCommand):
@@ -22,9 +25,23 @@ class VmSsh(ClientCommand):
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
-        command = shlex.split(_published(find_member(self.master(args), args.reference), "ssh-command"))
+        published = _published(find_member(self.master(args), args.reference), "ssh-command")
         ssh = environment.program("ssh", "openssh-client")
-        process.become((ssh, *command[1:], *args.words), environment.whole())
+        process.become((ssh, *ssh_words(args.reference, published), *args.words), environment.whole())
+
+
+def ssh_words(reference: str, published: str) -> tuple[str, ...]:
+    """Arguments for ssh, of what a service says. Raises InvalidInput for what is no machine's: ssh's options run programs."""
+    match = _SSH.fullmatch(published)
+    try:
+        if match and 0 < int(match["port"]) < 1 << 16:
+            return ("-p", match["port"], f"root@{plain_address(match['address'])}")
+    except ValueError:  # no address
+        pass
+    raise InvalidInput(
+        f"{reference} does not say how to log in on a machine.", f"It says {published!r:.200}.",
+        "If you trust it, type that yourself.",
+    )  # fmt: skip
 
 
 class VmConsole(Show):

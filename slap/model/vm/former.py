@@ -5,6 +5,7 @@ from typing import Any
 
 _DISK, _CDROM = "virtual-hard-drive-url", "boot-image-url-list"
 _MD5, _GZIPPED = "virtual-hard-drive-md5sum", "virtual-hard-drive-gzipped"
+_NO = ("", "0", "false", "no", "off")
 
 
 def in_our_words(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -12,10 +13,10 @@ def in_our_words(said: Mapping[str, Any]) -> dict[str, Any]:
     ours = {name: value for name, value in said.items() if name not in (_DISK, _MD5, _GZIPPED, _CDROM)}
     if said.get(_DISK):
         _add(ours, "image", _DISK, {"url": said[_DISK], "md5": _md5(said), "gzipped": said.get(_GZIPPED, False)})
-    elif said.get(_MD5) or said.get(_GZIPPED):
+    elif said.get(_MD5) or str(said.get(_GZIPPED) or "").lower() not in _NO:
         raise ValueError(f"{_MD5} and {_GZIPPED} say something of a {_DISK}, which is not there")
-    if said.get(_CDROM):
-        _add(ours, "boot-iso", _CDROM, _cdrom(str(said[_CDROM])))
+    if lines := str(said.get(_CDROM) or "").split():
+        _add(ours, "boot-iso", _CDROM, _cdrom(lines))
     return ours
 
 
@@ -25,9 +26,8 @@ def _md5(said: Mapping[str, Any]) -> Any:
     return said[_MD5]
 
 
-def _cdrom(said: str) -> dict[str, str]:
+def _cdrom(lines: list[str]) -> dict[str, str]:
     """Of lines like URL#MD5."""
-    lines = said.split()
     if len(lines) > 1:
         raise ValueError(f"{_CDROM} has {len(lines)} images, and a machine starts from one")
     url, _, md5 = lines[0].partition("#")

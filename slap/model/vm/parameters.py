@@ -118,7 +118,14 @@ class MachineParameters(LifeParameters):
     @model_validator(mode="before")
     @classmethod
     def _in_our_words(cls, said: Any) -> Any:
-        return in_our_words(said) if isinstance(said, dict) else said
+        if not isinstance(said, dict):
+            return said
+        for field in cls.model_fields.values():
+            if isinstance(alias := field.validation_alias, AliasChoices):
+                names = [str(name) for name in alias.choices if name in said]
+                if len(names) > 1:
+                    raise ValueError(f"{' and '.join(names)} are two names for one thing")
+        return in_our_words(said)
 
     @property
     def guest_ports(self) -> tuple[Port, ...]:

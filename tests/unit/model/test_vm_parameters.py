@@ -42,8 +42,14 @@ def test_images_of_slapos() -> None:
     ordered = machine_of(read_parameters({**theirs, "boot-image-url-list": f"{DISK}#{MD5}\n"}), PLACE)
     assert ordered.disks == (Disk(name="root", image=ImageEntry(url=DISK, md5=MD5, gzipped=True)),)
     assert ordered.boot_iso == ImageEntry(url=DISK, md5=MD5)
-    empty = {"virtual-hard-drive-url": "", "virtual-hard-drive-md5sum": "", "boot-image-url-list": ""}
-    assert machine_of(read_parameters({"image": "a", **empty}), PLACE) == machine(image="a")
+
+
+@pytest.mark.parametrize("blank", ["", "\n", " \n \n"])
+def test_what_slapos_leaves_blank_is_not_said(blank: str) -> None:
+    empty = {"virtual-hard-drive-url": "", "virtual-hard-drive-md5sum": "", "boot-image-url-list": blank}
+    for no in (False, "false", "False", "no", "0", ""):
+        said = {"image": "a", **empty, "virtual-hard-drive-gzipped": no}
+        assert machine_of(read_parameters(said), PLACE) == machine(image="a")
 
 
 def test_the_same_order_is_the_same_machine() -> None:
@@ -67,7 +73,9 @@ def test_a_tap_takes_the_place_of_ports() -> None:
         ({}, "nothing to start from"),
         ({"image": "a", "ram": "a lot"}, "'a lot' is no size"),
         ({"image": "a", "ram": 1}, "greater than or equal to 64"),
-        ({"image": "a", "ram": 512, "ram-size": 512}, "ram-size"),
+        ({"image": "a", "ram": 512, "ram-size": 512}, "ram and ram-size are two names for one thing"),
+        ({"image": "a", "name": "x", "hostname": "x"}, "hostname and name are two names for one thing"),
+        ({"image": "a", "virtual-hard-drive-gzipped": "True"}, "which is not there"),
         ({"image": "a", "cpu": 0}, "cpu"),
         ({"image": "a", "nat-rules": [60000]}, "nat-rules.0"),
         ({"image": "a", "nat-rules": "80 http"}, "nat-rules.1"),

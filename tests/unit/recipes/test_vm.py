@@ -8,6 +8,7 @@ import pytest
 
 from slap.model.check import MachineCheck, ServiceSettings
 from slap.model.vm.machine import Machine
+from slap.node.vm.check import _LISTENS_LONGEST
 from slap.recipes.common.base import RecipeError
 from tests.unit.recipes.instance import Partition
 
@@ -30,6 +31,7 @@ def test_with_ipv6_its_ports_are_forwarded(partition: Partition) -> None:
     assert said["ports"] == {"22": "[2001:db8::5]:10022", "80": "[2001:db8::5]:10080"}
     check = MachineCheck.model_validate_json(partition.text("etc/plugin/vm.json"))
     assert (check.host, check.port) == ("2001:db8::5", 10022)
+    assert check.timeout >= _LISTENS_LONGEST
     assert ServiceSettings.model_validate_json(partition.text("etc/service/.vm.json")).stop_timeout == 35
     assert json.loads(partition.text(".slapos-images")) == [{"name": "tiny"}]
 
@@ -39,6 +41,14 @@ def test_without_ipv6_qemu_listens_at_what_is_published(partition: Partition) ->
     assert (made["address"], made["forward-ports"]) == ("127.77.0.5", "")
     machine = Machine.model_validate_json(partition.text("etc/vm.json"))
     assert [each.port for each in machine.network.forwards] == [10022, 10080, 10443]
+
+
+def test_at_a_tap_there_is_no_command_that_logs_in_and_that_is_said(partition: Partition) -> None:
+    """Who waits for it, as a cluster does, need not wait for ever."""
+    said = {"image": "tiny", "ram": "96 MiB", "use-tap": True}
+    partition.order(ipv4=("127.77.0.5",), context={"tap": "tap7"}, parameters=said)
+    connection = json.loads(partition.run(PROFILE)["vm"]["connection"])
+    assert (connection["ssh-command"], connection["ports"]) == ("", {})
 
 
 def test_a_change_leaves_the_service_and_runs_apply_anew(partition: Partition) -> None:

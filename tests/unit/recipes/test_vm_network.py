@@ -27,7 +27,7 @@ def test_a_tap_is_the_partitions(partition: Partition) -> None:
     made = ordered(partition, {"tap": "slaptap7"}, use_tap=True)
     assert '"tap": "slaptap7"' in partition.text("etc/vm.json")
     assert made["forward-ports"] == ""
-    assert json.loads(made["connection"]) == {"hostname": "shop", "ports": {}}
+    assert json.loads(made["connection"]) == {"ssh-command": "", "hostname": "shop", "ports": {}}
 
 
 @pytest.mark.parametrize(
