@@ -16,8 +16,10 @@ from slap.node.partition.folder import FORMATTED, PartitionFolder, read_format
 from slap.node.partition.users import partition_account, software_account
 from slap.node.prepare.ledger import Kind, Ledger, Made
 from slap.node.prepare.links import Interfaces, MakeBridge, MakeTap, missing_links, tap_name
-from slap.node.prepare.members import JoinGroup, may_use_kvm, members_of, missing_members
+from slap.node.prepare.members import KVM_DEVICE, JoinGroup, may_use_kvm, members_of, missing_members
+from slap.node.vm.acceleration import is_proven, settle
 from slap.system import environment, files
+from slap.system.clock import Clock
 from slap.system.netlink import Network
 from slap.system.process import Command, Runner
 
@@ -144,6 +146,12 @@ def restore_network(config: NodeConfig, runner: Runner, network: Network) -> Non
         execute(config, of_network, runner, network)
 
 
+def try_machines(config: NodeConfig, runner: Runner, clock: Clock) -> None:
+    """Where partitions may use KVM, find out whether guests run by it."""
+    if may_use_kvm(config.format):
+        settle(runner, config.machines, clock)
+
+
 def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerConfiguration:
     """Write down what this computer has now; what a node tells its master."""
     software_account(config).own(config.software_root)
@@ -157,11 +165,11 @@ def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerCon
     return configuration
 
 
-def capabilities(config: NodeConfig) -> frozenset[str]:
+def capabilities(config: NodeConfig, device: Path = KVM_DEVICE) -> frozenset[str]:
     """What orders can ask for: the architecture, and what this computer can do beyond the ordinary."""
     found = {
         platform.machine(): True,
-        "kvm": may_use_kvm(config.format),
+        "kvm": may_use_kvm(config.format, device) and is_proven(config.machines),
         "users": config.format.alter_user,
         "ipv6": bool(config.format.ipv6_prefix),
         "firewall": is_wanted(config),

@@ -13,13 +13,14 @@ from slap.cli.output import Style, say
 from slap.model.computer import Partition
 from slap.model.errors import Unreachable, UsageError
 from slap.node.config import NodeConfig, read
-from slap.node.format import check_rights, execute, finish, observe, plan, restore_network
+from slap.node.format import check_rights, execute, finish, observe, plan, restore_network, try_machines
 from slap.node.identity.register import Registration, enrol, register
 from slap.node.node import computer_master
 from slap.node.partition.definition import definition_text, wanted_partitions
 from slap.node.partition.folder import FORMATTED
 from slap.node.partition.supervision import connect, ensure_running
 from slap.system import environment, files
+from slap.system.clock import SystemClock
 from slap.system.netlink import KernelNetwork, Network
 from slap.system.process import SystemRunner
 from slap.system.supervisor import News
@@ -155,6 +156,7 @@ class NodeFormat(NodeCommand):
         config.make_folders()
         log_to_files(config)
         execute(config, actions, SystemRunner(), network)
+        try_machines(config, SystemRunner(), self.clock)
         self._tell(config, partitions, args)
         say(f"{len(partitions)} partitions are ready, {len(actions)} actions were needed.", Style.GOOD)
 
@@ -224,6 +226,7 @@ def format_node(config: NodeConfig, network: Network) -> int:
     actions = plan(config, wanted_partitions(config.format), observe(config, network))
     config.make_folders()
     execute(config, actions, SystemRunner(), network)
+    try_machines(config, SystemRunner(), SystemClock())
     tell_master(config)
     return len(actions)
 

@@ -11,7 +11,7 @@ from slap.model.errors import CommandFailed
 from slap.node.life.keeper import Keeper
 from slap.node.life.past import MachinePast
 from slap.node.life.store import Backups, connect_vault
-from slap.node.vm.acceleration import Prober
+from slap.node.vm.acceleration import VERDICT, Prober
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.node.vm.machine import Tools
@@ -22,7 +22,6 @@ from slap.system.libvirt.driver import open_driver
 from slap.system.process import SystemRunner
 from slap.system.processes import NODE_MARK, PARTITION_MARK
 
-VERDICT = "acceleration.json"
 _PATIENCE = "how long a guest may take to shut down (60)"
 
 

@@ -56,7 +56,7 @@ def leave_group(made: Made, runner: Runner) -> None:
 
 
 def may_use_kvm(config: FormatConfig, device: Path = KVM_DEVICE) -> bool:
-    """Whether partitions may open the device. That guests run by it is found out by the first of them."""
+    """Whether partitions may open the device."""
     if not config.alter_user:
         return os.access(device, os.R_OK | os.W_OK)
     try:

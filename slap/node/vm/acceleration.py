@@ -1,11 +1,13 @@
 """Whether guests are run by the processor (KVM) or by emulation: found out by booting something, not by looking for a file.
 
 On some computers /dev/kvm is there and guests hang on it. So the smallest of all guests, a boot sector, has to come to its
-end by it. What came of that holds until the computer is started anew, or its qemu is another one.
+end by it. That it did, or that it hung, holds until the computer is started anew, or its qemu is another one; that it did not
+start, or not in time, may be the fault of the moment, and holds for some minutes.
 """
 
 import os
-from dataclasses import dataclass
+import signal
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,26 +16,33 @@ from slap.model.base import Frozen
 from slap.model.errors import CommandFailed
 from slap.model.vm.machine import Acceleration
 from slap.system import environment, files
+from slap.system.clock import Clock, SystemClock
 from slap.system.libvirt.domain import EMULATOR
-from slap.system.process import Command, Runner
+from slap.system.process import Command, Completed, Runner
 
 KVM_DEVICE = Path("/dev/kvm")
-# A guest of a dozen instructions takes a tenth of a second; one that is still at it after this long hangs.
-_PATIENCE = 4.0
+VERDICT = "acceleration.json"
+# A guest of a dozen instructions takes a tenth of a second. One that hangs keeps a processor busy, and is told by that, for
+# where there is much else to do, time passes for all.
+_SPINS = 2  # seconds of a processor
+_PATIENCE, _PATIENCE_OF_FORMAT = 4.0, 20.0
+_HOLDS = 600.0  # seconds
 # It writes 16 to the port by which it ends qemu, which makes of that 16 * 2 + 1.
 _ENDED = 33
+_TOO_LATE = 124  # of the runner
 # cli; mov dx, 0x501; mov al, 16; out dx, al; hlt
 _CODE = bytes.fromhex("fa ba 01 05 b0 10 ee f4")
 _DISK = _CODE.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512)
 
 
 class Verdict(Frozen):
-    """Whether KVM works here, and why not; `boot` and `qemu` say for how long that holds."""
+    """Whether KVM works here, and why not; `boot`, `qemu` and `until` say for how long that holds."""
 
     kvm: bool
     words: str = ""
     boot: str = ""
     qemu: float = 0.0
+    until: float | None = None  # by the monotonic clock, which is one for all processes from start to start
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,9 @@ class Prober:
     runner: Runner
     own: Path
     shared: Path | None = None
+    device: Path = KVM_DEVICE
+    clock: Clock = field(default_factory=SystemClock)
+    patience: float = _PATIENCE
 
     def has_kvm(self, wish: Acceleration) -> bool:
         """Raises CommandFailed when KVM is insisted on and does not work."""
@@ -58,14 +70,23 @@ class Prober:
         return verdict.kvm
 
     def verdict(self) -> Verdict:
-        if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
-            return Verdict(kvm=False, words=f"Its user may not open {KVM_DEVICE}, or there is none.")
+        if not os.access(self.device, os.R_OK | os.W_OK):
+            return Verdict(kvm=False, words=f"Its user may not open {self.device}, or there is none.")
         for path in (self.shared, self.own):
-            if path is not None and (kept := _kept(path)):
+            if path is not None and (kept := _kept(path)) and not self._is_over(kept):
                 return kept
-        found = probe(self.runner, self.own.parent)
+        return self.find_out()
+
+    def find_out(self) -> Verdict:
+        """Also where something is known."""
+        found = probe(self.runner, self.own.parent, self.patience)
+        if not (found.kvm or found.words == _HANG):
+            found = found.model_copy(update={"until": self.clock.monotonic() + _HOLDS})
         files.write(self._place(), found.model_dump_json(), 0o644)
         return found
+
+    def _is_over(self, verdict: Verdict) -> bool:
+        return verdict.until is not None and verdict.until < self.clock.monotonic()
 
     def _place(self) -> Path:
         """For all partitions, where one user has all of them."""
@@ -73,23 +94,47 @@ class Prober:
         return shared if shared is not None and os.access(shared.parent, os.W_OK) else self.own
 
 
-def probe(runner: Runner, scratch: Path) -> Verdict:
+def settle(runner: Runner, folder: Path, clock: Clock, device: Path = KVM_DEVICE) -> None:
+    """Have the verdict for all partitions of a node in its folder; what is not sure is tried again, with more patience."""
+    if Path(EMULATOR).exists() and os.access(device, os.R_OK | os.W_OK):
+        kept = _kept(folder / VERDICT)
+        if kept is None or kept.until is not None:
+            Prober(runner, folder / VERDICT, None, device, clock, _PATIENCE_OF_FORMAT).find_out()
+
+
+def is_proven(folder: Path) -> bool:
+    """Whether a guest was seen to run by KVM."""
+    kept = _kept(folder / VERDICT)
+    return kept is not None and kept.kvm
+
+
+def probe(runner: Runner, scratch: Path, patience: float = _PATIENCE) -> Verdict:
     """Boot the smallest guest by KVM."""
     disk = scratch / "probe.img"
     files.write(disk, _DISK, 0o600)
     argv = (
+        "prlimit", f"--cpu={_SPINS}:{2 * _SPINS}", "--core=0", "--",
         EMULATOR, "-accel", "kvm", "-machine", "q35", "-cpu", "host", "-m", "64", "-display", "none", "-nodefaults",
         "-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "ide-hd,drive=disk,bootindex=0", "-net", "none",
         "-device", "isa-debug-exit,iobase=0x501,iosize=1",
     )  # fmt: skip
     try:
-        done = runner.run(Command(argv, env={"PATH": environment.CLEAN_PATH}, timeout=_PATIENCE, longest=1 << 16))
+        done = runner.run(Command(argv, env={"PATH": environment.CLEAN_PATH}, timeout=patience, longest=1 << 16))
     finally:
         disk.unlink(missing_ok=True)
+    return Verdict(kvm=done.status == _ENDED, words=_words(done, patience), boot=_boot(), qemu=_qemu())
+
+
+_HANG = "Guests hang on it."
+
+
+def _words(done: Completed, patience: float) -> str:
+    if done.status == -signal.SIGXCPU:
+        return _HANG
+    if done.status == _TOO_LATE:
+        return f"A guest did not end within {patience:g} s. It is tried again in some minutes."
     said = done.stderr.strip().splitlines()
-    words = "Guests hang on it." if done.status == 124 else f"Guests do not start by it: {said[-1] if said else ''}"
-    ended = done.status == _ENDED
-    return Verdict(kvm=ended, words="" if ended else words, boot=_boot(), qemu=_qemu())
+    return "" if done.status == _ENDED else f"Guests do not start by it: {said[-1] if said else ''}"
 
 
 def _kept(path: Path) -> Verdict | None:
