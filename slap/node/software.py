@@ -263,8 +263,11 @@ class SoftwareReconciler:
             end_marked(Mark(PARTITION_MARK, str(folder)))
 
     def _environment(self, folder: Path) -> dict[str, str]:
+        """What pip, npm and others keep is for all builds, and no part of a release."""
         own = environment.registry_clients() if self._account.user is None else {}
-        return {**own, NODE_MARK: str(self._config.root), PARTITION_MARK: str(folder)}
+        kept = self._config.download_cache / "tools"
+        caches = {"XDG_CACHE_HOME": str(kept), "npm_config_cache": str(kept / "npm")}
+        return {**own, **caches, NODE_MARK: str(self._config.root), PARTITION_MARK: str(folder)}
 
     def _complete(self, supply: DesiredSupply, result: BuildResult) -> None:
         marker = Marker(url=supply.url, fingerprint=result.fingerprint)

@@ -24,9 +24,18 @@ COMPUTER = "COMP-PEER"
 # The pins are ours to need: SlapOS's node takes them from its own Python, which has them installed.
 SOFTWARE = """\
 [buildout]
-parts = slapos-cookbook instance-profile
+parts = eggs slapos-cookbook instance-profile
 versions = versions
 eggs-directory = {eggs}
+
+# Instances look for them in the release.
+[eggs]
+recipe = slapos.recipe.build
+init =
+  import os
+  place = os.path.join(self.buildout['buildout']['directory'], 'eggs')
+  if not os.path.lexists(place):
+    os.symlink('{eggs}', place)
 
 [slapos-cookbook]
 recipe = zc.recipe.egg

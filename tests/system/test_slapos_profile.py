@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from slap.model.instance import Instance
+from slap.node.config import read as read_configuration
 from tests.system.cloud import Cloud, eventually, small_cloud
 
 COOKBOOK, CORE, TOOLBOX, TEMPLATE = "1.0.514", "1.26.1", "0.170", "5.1"
@@ -262,6 +263,12 @@ def test_a_tree_of_slapos_recipes_starts_and_publishes(tree: dict[str, Instance]
     assert (connection["child-sum"], connection["perhaps"]) == (42, ".")
     assert connection["child-url"] == tree["child"].connection["url"]
     assert len(connection["password"]) == 12
+
+
+def test_what_pip_keeps_is_no_part_of_the_release(cloud: Cloud) -> None:
+    config = read_configuration(cloud.cfg)
+    assert not (config.software(str(cloud.folder / "release/software.cfg")) / ".cache").exists()
+    assert (config.download_cache / "tools/pip").is_dir()
 
 
 def test_values_of_strangers_come_through_unread(cloud: Cloud, tree: dict[str, Instance]) -> None:

@@ -23,7 +23,7 @@ from zc.buildout import UserError
 from zc.buildout.buildout import HistoryItem, MissingOption, SectionKey, _save_options
 
 from slap.model import option as values
-from slap.node.build import eggs, sources
+from slap.node.build import eggs, pip, sources
 from slap.system import files
 
 _WHOLE = re.compile(r"\$\{[^}]*\}")
@@ -225,6 +225,7 @@ def speak() -> None:
     SectionKey.__deepcopy__, HistoryItem.__deepcopy__ = _copied_key, _same
     sources.speak()
     eggs.speak()
+    pip.speak()
 
 
 def _copied_key(key: Any, memo: object) -> Any:

@@ -46,7 +46,7 @@ class SoftwarePart(ABC):
         self.offline = main.get("offline") == "true"
         self.logger = logging.getLogger(name)
         self.materials: list[Material] = []
-        wants_shared = options.get("shared") == "true" and bool(main.get("shared-part-list"))
+        wants_shared = bool(main.get("shared-part-list")) and options.get("shared") == "true"
         self.is_shared = wants_shared and self.can_be_shared and "path" not in options
         if self.is_shared:
             self.location = Path(main["shared-part-list"].split()[-1]) / name / part_digest(options, self.base)

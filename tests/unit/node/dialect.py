@@ -60,7 +60,10 @@ def speaking() -> Iterator[None]:
         (zc.buildout.buildout, ("Options", "Buildout", "_open", "_dir_hash", "_buildout_default_options")),
         (zc.buildout.download, ("Download",)),
         (zc.buildout.configparser, ("parse",)),
-        (zc.buildout.easy_install, ("install", "normalize_versions", "buildout_and_setuptools_path")),
+        (
+            zc.buildout.easy_install,
+            ("install", "normalize_versions", "buildout_and_setuptools_path", "get_subprocess_output"),
+        ),
     ]
     before = [(module, name, getattr(module, name)) for module, names in places for name in names]
     root, folder = logging.getLogger(), Path.cwd()

@@ -127,6 +127,13 @@ def test_a_build_has_an_environment_by_which_its_processes_are_found(world: Worl
     assert world.builder.jobs[0].environment[PARTITION_MARK] == str(world.folder)
 
 
+def test_what_tools_keep_is_no_part_of_the_release(world: World) -> None:
+    world.once()
+    names = ("XDG_CACHE_HOME", "npm_config_cache")
+    kept = [Path(world.builder.jobs[0].environment[name]) for name in names]
+    assert all(each.is_relative_to(world.config.download_cache) for each in kept)
+
+
 def test_a_failure_is_told_retried_later_and_at_once_when_supplied_again(world: World) -> None:
     world.builder.results = [FAILED]
     assert world.once() == Again(2.0)
