@@ -23,6 +23,7 @@ from slap.model.network.firewall import Network
 from slap.system.netlink import is_delivered_here
 from slap.system.network.line import Pace
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _SPAN, _SLOWEST = 60.0, 16 << 10  # within so many seconds, so many bytes a second
 
 
@@ -46,12 +47,11 @@ class Gate:
         return made
 
     def passes(self, address: str) -> bool:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-            parsed = parsed.ipv4_mapped
+        parsed = _meant(address.partition("%")[0])
         if any(parsed in network for network in self.allowed):
             return True
-        return parsed.is_global and not parsed.is_multicast and not is_delivered_here(str(parsed))
+        is_public = parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
+        return is_public and not is_delivered_here(str(parsed))
 
     def addresses(self, host: str, port: int | None) -> list[str]:
         """Those of a host that may be asked; raises InvalidInput when there are none, and OSError when nobody knows it."""
@@ -63,6 +63,15 @@ class Gate:
                 self.resolution,
             )  # fmt: skip
         return passing
+
+
+def _meant(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Some IPv6 addresses stand for IPv4 ones: of this computer's sockets, and of who translates for it (NAT64, 6to4)."""
+    parsed = ipaddress.ip_address(address)
+    if parsed.version == 4:
+        return parsed
+    translated = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF) if parsed in _NAT64 else None
+    return parsed.ipv4_mapped or parsed.sixtofour or translated or parsed
 
 
 class _Session(requests.Session):

@@ -1,6 +1,7 @@
 """Fetching for strangers: only from where they may lead us, without our passwords, and not for ever."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from slap.master.access.authority import in_pem, key_in_pem, new_authority, new_key
 from slap.model.errors import InvalidInput
 from slap.model.network.firewall import parse_network
 from slap.system.network.gate import Gate
@@ -70,7 +72,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     "address",
     ["127.0.0.1", "127.9.9.9", "0.0.0.0", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1",
      "224.0.0.1", "255.255.255.255", "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1", "fe80::1%lo",
-     "fd00::1", "ff02::1"],
+     "fd00::1", "ff02::1", "64:ff9b::a00:1", "2002:7f00:1::1", "::127.0.0.1", "240.0.0.1"],
 )  # fmt: skip
 def test_no_address_passes_that_only_this_computer_and_its_network_reach(address: str) -> None:
     assert not Gate().passes(address)
@@ -79,7 +81,13 @@ def test_no_address_passes_that_only_this_computer_and_its_network_reach(address
 
 def test_public_addresses_pass_and_what_is_allowed() -> None:
     gate = Gate((parse_network("10.1.0.0/16"),))
-    for address, passes in (("9.9.9.9", True), ("2620:fe::fe", True), ("10.1.2.3", True), ("10.2.2.3", False)):
+    for address, passes in (
+        ("9.9.9.9", True),
+        ("2620:fe::fe", True),
+        ("64:ff9b::909:909", True),
+        ("10.1.2.3", True),
+        ("10.2.2.3", False),
+    ):
         assert gate.passes(address) is passes, address
 
 
@@ -127,6 +135,28 @@ def test_a_proxy_of_the_environment_is_asked_but_not_for_what_is_here(
         with pytest.raises(InvalidInput):
             session.get(f"{other.url}/image")
     assert (proxy.asked, other.asked) == ([("http://nowhere.invalid/image", None)], [])
+
+
+def test_by_tls_the_certificate_is_that_of_the_name_and_not_of_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, key = new_authority(), new_key()
+    (tmp_path / "ca.pem").write_text(authority.certificate)
+    certificate = in_pem(authority.sign_server(("localhost",), key.public_key(), 3600))
+    (tmp_path / "server.pem").write_text(key_in_pem(key) + certificate)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    with Server() as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with Gate((LOOPBACK,)).session() as session:
+            assert session.get(f"https://localhost:{server.server_port}/").content == b"x"
+            with pytest.raises(requests.exceptions.SSLError):
+                session.get(f"https://127.0.0.1:{server.server_port}/")
+        with Gate().session() as session, pytest.raises(InvalidInput):
+            session.get(f"https://localhost:{server.server_port}/")
+        server.shutdown()
 
 
 def test_what_drips_is_ended(servers: tuple[Server, Server]) -> None:
