@@ -96,6 +96,7 @@ class _Patient(RawIOBase):
 
     def __init__(self, source: socket.socket, deadline: float) -> None:
         self._source = source
+        self._open = source.makefile("rb", buffering=0)  # http.client closes the socket before it has read the page
         self._deadline = deadline
 
     def readable(self) -> bool:
@@ -106,7 +107,11 @@ class _Patient(RawIOBase):
         if left <= 0:
             raise TimeoutError
         self._source.settimeout(left)
-        return self._source.recv_into(buffer)
+        return self._open.readinto(buffer) or 0
+
+    def close(self) -> None:
+        self._open.close()
+        super().close()
 
     def makefile(self, mode: str) -> BufferedReader:
         return BufferedReader(self)

@@ -146,6 +146,7 @@ def test_promises_of_a_tenant_that_hang_do_not_hold_back_those_of_another(tmp_pa
         (b"HTTP/1.1 200 OK\r\n\r\nHello", {}, True, ""),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello", {"expect": "ell"}, True, ""),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello", {"expect": "Bye"}, False, "without 'Bye'"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 200_000 + b"Hello", {"expect": "Hello"}, True, ""),
         (b"HTTP/1.1 302 Found\r\n\r\n", {}, True, ""),
         (b"HTTP/1.1 503 Busy\r\n\r\n", {"path": "/x"}, False, "/x answered 503 Busy."),
         (b"nonsense", {}, False, "nonsense"),
