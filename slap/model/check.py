@@ -71,7 +71,7 @@ class PluginCheck(_Timed):
 class ServiceSettings(Frozen):
     """What supervision has to know of a service beyond its executable: `etc/service/.NAME.json`."""
 
-    stop_timeout: int = Field(default=10, ge=1, le=3600)  # seconds that it may take to end before it is killed
+    stop_timeout: int = Field(default=10, ge=1, le=3660)  # seconds that it may take to end before it is killed
 
 
 Check = Annotated[NetworkCheck | MachineCheck | CommandCheck | PluginCheck, Field(discriminator="check")]

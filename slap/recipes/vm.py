@@ -10,7 +10,7 @@ from slap.model.check import MachineCheck, ServiceSettings
 from slap.model.errors import InvalidParameters
 from slap.model.vm.image import WISH_FILE
 from slap.model.vm.life import DUE_FILE
-from slap.model.vm.machine import MACHINE_FILE, MACHINE_FOLDER, PORT_OFFSET, Machine
+from slap.model.vm.machine import LONGEST_STOP, MACHINE_FILE, MACHINE_FOLDER, PORT_OFFSET, Machine
 from slap.model.vm.parameters import SSH, MachineParameters, Place, machine_of, read_parameters
 from slap.model.vm.size import MIB, in_words
 from slap.recipes.common.base import RecipeError
@@ -20,8 +20,9 @@ from slap.recipes.service import Script
 from slap.system import environment
 from slap.system.network.addresses import bracketed
 
-# What is left of a service's time after its guest had all of its own.
-_FORCE = 15
+# The same for all: a service whose settings change is restarted. `slapos vm stop` knows how long its guest may take; it has
+# some seconds more to switch it off.
+_SETTINGS = ServiceSettings(stop_timeout=LONGEST_STOP + 15)
 _FREQUENCY = 30
 _LISTENS = 10  # seconds, at most, for a guest that took long to start
 _KEEP_IF_DUE = f'read due 2>/dev/null < {DUE_FILE} && [ "$due" -le "$(date +%s)" ] && exec bin/vm-keep'
@@ -61,11 +62,10 @@ class Vm(InstancePart):
     def install(self) -> list[str]:
         document = self._machine.model_dump_json(indent=1)
         wish = json.dumps([each.model_dump(exclude_defaults=True) for each in self._machine.images])
-        settings = ServiceSettings(stop_timeout=self._ordered.stop_timeout + _FORCE)
         return [
             self.place(self.folder / MACHINE_FILE, document),
             self.place(self.folder / WISH_FILE, wish),
-            self.place(self.folder / "etc/service/.vm.json", settings.model_dump_json()),
+            self.place(self.folder / "etc/service/.vm.json", _SETTINGS.model_dump_json()),
             self.place(self.folder / "etc/service/vm", self._script("run"), 0o700),
             # What makes this folder reads the document afterwards: to a machine that was never started all is new.
             self.place(self.folder / "etc/run/vm-apply", self._script("apply", document, MACHINE_FOLDER), 0o700),
@@ -81,7 +81,7 @@ class Vm(InstancePart):
         """The service stays as it is when the machine's document changes; `apply` is run again."""
         command = (
             str(environment.own_program("slapos")), "vm", verb, "--partition", str(self.folder),
-            "--images", self.context.images, "--socat", self._socat, "--patience", str(self._ordered.stop_timeout),
+            "--images", self.context.images, "--socat", self._socat,
         )  # fmt: skip
         digest = sha256(depends_on.encode()).hexdigest() if depends_on else ""
         return Script(command, self.folder, _QUIET, digest=digest, about=about).text()

@@ -64,7 +64,7 @@ def test_a_port_comes_and_goes_while_it_runs(guests: Guests) -> None:
     guests.ssh("web", "mkdir /tmp/w && echo served > /tmp/w/index.html && httpd -p 8080 -h /tmp/w")
     with urllib.request.urlopen("http://{}:{}/".format(*address), timeout=10) as page:
         assert page.read() == b"served\n"
-    guests.order("web", nat_rules="80")
+    guests.order("web", nat_rules="80", stop_timeout=11)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 5)
     assert qemu_of(guests.cloud, "slappart0") == before != 0

@@ -22,8 +22,6 @@ from slap.system.libvirt.driver import open_driver
 from slap.system.process import SystemRunner
 from slap.system.processes import NODE_MARK, PARTITION_MARK
 
-_PATIENCE = "how long a guest may take to shut down (60)"
-
 
 class MachineCommand(Command):
     """A command that a partition calls about its own machine, as its own user."""
@@ -41,7 +39,6 @@ class MachineCommand(Command):
         parser.add_argument("--partition", metavar="FOLDER", default=".", help="the machine's partition (the current)")
         parser.add_argument("--images", metavar="FOLDER", required=True, help="where the node keeps images")
         parser.add_argument("--socat", metavar="FILE", default="socat", help="a socat to read the console with")
-        parser.add_argument("--patience", type=float, default=60.0, metavar="SECONDS", help=_PATIENCE)
         return parser
 
     def tools(self, args: argparse.Namespace) -> Tools:

@@ -34,7 +34,7 @@ class VmRun(MachineCommand):
         words = ("--partition", str(tools.folder.path), "--images", args.images, "--socat", args.socat)
         os.chdir(tools.folder.path)
         process.become(
-            (_SHELL, "-c", _GUARDIAN, slapos, *words, "--patience", str(args.patience)),
+            (_SHELL, "-c", _GUARDIAN, slapos, *words),
             {**environment.whole(), "SOCAT": args.socat},
         )
 
@@ -46,7 +46,7 @@ class VmApply(MachineCommand):
     """
 
     def take_action(self, args: argparse.Namespace) -> None:
-        done = machine.apply(self.tools(args), args.patience)
+        done = machine.apply(self.tools(args))
         for action in done.live:
             say(f"Done while it runs: {action}.")
         if done.restart:
@@ -66,7 +66,7 @@ class VmStop(MachineCommand):
     """Shut the machine of a partition down, by force when its guest does not listen."""
 
     def take_action(self, args: argparse.Namespace) -> None:
-        machine.stop(self.tools(args), args.patience)
+        machine.stop(self.tools(args))
 
 
 _SHELL = "/bin/sh"

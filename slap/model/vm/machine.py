@@ -19,6 +19,7 @@ ROOT_DISK = "root"
 PORT_OFFSET = 10000
 LEAST_MEMORY = 64  # MiB
 MOST_CPUS = 255
+LONGEST_STOP = 3600  # seconds
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 DiskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
@@ -88,6 +89,7 @@ class Machine(Frozen):
     seed: Seed
     console: Console = Console()
     life: Life = Life()
+    stop_timeout: int = Field(default=30, ge=1, le=LONGEST_STOP)  # seconds that its guest may take to shut down
 
     @property
     def images(self) -> tuple[ImageEntry, ...]:

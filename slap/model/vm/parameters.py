@@ -16,6 +16,7 @@ from slap.model.vm.former import in_our_words
 from slap.model.vm.image import DiskFormat, ImageEntry
 from slap.model.vm.life_parameters import LifeParameters, life_of
 from slap.model.vm.machine import (
+    LONGEST_STOP,
     MOST_CPUS,
     PORT_OFFSET,
     ROOT_DISK,
@@ -113,7 +114,7 @@ class MachineParameters(LifeParameters):
     keyboard: str = Field(default="en-us", validation_alias=_also("keyboard", "keyboard-layout-language"))
     wait_for_ssh: bool = Field(default=True, validation_alias=_also("wait-for-ssh"))
     boot_timeout: int = Field(default=600, ge=1, le=86400, validation_alias=_also("boot-timeout"))
-    stop_timeout: int = Field(default=30, ge=1, le=3600, validation_alias=_also("stop-timeout"))
+    stop_timeout: int = Field(default=30, ge=1, le=LONGEST_STOP, validation_alias=_also("stop-timeout"))
 
     @model_validator(mode="before")
     @classmethod
@@ -171,6 +172,7 @@ def machine_of(ordered: MachineParameters, place: Place) -> Machine:
             seed=_seed(ordered, place),
             console=Console(keyboard=ordered.keyboard),
             life=life_of(ordered, place.guid),
+            stop_timeout=ordered.stop_timeout,
         )
     except ValidationError as error:
         raise _wrong(error) from error

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slap.model.vm.machine import Disk, Forward, Machine
+from slap.model.vm.size import in_words
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ class SetCpus:
 
 @dataclass(frozen=True)
 class Grow:
-    """Make a disk larger; the guest sees it at once."""
+    """Make a disk as large as is ordered; the guest sees it at once. One that is as large already stays what it is."""
 
     disk: Disk
 
     def __str__(self) -> str:
-        return f"make disk {self.disk.name} larger"
+        return f"give disk {self.disk.name} {in_words(self.disk.size)}"
 
 
 Action = Open | Close | SetMemory | SetCpus | Grow
@@ -67,8 +68,28 @@ def changes(running: Machine, wanted: Machine) -> Changes:
     return Changes(restart=restart) if restart else Changes(live=tuple(_live(running, wanted)))
 
 
+def after(running: Machine, action: Action) -> Machine:
+    """The machine that runs, when that is done."""
+    network, disks = running.network, running.disks
+    match action:
+        case Open(forward):
+            forwards = (*network.forwards, forward)
+            return running.model_copy(update={"network": network.model_copy(update={"forwards": forwards})})
+        case Close(forward):
+            forwards = tuple(each for each in network.forwards if each != forward)
+            return running.model_copy(update={"network": network.model_copy(update={"forwards": forwards})})
+        case SetMemory(mebibytes):
+            return running.model_copy(update={"memory": mebibytes})
+        case SetCpus(count):
+            return running.model_copy(update={"cpus": count})
+        case Grow(disk):
+            return running.model_copy(
+                update={"disks": tuple(disk if each.name == disk.name else each for each in disks)}
+            )
+
+
 def _live(running: Machine, wanted: Machine) -> Iterator[Action]:
-    """Ports are closed first: one may go to another place of the guest."""
+    """Ports are closed first: one may go to another place of the guest. What was ordered of a disk is not what it has."""
     before, after = running.network.forwards, wanted.network.forwards
     yield from (Close(each) for each in before if each not in after)
     yield from (Open(each) for each in after if each not in before)
@@ -77,7 +98,7 @@ def _live(running: Machine, wanted: Machine) -> Iterator[Action]:
     if wanted.cpus != running.cpus:
         yield SetCpus(wanted.cpus)
     sizes = {disk.name: disk.size for disk in running.disks}
-    yield from (Grow(disk) for disk in wanted.disks if disk.size > sizes.get(disk.name, disk.size))
+    yield from (Grow(disk) for disk in wanted.disks if disk.size and disk.size != sizes.get(disk.name))
 
 
 def _only_by_restart(running: Machine, wanted: Machine) -> Iterator[str]:
@@ -86,14 +107,14 @@ def _only_by_restart(running: Machine, wanted: Machine) -> Iterator[str]:
         yield "network"
     if _shape(running) != _shape(wanted):
         yield "disks"
-    if running.memory != wanted.memory and not _has_spare(wanted.most_memory, wanted.memory, running.most_memory):
+    if running.memory != wanted.memory and not _has_balloon_for(running, wanted.memory):
         yield "memory"
     if running.cpus > wanted.cpus or (running.cpus < wanted.cpus and wanted.cpus > running.most_cpus):
         yield "cpus"
 
 
-def _has_spare(most: int, wanted: int, most_of_running: int) -> bool:
-    return most == most_of_running and wanted <= most_of_running
+def _has_balloon_for(running: Machine, memory: int) -> bool:
+    return running.most_memory > 0 and memory <= max(running.memory, running.most_memory)
 
 
 def _fixed_network(machine: Machine) -> tuple[str, bool, str]:

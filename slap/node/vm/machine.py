@@ -13,7 +13,7 @@ from slap.model.vm.machine import Forward, Machine
 from slap.model.vm.phase import Stage
 from slap.node.life.keeper import Keeper
 from slap.node.vm.acceleration import Prober
-from slap.node.vm.decide import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, changes
+from slap.node.vm.decide import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, after, changes
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.node.vm.plug import as_possible
@@ -54,13 +54,13 @@ def run(tools: Tools) -> None:
         raise
 
 
-def stop(tools: Tools, patience: float) -> None:
-    """End the machine: its guest is asked to, and has so many seconds for it."""
-    name = tools.folder.wanted().name
+def stop(tools: Tools) -> None:
+    """End the machine: its guest is asked to, and has as much time for it as was ordered."""
+    wanted = tools.folder.wanted()
     tools.folder.tell(Stage.STOPPING)
-    with tools.driver(name) as driver:
-        _end(tools.clock, driver, name, patience)
-        driver.forget(name)
+    with tools.driver(wanted.name) as driver:
+        _end(tools.clock, driver, wanted)
+        driver.forget(wanted.name)
     tools.folder.tell(Stage.STOPPED)
 
 
@@ -70,7 +70,7 @@ def plan(tools: Tools) -> Changes:
     return changes(running, tools.folder.wanted()) if running else Changes()
 
 
-def apply(tools: Tools, patience: float) -> Changes:
+def apply(tools: Tools) -> Changes:
     """Make the machine what is wanted now. One that has to be off for that ends here, and its service starts it again."""
     folder = tools.folder
     wanted = folder.wanted()
@@ -83,14 +83,17 @@ def apply(tools: Tools, patience: float) -> Changes:
             folder.again.touch()
             driver.destroy(wanted.name)  # what it has not written yet is given up, as all that it wrote since
             return Changes(restart=(restore,))
+        tools.maker.check(wanted)
         todo = as_possible(changes(running, wanted), driver, wanted.name)
         if todo.restart:
             folder.tell(Stage.RESTARTING, f"for {', '.join(todo.restart)}")
             folder.again.touch()
-            _end(tools.clock, driver, wanted.name, patience)
+            _end(tools.clock, driver, wanted)
             return todo
         for action in todo.live:
             _carry_out(tools, driver, wanted.name, action)
+            running = after(running, action)
+            folder.remember(running)  # done is done, whatever becomes of the next
         tools.keeper.past.while_running(wanted, driver)
         folder.remember(wanted)
     tools.keeper.tell(wanted)
@@ -118,8 +121,8 @@ def _start(tools: Tools, driver: Driver) -> None:
         tools.keeper.tell(machine)
         kvm = tools.prober.has_kvm(machine.acceleration)
         driver.forget(machine.name)
+        folder.remember(machine)  # first: it may outlive whoever starts it
         _boot(driver, domain_xml(tools.maker.domain(machine, kvm, tools.environment)), machine)
-        folder.remember(machine)
     else:
         kvm = seen.kvm
     folder.tell(Stage.BOOTING, acceleration="kvm" if kvm else "emulation")
@@ -136,9 +139,9 @@ def _boot(driver: Driver, xml: str, machine: Machine) -> None:
         raise
 
 
-def _end(clock: Clock, driver: Driver, name: str, patience: float) -> None:
+def _end(clock: Clock, driver: Driver, machine: Machine) -> None:
     """By the power button, and by force when that is of no use."""
-    deadline, asked = clock.monotonic() + patience, float("-inf")
+    name, deadline, asked = machine.name, clock.monotonic() + machine.stop_timeout, float("-inf")
     while driver.look(name) is not None and (now := clock.monotonic()) < deadline:
         if now - asked >= _ASK_AGAIN:
             driver.ask_to_end(name)
@@ -150,16 +153,21 @@ def _end(clock: Clock, driver: Driver, name: str, patience: float) -> None:
 def _carry_out(tools: Tools, driver: Driver, name: str, action: Action) -> None:
     match action:
         case Open(forward):
+            _close(driver, name, forward)  # whoever opened it may have been killed before that was noted
             if driver.monitor(name, f"hostfwd_add {NAT} {rule_of(forward)}"):
                 raise _taken(forward)
         case Close(forward):
-            driver.monitor(name, f"hostfwd_remove {NAT} {rule_of(forward).listens}")
+            _close(driver, name, forward)
         case SetMemory(mebibytes):
             driver.set_memory(name, mebibytes)
         case SetCpus(count):
             driver.set_cpus(name, count)
         case Grow(disk):
-            driver.resize(name, tools.folder.disk(disk), disk.size)
+            driver.grow(name, tools.folder.disk(disk), disk.size)
+
+
+def _close(driver: Driver, name: str, forward: Forward) -> None:
+    driver.monitor(name, f"hostfwd_remove {NAT} {rule_of(forward).listens}")
 
 
 def _taken(forward: Forward) -> CommandFailed:

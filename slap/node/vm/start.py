@@ -11,7 +11,7 @@ from slap.node.image.seed import make_seed
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.system import files
-from slap.system.disk.file import Backing, create_disk, grow_disk
+from slap.system.disk.file import Backing, create_disk, grow_disk, must_grow
 from slap.system.disk.qemu_img import QemuImg
 from slap.system.libvirt.domain import DiskFile, Domain, Nat, Rule
 from slap.system.process import Runner
@@ -24,6 +24,11 @@ class Maker:
     folder: MachineFolder
     images: Images
     runner: Runner
+
+    def check(self, machine: Machine) -> None:
+        """Raises InvalidInput for a disk that would have to become smaller; may be asked while the machine runs."""
+        for disk in machine.disks:
+            self._must_grow(disk)
 
     def prepare(self, machine: Machine) -> None:
         files.make_folder(self.folder.driver, 0o700)
@@ -42,6 +47,7 @@ class Maker:
             memory=machine.memory,
             most_memory=max(machine.memory, machine.most_memory),
             cpus=machine.cpus,
+            has_balloon=machine.most_memory > 0,
             most_cpus=max(machine.cpus, machine.most_cpus),
             nat=Nat(network.mac, tuple(map(rule_of, network.forwards)), restricted=not network.internet),
             kvm=kvm,
@@ -70,16 +76,14 @@ class Maker:
         if not path.exists():
             files.make_folder(path.parent, 0o700)
             self._create(disk, path)
-            return
-        size = QemuImg(self.runner).info(path, disk.format).virtual_size
-        if disk.size > size:
+        elif self._must_grow(disk):
             grow_disk(self.runner, path, disk.format, disk.size)
-        elif 0 < disk.size < size:
-            raise InvalidInput(
-                f"Disk {disk.name} cannot become smaller.",
-                f"It has {size} bytes, and {disk.size} are wanted.",
-                "Order the size that it had, or more.",
-            )
+
+    def _must_grow(self, disk: Disk) -> bool:
+        path = self.folder.disk(disk)
+        if not disk.size or not path.exists():
+            return False
+        return must_grow(disk.name, QemuImg(self.runner).info(path, disk.format).virtual_size, disk.size)
 
     def _create(self, disk: Disk, path: Path) -> None:
         """Aside first: half a disk is none."""
@@ -94,7 +98,7 @@ class Maker:
             )
         backing = Backing(image.path, image.format) if image else None
         create_disk(self.runner, aside, disk.format, disk.size, backing)
-        aside.rename(path)
+        files.put_in_place(aside, path)
 
     def _image(self, entry: ImageEntry) -> ReadyImage:
         image = self.images.ready(entry)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from slap.model.errors import CommandFailed
+from slap.model.errors import CommandFailed, InvalidInput
 from slap.system import environment
 from slap.system.process import Command, Runner
 
@@ -27,6 +27,20 @@ def create_disk(runner: Runner, path: Path, kind: str, size: int, backing: Backi
 def grow_disk(runner: Runner, path: Path, kind: str, size: int) -> None:
     """Of a machine that does not run."""
     _run(runner, "resize", "-q", "-f", kind, "--", str(path), str(size))
+
+
+def must_grow(name: str, size: int, wanted: int) -> bool:
+    """Whether a disk has to grow for what is wanted; 0 is whatever it has.
+
+    Raises InvalidInput for less than it has: what the guest keeps beyond would be cut off.
+    """
+    if 0 < wanted < size:
+        raise InvalidInput(
+            f"Disk {name} cannot become smaller.",
+            f"It has {size} bytes, and {wanted} are wanted.",
+            "Order the size that it had, or more.",
+        )
+    return wanted > size
 
 
 def _run(runner: Runner, *words: str) -> None:

@@ -41,8 +41,8 @@ class QemuImg:
         self._run("convert", "-f", "raw", "-O", "qcow2", *words, str(raw), str(qcow2)).check()
 
     def info(self, path: Path, kind: str) -> ImageInfo:
-        """Raises BrokenImage for what is no image of that format."""
-        done = self._run_limited("info", "--output", "json", "-f", kind, "--", str(path))
+        """Raises BrokenImage for what is no image of that format. It may be in use by a machine."""
+        done = self._run_limited("info", "--force-share", "--output", "json", "-f", kind, "--", str(path))
         if done.status != 0:
             raise _broken(path, done)
         try:

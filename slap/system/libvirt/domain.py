@@ -67,6 +67,7 @@ class Domain:
     cpus: int
     most_cpus: int
     nat: Nat
+    has_balloon: bool = False  # by which memory is taken and given back while it runs
     kvm: bool = False
     cpu_model: str = ""
     tap: str = ""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from slap.model.errors import CommandFailed, InvalidInput, NotFound
 from slap.system import environment, files
+from slap.system.disk.file import must_grow
 from slap.system.libvirt.capabilities import leave_capabilities, take_capabilities
 
 try:
@@ -70,7 +71,8 @@ class Driver(Protocol):
 
     def set_cpus(self, name: str, count: int) -> None: ...
 
-    def resize(self, name: str, disk: Path, size: int) -> None: ...
+    def grow(self, name: str, disk: Path, size: int) -> None:
+        """Raises InvalidInput for a disk that is larger: libvirt would cut it off."""
 
 
 @contextmanager
@@ -186,9 +188,12 @@ class LibvirtDriver:
         with _in_words(f"Machine {name} cannot have {count} processors"):
             self._must(name).setVcpusFlags(count, _live())
 
-    def resize(self, name: str, disk: Path, size: int) -> None:
-        with _in_words(f"{disk.name} of machine {name} cannot be resized"):
-            self._must(name).blockResize(str(disk), size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+    def grow(self, name: str, disk: Path, size: int) -> None:
+        with _in_words(f"{disk.name} of machine {name} cannot be made larger"):
+            domain = self._must(name)
+            there, *_ = domain.blockInfo(str(disk))
+            if must_grow(disk.stem, there, size):
+                domain.blockResize(str(disk), size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
     def find(self, name: str) -> Any:
         """libvirt's own object, None for what it does not know; for what is not said in this interface."""

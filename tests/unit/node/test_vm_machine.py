@@ -96,6 +96,31 @@ def world(tmp_path: Path) -> World:
     return made
 
 
+class Killed(BaseException):
+    """Whoever was at work is no more."""
+
+
+@dataclass
+class Deadly(FakeDriver):
+    """Does what it is asked, but whoever asked does not live to see it."""
+
+    after: str = ""
+
+    def start(self, xml: str) -> None:
+        super().start(xml)
+        self._kill("start")
+
+    def monitor(self, name: str, command: str) -> str:
+        answer = super().monitor(name, command)
+        self._kill(command.split()[0])
+        return answer
+
+    def _kill(self, verb: str) -> None:
+        if verb == self.after:
+            self.after = ""
+            raise Killed
+
+
 def rules(*guests: int) -> list[str]:
     return [f"tcp:{ADDRESS}:{port + 10000}-:{port}" for port in guests]
 
@@ -134,16 +159,50 @@ def test_an_image_that_cannot_be_had_is_told(world: World) -> None:
 def test_ports_change_while_it_runs(world: World) -> None:
     machine.run(world.tools)
     world.order(nat_rules=[81])
-    done = machine.apply(world.tools, 60)
+    done = machine.apply(world.tools)
     assert [str(action) for action in done.live] == ["close port 80", "open port 81"]
     assert world.driver.rules[NAME] == rules(22, 81)
-    assert machine.apply(world.tools, 60).live == ()
+    assert machine.apply(world.tools).live == ()
+
+
+def test_a_port_that_is_taken_keeps_no_other_from_coming_and_going(world: World) -> None:
+    """Tried again and again, until what is ordered is possible."""
+    machine.run(world.tools)
+    world.driver.taken = {10082}
+    world.order(nat_rules=[80, 81, 82])
+    for _ in range(2):
+        with pytest.raises(CommandFailed, match=f"Port 10082 of {ADDRESS} is taken"):
+            machine.apply(world.tools)
+    assert world.driver.rules[NAME] == rules(22, 80, 81)
+    world.order(nat_rules=[80])
+    machine.apply(world.tools)
+    assert world.driver.rules[NAME] == rules(22, 80)
+
+
+def test_a_port_is_opened_after_whoever_opened_it_was_killed(world: World) -> None:
+    world.driver = Deadly(after="hostfwd_add")
+    machine.run(world.tools)
+    world.order(nat_rules=[80, 81])
+    with pytest.raises(Killed):
+        machine.apply(world.tools)
+    machine.apply(world.tools)
+    assert world.driver.rules[NAME] == rules(22, 80, 81)
+
+
+def test_a_machine_is_changed_after_whoever_started_it_was_killed(world: World) -> None:
+    world.driver = Deadly(after="start")
+    with pytest.raises(Killed):
+        machine.run(world.tools)
+    machine.run(world.tools)
+    world.order(nat_rules=[81])
+    machine.apply(world.tools)
+    assert world.driver.rules[NAME] == rules(22, 81)
 
 
 def test_what_takes_a_restart_ends_it_and_starts_it_again(world: World) -> None:
     machine.run(world.tools)
     world.order(ram="2 GiB")
-    assert machine.apply(world.tools, 60).restart == ("memory",)
+    assert machine.apply(world.tools).restart == ("memory",)
     assert world.stage() == (Stage.RESTARTING, "for memory")
     assert MachineFolder(world.folder).again.exists()
     machine.run(world.tools)
@@ -168,7 +227,7 @@ def test_a_processor_is_plugged_in_where_qemu_has_room_for_what_it_translates(
     machine.run(world.tools)
     world.driver.answers["info jit"] = jit
     world.order(cpu=cpus, cpu_max=9)
-    done = machine.apply(world.tools, 60)
+    done = machine.apply(world.tools)
     assert ([str(each) for each in done.live], done.restart) == (
         ([f"give it {cpus} processors"], ()) if live else ([], ("cpus",))
     )
@@ -178,14 +237,15 @@ def test_a_processor_is_plugged_in_where_qemu_has_room_for_what_it_translates(
 
 def test_nothing_is_applied_to_what_does_not_run(world: World) -> None:
     world.order(ram="2 GiB")
-    assert machine.apply(world.tools, 60).restart == ()
+    assert machine.apply(world.tools).restart == ()
     assert world.driver.asked == []
 
 
 def test_a_guest_is_asked_again_and_then_switched_off(world: World) -> None:
+    world.order(stop_timeout=11)
     machine.run(world.tools)
     world.driver.deaf = True
-    machine.stop(world.tools, 11)
+    machine.stop(world.tools)
     assert world.driver.asked.count(f"ask {NAME}") == 3
     assert world.driver.asked[-2:] == [f"destroy {NAME}", f"forget {NAME}"]
     assert world.stage() == (Stage.STOPPED, "")
@@ -200,10 +260,47 @@ def test_a_port_that_is_taken_is_told(world: World) -> None:
 def test_a_disk_never_becomes_smaller(world: World) -> None:
     world.order(disk_size="16 MiB")
     machine.run(world.tools)
-    machine.stop(world.tools, 1)
+    machine.stop(world.tools)
     world.order(disk_size="12 MiB")
     with pytest.raises(InvalidInput, match="cannot become smaller"):
         machine.run(world.tools)
+
+
+def size_of_root(world: World) -> int:
+    return world.driver.sizes[str(world.folder / "srv/disk/root.qcow2")]
+
+
+def test_a_disk_grows_while_it_runs(world: World) -> None:
+    machine.run(world.tools)
+    assert size_of_root(world) == 8 * MIB
+    world.order(disk_size="16 MiB")
+    assert [str(each) for each in machine.apply(world.tools).live] == ["give disk root 16 MiB"]
+    assert size_of_root(world) == 16 * MIB
+
+
+@pytest.mark.parametrize("before", [["16 MiB"], ["16 MiB", None], [None]])
+@pytest.mark.parametrize("more", [{}, {"ram": "2 GiB"}])
+def test_a_disk_never_becomes_smaller_while_it_runs(
+    world: World, before: list[str | None], more: dict[str, Any]
+) -> None:
+    """Whatever was ordered since it was made: what counts is what it is. Nothing else of the order is done either."""
+    for size in before:
+        world.order(**({"disk_size": size} if size else {}))
+        machine.run(world.tools)
+        machine.apply(world.tools)
+    size, asked = size_of_root(world), list(world.driver.asked)
+    world.order(disk_size=f"{size // MIB - 1} MiB", nat_rules=[81], **more)
+    with pytest.raises(InvalidInput, match="Disk root cannot become smaller"):
+        machine.apply(world.tools)
+    assert (size_of_root(world), world.driver.asked) == (size, asked)
+
+
+def test_memory_that_grew_to_all_that_it_may_be_is_taken_back(world: World) -> None:
+    world.order(ram="1 GiB", ram_max="1 GiB")
+    machine.run(world.tools)
+    world.order(ram="512 MiB", ram_max="1 GiB")
+    assert [str(each) for each in machine.apply(world.tools).live] == ["give it 512 MiB of memory"]
+    assert world.driver.machines[NAME].memory == 512
 
 
 def test_a_disk_that_is_smaller_than_its_image_is_not_made(world: World) -> None:

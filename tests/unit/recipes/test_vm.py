@@ -24,7 +24,7 @@ def ordered(
 
 
 def test_with_ipv6_its_ports_are_forwarded(partition: Partition) -> None:
-    made = ordered(partition, ("10.0.0.5",), ("2001:db8::5",), nat_rules=[80], stop_timeout=20)
+    made = ordered(partition, ("10.0.0.5",), ("2001:db8::5",), nat_rules=[80])
     assert (made["address"], made["target"], made["forward-ports"]) == ("2001:db8::5", "10.0.0.5", "10022 10080")
     said = json.loads(made["connection"])
     assert said["ssh-command"] == "ssh -p 10022 root@2001:db8::5"
@@ -32,7 +32,6 @@ def test_with_ipv6_its_ports_are_forwarded(partition: Partition) -> None:
     check = MachineCheck.model_validate_json(partition.text("etc/plugin/vm.json"))
     assert (check.host, check.port) == ("2001:db8::5", 10022)
     assert check.timeout >= _LISTENS_LONGEST
-    assert ServiceSettings.model_validate_json(partition.text("etc/service/.vm.json")).stop_timeout == 35
     assert json.loads(partition.text(".slapos-images")) == [{"name": "tiny"}]
 
 
@@ -53,10 +52,13 @@ def test_at_a_tap_there_is_no_command_that_logs_in_and_that_is_said(partition: P
 
 def test_a_change_leaves_the_service_and_runs_apply_anew(partition: Partition) -> None:
     ordered(partition, ("127.77.0.5",))
-    service, apply = partition.text("etc/service/vm"), partition.text("etc/run/vm-apply")
-    ordered(partition, ("127.77.0.5",), nat_rules=[8080])
-    assert partition.text("etc/service/vm") == service
+    files = ("etc/service/vm", "etc/service/.vm.json")
+    service, apply = [*map(partition.text, files)], partition.text("etc/run/vm-apply")
+    ordered(partition, ("127.77.0.5",), nat_rules=[8080], stop_timeout=3600)
+    assert [*map(partition.text, files)] == service
     assert partition.text("etc/run/vm-apply") != apply
+    assert Machine.model_validate_json(partition.text("etc/vm.json")).stop_timeout == 3600
+    assert ServiceSettings.model_validate_json(partition.text(files[1])).stop_timeout > 3600
 
 
 def test_to_a_machine_that_was_never_started_nothing_is_applied(partition: Partition) -> None:
