@@ -204,6 +204,7 @@ if is_possible():
     def test_a_machine_is_its_users_and_what_forwards_its_ports_comes_back(computer: Computer) -> None:
         cloud, user, machine = computer.cloud, computer.node.user(0), qemu_of(computer.cloud, "slappart0")
         assert computer.guests().connection("closed")["ssh-command"] == f"ssh -p 10022 root@{CLOSED}"
+        assert computer.guests().connection("tapped")["ssh-command"] == ""  # told, for a cluster waits for it
         assert Path(f"/proc/{machine}").stat().st_uid == user
         former = forwarders(cloud)
         assert len(former) == 3
