@@ -78,7 +78,7 @@ class VmRestore(_Life):
         master = self.master(args)
         machine = self.machine(args, master)
         kind, name = ("backup", args.backup) if args.backup else ("snapshot", args.snapshot)
-        return self.change(args, master, machine, wishes.with_restore(machine, kind, name))
+        return self.change(args, master, machine, wishes.with_restore(machine, kind, name, self.clock.now()))
 
 
 class VmBackup(_Life):
@@ -106,7 +106,7 @@ class VmBackup(_Life):
             changes["keep"] = args.keep
         if args.vault or args.here:
             changes["to"] = wishes.vault_access(find(master, args.vault)) if args.vault else None
-        return self.change(args, master, machine, wishes.with_backup(machine, changes))
+        return self.change(args, master, machine, wishes.with_backup(machine, changes, self.clock.now()))
 
 
 class VmClone(_Life):

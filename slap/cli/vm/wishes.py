@@ -34,17 +34,17 @@ def without_snapshot(machine: Instance, name: str) -> dict[str, Any]:
     return {**machine.parameters, "snapshots": [each for each in snapshot_names(machine) if each != name]}
 
 
-def with_restore(machine: Instance, kind: str, name: str) -> dict[str, Any]:
+def with_restore(machine: Instance, kind: str, name: str, now: datetime) -> dict[str, Any]:
     """Going back once more, to a snapshot or to a backup."""
     names = snapshot_names(machine) if kind == "snapshot" else backup_names(machine)
     if kind == "backup" and name == "latest" and names:
         name = names[-1]
     check_known(kind, name, names, machine.reference)
-    serial = int(_dict(machine, "restore").get("serial", 0)) + 1
+    serial = _next_serial(_dict(machine, "restore"), now)
     return {**machine.parameters, "restore": {kind: name, "serial": serial}}
 
 
-def with_backup(machine: Instance, changes: Mapping[str, Any]) -> dict[str, Any]:
+def with_backup(machine: Instance, changes: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """One backup more, with what changes of how they are made; a change that is None takes its setting away."""
     before = _dict(machine, "backup")
     if isinstance(changes.get("every"), str):
@@ -52,7 +52,7 @@ def with_backup(machine: Instance, changes: Mapping[str, Any]) -> dict[str, Any]
             read_period(changes["every"])
         except ValueError as error:
             raise InvalidInput(f"{error}.") from error
-    wanted = {**before, **changes, "serial": int(before.get("serial", 0)) + 1}
+    wanted = {**before, **changes, "serial": _next_serial(before, now)}
     return {**machine.parameters, "backup": {key: value for key, value in wanted.items() if value is not None}}
 
 
@@ -108,6 +108,11 @@ def check_known(kind: str, name: str, known: Sequence[str], machine: str) -> Non
 def _published(machine: Instance, name: str) -> list[str]:
     told = machine.connection.get(name) or []
     return [str(each["name"]) for each in told if isinstance(each, dict) and "name" in each]
+
+
+def _next_serial(ordered: Mapping[str, Any], now: datetime) -> int:
+    """Above all that the machine ever had: the order may be another one by now, or one from long ago."""
+    return max(int(ordered.get("serial", 0)) + 1, int(now.timestamp()))
 
 
 def _dict(machine: Instance, name: str) -> dict[str, Any]:

@@ -114,9 +114,10 @@ class BackupPoint(Frozen):
 
 
 class BackupIndex(Frozen):
-    """The backups in a folder or a vault, from the oldest on."""
+    """The backups in a folder or a vault, from the oldest on. Of those that are to go there may still be files."""
 
     points: tuple[BackupPoint, ...] = ()
+    leaving: tuple[PointName, ...] = ()
 
 
 class LifeRecord(Frozen):

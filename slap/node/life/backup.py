@@ -5,12 +5,12 @@ those, and another bitmap begins. The former one goes only when the copy is kept
 all that the last one in the index does not.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slap.model.errors import CommandFailed
+from slap.model.errors import CommandFailed, SlapError
 from slap.model.vm.life import BackupIndex, BackupPoint, BackupWish
 from slap.node.life.points import begins_anew, point_name, retain
 from slap.node.life.store import Backups, Store
@@ -38,20 +38,30 @@ class BackupMaker:
         store = self.backups.store(wish.vault)
         with files.exclusive(self.backups.scratch.parent / "backup.lock"):
             index = store.index()
+            for left in index.leaving:
+                store.remove(left)
             name = point_name(self.clock.now(), index)
-            files.remove_tree(self.backups.scratch)
-            files.make_folder(self.backups.scratch, 0o700)
-            copies = self._copy(index, name, wish.keep)
-            point = BackupPoint(
-                name=name,
-                disks={copy.disk: copy.target.stat().st_size for copy in copies},
-                whole=tuple(copy.disk for copy in copies if not copy.since),
-            )
-            self._keep(store, index, point, wish.keep)
-            files.remove_tree(self.backups.scratch)
+            with self._scratch():
+                copies = self._copy(index, name, wish.keep)
+                point = BackupPoint(
+                    name=name,
+                    disks={copy.disk: copy.target.stat().st_size for copy in copies},
+                    whole=tuple(copy.disk for copy in copies if not copy.since),
+                )
+                self._keep(store, index, point, wish.keep)
             with self.blocks() as blocks:
                 _remove_bitmaps(blocks, blocks.bitmaps(), but=name)
             return point
+
+    @contextmanager
+    def _scratch(self) -> Iterator[None]:
+        """A folder for copies on their way; a copy that broke off does not fill the disk until the next one is made."""
+        files.remove_tree(self.backups.scratch)
+        files.make_folder(self.backups.scratch, 0o700)
+        try:
+            yield
+        finally:
+            files.remove_tree(self.backups.scratch)
 
     def _copy(self, index: BackupIndex, name: str, keep: int) -> tuple[Copy, ...]:
         with self.blocks() as blocks:
@@ -100,12 +110,22 @@ class BackupMaker:
         return {disk: self.backups.scratch / f"{disk}.qcow2" for disk in self.disks}
 
     def _keep(self, store: Store, index: BackupIndex, point: BackupPoint, keep: int) -> None:
-        """The index comes after what it tells of, and before what it tells of no more."""
-        for disk, target in self._targets().items():
-            store.put(point.name, disk, target)
+        """The index has a point only while all its files are there; cut off anywhere, the next backup clears away the rest.
+
+        When the index is written last, a failure may be of the answer only: the point may be in it, so its files stay.
+        """
+        store.write_index(BackupIndex(points=index.points, leaving=(point.name,)))
+        try:
+            for disk, target in self._targets().items():
+                store.put(point.name, disk, target)
+        except SlapError:
+            with suppress(SlapError):
+                store.remove(point.name)
+            raise
         kept, gone = retain(BackupIndex(points=(*index.points, point)), keep)
-        store.write_index(kept)
-        for each in gone:
+        leaving = tuple(each.name for each in gone)
+        store.write_index(BackupIndex(points=kept.points, leaving=leaving))
+        for each in leaving:
             store.remove(each)
 
 

@@ -4,7 +4,7 @@ A restore is done while the machine is off, before it starts, and written down a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,7 +12,13 @@ from pydantic import ValidationError
 from slap.model.errors import NotFound
 from slap.model.vm.life import LIFE_FILE, LifeRecord, Restore, Snapshot
 from slap.model.vm.machine import DISK_FOLDER, Machine
-from slap.node.life.snapshots import check_disks, check_snapshot, pending_restore, snapshot_changes
+from slap.node.life.snapshots import (
+    SnapshotChanges,
+    check_disks,
+    check_snapshot,
+    pending_restore,
+    snapshot_changes,
+)
 from slap.node.life.store import Backups
 from slap.system import files
 from slap.system.disk.past import Past
@@ -54,7 +60,7 @@ class MachinePast:
 
     def restart_for(self, machine: Machine) -> str:
         """What the machine has to be off for, in words; empty for nothing. Raises SlapError for what is impossible."""
-        restore = pending_restore(machine.life, self.record().restored)
+        restore = self._pending(machine)
         if restore is None:
             return ""
         self._check(machine, restore)
@@ -63,10 +69,13 @@ class MachinePast:
     def before_disks(self, machine: Machine) -> None:
         """While the machine is off, before what its disks lack is made: begin as another was, or go back."""
         check_disks(machine)
+        is_new = not any(path.exists() for path in self.disks(machine).values())
         self._begin(machine)
-        restore = pending_restore(machine.life, self.record().restored)
+        restore = self._pending(machine)
         if restore and self._is_possible(machine, restore):
             self._go_back(machine, restore)
+        elif restore and is_new:
+            self._note(restore)  # its order is that of another machine: what gets that name here later was never meant
 
     def _begin(self, machine: Machine) -> None:
         """Make the disks of one that begins as another was; each once, and aside first: half a disk is none."""
@@ -85,8 +94,7 @@ class MachinePast:
 
     def before_start(self, machine: Machine) -> None:
         """While the machine is off and has its disks: make and remove snapshots."""
-        disks = self.disks(machine)
-        todo = snapshot_changes(machine.life.snapshots, self._names(machine))
+        disks, todo = self.disks(machine), self._snapshot_changes(machine)
         for path in disks.values():
             for name in todo.make:
                 self.past.take_snapshot(path, name)
@@ -97,8 +105,7 @@ class MachinePast:
     def while_running(self, machine: Machine, monitor: Monitor) -> None:
         """Make and remove snapshots; the guest does not notice."""
         check_disks(machine)
-        disks = self.disks(machine)
-        todo = snapshot_changes(machine.life.snapshots, self._names(machine))
+        disks, todo = self.disks(machine), self._snapshot_changes(machine)
         blocks = Blocks(monitor, machine.name, disks)
         for name in todo.make:
             blocks.take_snapshot(name)
@@ -115,6 +122,19 @@ class MachinePast:
                     self.past.go_back(path, restore.snapshot)
         elif restore.backup:
             self._overwrite(disks, restore.backup, machine)
+        self._note(restore)
+
+    def _snapshot_changes(self, machine: Machine) -> SnapshotChanges:
+        """But for one that is to be gone back to: now it would be of what somebody wants to leave."""
+        restore = self._pending(machine)
+        todo = snapshot_changes(machine.life.snapshots, self._names(machine))
+        return replace(todo, make=tuple(name for name in todo.make if not restore or name != restore.snapshot))
+
+    def _pending(self, machine: Machine) -> Restore | None:
+        return pending_restore(machine.life, self.record().restored)
+
+    def _note(self, restore: Restore) -> None:
+        """It is done, or never will be."""
         self.write(self.record().model_copy(update={"restored": restore.serial}))
 
     def _overwrite(self, disks: Mapping[str, Path], point: str, machine: Machine) -> None:

@@ -23,7 +23,7 @@ _INDEX = "index.json"
 
 
 class Store(Protocol):
-    """Files of disks by point, and the index, which is written last: what is not in it does not exist."""
+    """Files of disks by point, and the index: what is not among its points does not exist."""
 
     def index(self) -> BackupIndex: ...
 
@@ -35,7 +35,8 @@ class Store(Protocol):
     def fetch(self, point: str, disk: str, folder: Path) -> Path:
         """The file, where it can be read: in a folder for that, or where it is kept."""
 
-    def remove(self, point: BackupPoint) -> None: ...
+    def remove(self, point: str) -> None:
+        """All that there is of it, which may be nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class FolderStore:
     def fetch(self, point: str, disk: str, folder: Path) -> Path:
         return self.folder / point / f"{disk}.qcow2"
 
-    def remove(self, point: BackupPoint) -> None:
-        files.remove_tree(self.folder / point.name)
+    def remove(self, point: str) -> None:
+        files.remove_tree(self.folder / point)
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class VaultStore:
         self.dav.download(self._path(point, disk), target)
         return target
 
-    def remove(self, point: BackupPoint) -> None:
-        self.dav.delete(f"{self.folder}/{point.name}/")
+    def remove(self, point: str) -> None:
+        self.dav.delete(f"{self.folder}/{point}/")
 
     def _path(self, point: str, disk: str) -> str:
         return f"{self.folder}/{point}/{disk}.qcow2"

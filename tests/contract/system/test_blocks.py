@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from slap.model.errors import CommandFailed
-from slap.model.vm.life import BackupWish, Vault
+from slap.model.errors import CommandFailed, StorageFull, Unreachable
+from slap.model.vm.life import BackupIndex, BackupWish, Vault
 from slap.node.life.backup import BackupMaker
-from slap.node.life.store import Backups
+from slap.node.life.store import Backups, Store
 from slap.system.clock import FakeClock
 from slap.system.disk.file import grow_disk
 from slap.system.disk.past import Past
@@ -41,14 +42,76 @@ def blocks_of(qemu: Qemu) -> Blocks:
     return Blocks(qemu, "m", {"root": qemu.disk})
 
 
+class Killed(BaseException):
+    """Whoever was at work is no more."""
+
+
+@dataclass
+class Fragile:
+    """A store that does what it is asked, so many times; the next time that does not end well."""
+
+    store: Store
+    verb: str
+    times: int
+    error: BaseException
+
+    def index(self) -> BackupIndex:
+        return self.store.index()
+
+    def write_index(self, index: BackupIndex) -> None:
+        self.store.write_index(index)
+        self._break("write_index")
+
+    def put(self, point: str, disk: str, made: Path) -> None:
+        self.store.put(point, disk, made)
+        self._break("put")
+
+    def fetch(self, point: str, disk: str, folder: Path) -> Path:
+        return self.store.fetch(point, disk, folder)
+
+    def remove(self, point: str) -> None:
+        self.store.remove(point)
+        self._break("remove")
+
+    def _break(self, verb: str) -> None:
+        if verb == self.verb:
+            self.times -= 1
+            if self.times < 0:
+                raise self.error
+
+
+@dataclass(frozen=True)
+class FragileBackups(Backups):
+    """Those of a machine, for a time in a store that is fragile."""
+
+    breaks: list[tuple[str, int, BaseException]] = field(default_factory=list)
+
+    def store(self, vault: Vault | None) -> Store:
+        found = super().store(vault)
+        return Fragile(found, *self.breaks[0]) if self.breaks else found
+
+
 class Keeping:
     """Backups of a machine that runs, to its partition or to a vault."""
 
     def __init__(self, qemu: Qemu, folder: Path) -> None:
         self.qemu = qemu
         self.clock = FakeClock()
-        self.remote = folder / "vault"
-        self.backups = Backups(folder / "part", PAST, self.connect)
+        self.local, self.remote = folder / "part", folder / "vault"
+        self.backups = FragileBackups(self.local, PAST, self.connect)
+
+    def break_off(self, wish: BackupWish, verb: str, times: int, error: BaseException) -> None:
+        """Make one that does not come to its end."""
+        self.backups.breaks.append((verb, times, error))
+        with pytest.raises(type(error)):
+            self.make(wish)
+        self.backups.breaks.clear()
+
+    def kept(self, vault: Vault | None) -> tuple[list[str], list[str]]:
+        """The points in the index, and the folders that there are."""
+        place = self.remote / "m" if vault else self.local / "srv/backup"
+        points = [point.name for point in self.backups.store(vault).index().points]
+        return points, sorted(each.name for each in place.iterdir() if each.is_dir())
 
     def connect(self, vault: Vault, certificate: Path) -> Dav:
         return FolderDav(self.remote)
@@ -134,6 +197,50 @@ def test_a_backup_that_was_cut_off_loses_no_change(qemu: Qemu, tmp_path: Path) -
     assert not whole
     with keeping.restored(None, None, tmp_path / "new.qcow2") as disk:
         assert [content(disk, mebibyte) for mebibyte in range(3)] == [1, 2, 0]
+
+
+@pytest.mark.parametrize("vault", [None, VAULT], ids=["files", "vault"])
+@pytest.mark.parametrize(("verb", "times"), [("write_index", 0), ("put", 0), ("write_index", 1), ("remove", 0)])
+def test_what_is_left_of_a_backup_that_was_cut_off_goes_with_the_next(
+    qemu: Qemu, tmp_path: Path, vault: Vault | None, verb: str, times: int
+) -> None:
+    keeping, wish = Keeping(qemu, tmp_path), BackupWish(keep=1, vault=vault)
+    keeping.make(wish)
+    keeping.break_off(wish, verb, times, Killed())
+    name, _, _ = keeping.make(wish)
+    assert keeping.kept(vault) == ([name], [name])
+
+
+@pytest.mark.parametrize("vault", [None, VAULT], ids=["files", "vault"])
+def test_a_backup_that_finds_no_room_leaves_nothing(qemu: Qemu, tmp_path: Path, vault: Vault | None) -> None:
+    """However often it is tried. The one before is still good, and what changed since it is in the next."""
+    keeping, wish = Keeping(qemu, tmp_path), BackupWish(vault=vault)
+    qemu.write(0, 1)
+    first, _, _ = keeping.make(wish)
+    qemu.write(1, 2)
+    for _ in range(2):
+        keeping.break_off(wish, "put", 0, StorageFull("The vault is full."))
+        assert keeping.kept(vault) == ([first], [first])
+        assert not keeping.backups.scratch.exists()
+    second, is_whole, _ = keeping.make(wish)
+    assert (keeping.kept(vault)[1], is_whole) == ([first, second], False)
+    with keeping.restored(vault, second, tmp_path / "new.qcow2") as disk:
+        assert [content(disk, mebibyte) for mebibyte in range(2)] == [1, 2]
+
+
+def test_a_backup_whose_last_answer_was_lost_is_good(qemu: Qemu, tmp_path: Path) -> None:
+    """It is in the vault's index, so it may not be removed; the next one builds on it."""
+    keeping, wish = Keeping(qemu, tmp_path), BackupWish(vault=VAULT)
+    for mebibyte in range(3):
+        qemu.write(mebibyte, mebibyte + 1)
+        if mebibyte == 1:
+            keeping.break_off(wish, "write_index", 1, Unreachable("The vault cannot be used."))
+        else:
+            keeping.make(wish)
+    points, folders = keeping.kept(VAULT)
+    assert (len(points), folders) == (3, points)
+    with keeping.restored(VAULT, None, tmp_path / "new.qcow2") as disk:
+        assert [content(disk, mebibyte) for mebibyte in range(3)] == [1, 2, 3]
 
 
 def test_a_machine_that_was_killed_is_copied_as_a_whole(disk: Path, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_it_goes_back_once_for_each_serial(partition: Partition) -> None:
 
 
 def test_what_it_cannot_go_back_to_is_said_and_does_not_keep_it_from_starting(partition: Partition) -> None:
+    partition.start(Life())
     wanted = Life(snapshots=("a",), restore=Restore(serial=1, snapshot="z"))
     assert partition.start(wanted) == ["a"]
     assert partition.past.record().restored == 0
@@ -83,6 +84,29 @@ def test_what_it_cannot_go_back_to_is_said_and_does_not_keep_it_from_starting(pa
         partition.past.restart_for(machine(wanted))
     with pytest.raises(NotFound, match="There is no backup 20261126-120000"):
         partition.past.restart_for(machine(Life(restore=Restore(serial=1, backup="20261126-120000"))))
+
+
+@pytest.mark.parametrize("snapshots", [None, ("clean",)])
+def test_what_a_new_machine_could_not_go_back_to_is_never_gone_back_to(
+    partition: Partition, snapshots: tuple[str, ...] | None
+) -> None:
+    """Its order is that of another machine. Its own snapshot has that name, and nothing of what was written since."""
+    copied = Life(snapshots=snapshots, restore=Restore(serial=1, snapshot="clean"))
+    assert partition.start(copied) == list(snapshots or ())
+    assert partition.past.restart_for(machine(copied)) == ""
+    assert partition.past.record().restored == 1
+    partition.start(Life(snapshots=("clean",)))
+    assert partition.past.restart_for(machine(Life(restore=Restore(serial=2, snapshot="clean")))) == "snapshot clean"
+
+
+def test_a_snapshot_that_is_to_be_gone_back_to_is_not_made_for_that(partition: Partition) -> None:
+    """It would be of the very state that somebody wants to leave, and take what was written since from who does not."""
+    partition.start(Life())
+    wanted = Life(snapshots=("a", "z"), restore=Restore(serial=1, snapshot="z"))
+    assert partition.start(wanted) == ["a"]
+    with pytest.raises(NotFound, match="There is no snapshot z"):
+        partition.past.restart_for(machine(wanted))
+    assert partition.start(Life(snapshots=("a", "z"))) == ["a", "z"]
 
 
 def test_a_clone_begins_as_its_vault_has_it(partition: Partition) -> None:

@@ -1,6 +1,6 @@
 """What a machine's order becomes by the commands that are short for one."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +21,8 @@ from slap.model.vm.life_parameters import LifeParameters, life_of, read_period
 from tests.unit.cli.fakes import an_instance
 
 VAULT = {"url": "https://[::1]:9/", "password": "secret-secret", "certificate": "PEM"}
+NOW = datetime(2026, 11, 26, 13, 30, tzinfo=UTC)
+SECONDS = 1795699800  # the same
 BACKUPS = [{"name": "20261126-120000"}, {"name": "20261126-130000"}]
 
 
@@ -48,24 +50,34 @@ def test_a_snapshot_is_made_once_and_has_a_name_that_it_can_have() -> None:
 
 
 def test_each_restore_has_a_serial_of_its_own() -> None:
-    first = with_restore(machine({"snapshots": ["a"]}), "snapshot", "a")
-    assert first["restore"] == {"snapshot": "a", "serial": 1}
-    second = with_restore(machine(first, backups=BACKUPS), "backup", "latest")
-    assert second["restore"] == {"backup": "20261126-130000", "serial": 2}
+    first = with_restore(machine({"snapshots": ["a"]}), "snapshot", "a", NOW)
+    assert first["restore"] == {"snapshot": "a", "serial": SECONDS}
+    second = with_restore(machine(first, backups=BACKUPS), "backup", "latest", NOW)
+    assert second["restore"] == {"backup": "20261126-130000", "serial": SECONDS + 1}
     with pytest.raises(NotFound, match="vm has no backup latest") as caught:
-        with_restore(machine(), "backup", "latest")
+        with_restore(machine(), "backup", "latest", NOW)
     assert caught.value.details == "There is none yet."
 
 
+def test_after_another_order_or_a_rollback_serials_go_on_all_the_same() -> None:
+    """A machine does nothing for one that it had, or for a lower one."""
+    later = NOW + timedelta(hours=1)
+    for ordered in ({}, {"backup": {"serial": 3}, "restore": {"snapshot": "a", "serial": 3}}):
+        before = machine({**ordered, "snapshots": ["a"]})
+        assert with_backup(before, {}, later)["backup"]["serial"] > with_backup(before, {}, NOW)["backup"]["serial"] > 3
+        first, second = (with_restore(before, "snapshot", "a", now)["restore"]["serial"] for now in (NOW, later))
+        assert second > first > 3
+
+
 def test_a_backup_keeps_what_was_said_before() -> None:
-    first = with_backup(machine(), {"every": "1h", "to": VAULT})
-    assert first["backup"] == {"every": "1h", "to": VAULT, "serial": 1}
-    second = with_backup(machine(first), {"keep": 3})
-    assert second["backup"] == {"every": "1h", "to": VAULT, "keep": 3, "serial": 2}
-    third = with_backup(machine(second), {"every": None, "to": None})
-    assert third["backup"] == {"keep": 3, "serial": 3}
+    first = with_backup(machine(), {"every": "1h", "to": VAULT}, NOW)
+    assert first["backup"] == {"every": "1h", "to": VAULT, "serial": SECONDS}
+    second = with_backup(machine(first), {"keep": 3}, NOW)
+    assert second["backup"] == {"every": "1h", "to": VAULT, "keep": 3, "serial": SECONDS + 1}
+    third = with_backup(machine(second), {"every": None, "to": None}, NOW)
+    assert third["backup"] == {"keep": 3, "serial": SECONDS + 2}
     with pytest.raises(InvalidInput, match="'often' is no period"):
-        with_backup(machine(), {"every": "often"})
+        with_backup(machine(), {"every": "often"}, NOW)
 
 
 def test_a_clone_is_another_machine_of_the_same_kind() -> None:
