@@ -18,6 +18,7 @@ from slap.model.instance import Instance, InstanceRequest
 from slap.model.software import SupplyRequest
 from slap.model.state import ReportedSupplyState, Status
 from slap.node.partition.supervision import shut_down
+from slap.system.environment import typed
 
 EXAMPLE = "software/helloworld/software.cfg"
 EXAMPLE_NAME = "hello"
@@ -103,11 +104,15 @@ class StandaloneUp(_Standalone):
     def _show(self, cloud: Cloud, how: str) -> None:
         took = duration(self.clock.monotonic() - self._started)
         say(f"\nThe cloud in {cloud.folder} {how}; that took {took}.\n", Style.GOOD)
-        for line in table(cloud.services()):
+        services = cloud.services()
+        for line in table(services) if services else ():
             self.app.stdout.write(line + "\n")
-        say("\nTry next:")
-        for line in next_commands(cloud.services()):
-            say(f"  {line}", Style.BOLD)
+        order = f"request second {EXAMPLE} --parameters greeting=Hi"
+        if not (self.folder / EXAMPLE).exists():
+            order = f"supply SOFTWARE-URL {cloud.computer()} --wait"
+        say("\nTry next:" if services else "Try next:")
+        for line in next_commands(services, order):
+            say(f"  {typed('slapos', self.folder)} {line}", Style.BOLD)
 
 
 class StandaloneDown(_Standalone):
@@ -150,12 +155,7 @@ def table(services: Sequence[Instance]) -> list[str]:
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def next_commands(services: Sequence[Instance]) -> tuple[str, ...]:
-    """Three commands that show a newcomer what this is."""
-    running = next((each for each in services if each.status is Status.STARTED), None)
-    name = running.reference if running else "NAME"
-    return (
-        f".venv/bin/slapos service info {name}",
-        f".venv/bin/slapos request second {EXAMPLE} --parameters greeting=Hi",
-        ".venv/bin/slapos node status",
-    )
+def next_commands(services: Sequence[Instance], order: str) -> tuple[str, ...]:
+    """What of slapos shows a newcomer what this is."""
+    running = next((each.reference for each in services if each.status is Status.STARTED), None)
+    return (*((f"service info {running}",) if running else ()), order, "node status")

@@ -81,6 +81,14 @@ def own_program(name: str) -> Path:
     return Path(sys.executable).parent / name
 
 
+def typed(name: str, folder: Path) -> str:
+    """How somebody in a folder types a command of ours: by its name where that finds it, else by the shortest path."""
+    program = own_program(name)
+    if shutil.which(name) == str(program):
+        return name
+    return str(program.relative_to(folder) if program.is_relative_to(folder) else program)
+
+
 _TOOLS = ("PIP_", "npm_config_", "NPM_CONFIG_")
 
 _PASSED_ON = frozenset(

@@ -72,3 +72,12 @@ def test_a_service_gets_nothing_that_may_hold_a_password() -> None:
     ours = {"PIP_INDEX_URL": "https://me:secret@host/", "HTTPS_PROXY": "http://me:secret@host/", "PATH": "/bin"}
     done = SystemRunner().run(Command((sys.executable, "-c", told), env=ours)).check()
     assert done.stdout.split() == ["PATH", "HOME", "LANG", "TZ"]
+
+
+def test_a_command_is_typed_by_its_shortest_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = environment.own_program("slapos")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment.typed("slapos", tmp_path) == str(program)
+    assert environment.typed("slapos", program.parents[1]) == str(Path(program.parent.name) / "slapos")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert environment.typed("slapos", tmp_path) == "slapos"
