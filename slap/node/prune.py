@@ -1,5 +1,6 @@
 """What nothing needs any more: releases that no supply wants, downloads, logs and records of what is gone."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ from slap.model.state import SupplyState
 from slap.node.config import NodeConfig
 from slap.node.store import Store
 from slap.system import files
+
+# What a fetch unpacks aside has not changed for this many seconds when nobody fetches it any more.
+_ABANDONED = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ def find_leftovers(config: NodeConfig, store: Store, elsewhere: Iterable[Path] =
     partitions = {each.name for each in config.instance_root.glob("*")}
     return (
         *_without(config.software_root.glob("[0-9a-f]*"), keep, "no supply or instance wants this release"),
+        *_abandoned(config.software_root.glob(".from-cache-*")),
         *_without((config.log / "software").glob("*.log"), keep, "log of a release that is gone"),
         *_without(config.partition_logs.glob("*"), partitions, "logs of a partition that is gone"),
         *(
@@ -46,7 +51,7 @@ def prune(leftovers: Iterable[Leftover]) -> None:
 
 
 def is_release(config: NodeConfig, leftover: Leftover) -> bool:
-    return leftover.path.parent == config.software_root and leftover.path != config.download_cache
+    return leftover.path.parent == config.software_root and not leftover.path.name.startswith(".")
 
 
 def _mentioned(config: NodeConfig, folders: Iterable[Path]) -> set[str]:
@@ -57,3 +62,14 @@ def _mentioned(config: NodeConfig, folders: Iterable[Path]) -> set[str]:
 
 def _without(paths: Iterable[Path], keep: set[str], reason: str) -> Iterable[Leftover]:
     return (Leftover(path, reason) for path in sorted(paths) if path.stem not in keep)
+
+
+def _abandoned(paths: Iterable[Path]) -> Iterable[Leftover]:
+    return (Leftover(path, "a fetch from a cache that did not end") for path in sorted(paths) if _is_abandoned(path))
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > _ABANDONED
+    except FileNotFoundError:  # it has just ended
+        return False

@@ -1,7 +1,6 @@
 """Unpack an archive: fetched and decompressed ahead by threads, judged member by member, and whole or not there."""
 
 import hashlib
-import os
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -112,4 +111,4 @@ class _Digest:
 
 def flush(folder: Path) -> None:
     """Have everything that was written to the disk of a folder outlast a power cut."""
-    os.sync()
+    files.flush_disk(folder)

@@ -17,6 +17,7 @@ from slap.node.cache.take import Taker
 from slap.node.cache.tools import CacheTools, in_words
 from slap.node.cache.upload import Uploader
 from slap.node.partition.users import Account
+from slap.system import files
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,6 @@ class NodeCache:
         self._account = account
         self._desk = PartDesk(tools.config.run / "parts.sock", self.bring_part)
         self._asked_at: dict[str, int] = {}
-        self._taken_parts: set[str] = set()
         self._building = threading.Lock()
         self._builds = 0
         self._open = ExitStack()
@@ -69,11 +69,18 @@ class NodeCache:
         """A release was built here: it is uploaded when there is time."""
         now = int(self.tools.now)
         started = self._asked_at.pop(url, now)
+        if not self.tools.can_publish():
+            return
+        try:
+            taken = self.tools.store.taken_parts()
+        except SlapError as error:  # it was built all the same
+            log.error("%s will not be uploaded: %s", url, error)
+            return
         folder, shared = self.tools.config.software(url), self.tools.config.shared_parts
-        own = [each for each in parts_of(folder, shared) if "/".join(each) not in self._taken_parts]
-        for name, digest in own:
-            part = Upload(EntryKind.PART, f"{name}/{digest}", str(shared / name / digest), started, now)
-            self.uploads.queue(part)
+        for name, digest in parts_of(folder, shared):
+            key = f"{name}/{digest}"
+            if key not in taken:
+                self.uploads.queue(Upload(EntryKind.PART, key, str(shared / name / digest), started, now))
         self.uploads.queue(Upload(EntryKind.RELEASE, url, str(folder), started, now))
 
     @contextmanager
@@ -95,14 +102,23 @@ class NodeCache:
                     self._open.close()
 
     def bring_part(self, name: str, digest: str) -> str:
-        """Have a shared part here, if a cache has it; what there is to say about that."""
-        question = self.tools.part_question(name, digest)
-        if (self.tools.config.shared_parts / name / digest).is_dir():
-            return "it is here"
-        taken = self._taker.take(question, lambda done, total: None, lambda folder: None)
+        """Have a shared part here, if a cache has it; what there is to say about that.
+
+        Of several releases that want it at the same moment, one brings it, and the others wait.
+        """
+        with files.exclusive(self.tools.config.run / f"part-{digest[:2]}.lock"):
+            if (self.tools.config.shared_parts / name / digest).is_dir():
+                return "it is here"
+            return self._take_part(name, digest)
+
+    def _take_part(self, name: str, digest: str) -> str:
+        """What comes from a cache is noted before it is in its place: this node must not sign it as its own."""
+        question, store = self.tools.part_question(name, digest), self.tools.store
+        taken = self._taker.take(question, lambda done, total: None, lambda folder: store.note_taken(question.key))
         if taken.done:
             log.info("Part %s %s", name, taken.message)
-            self._taken_parts.add(question.key)
+        else:
+            store.forget_taken(question.key)
         return taken.message
 
     def _check(self, release: Path) -> str:

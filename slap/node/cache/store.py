@@ -1,4 +1,5 @@
-"""What a node remembers of caches: builds that are to be uploaded, and caches that were of no use a moment ago. SQLite."""
+"""What a node remembers of caches: builds that are to be uploaded, shared parts that came from a cache, and caches that were
+of no use a moment ago. SQLite."""
 
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ create table if not exists upload (kind text, key text, folder text not null, st
 create index if not exists upload_due on upload (due);
 create table if not exists bad (cache text primary key, until real not null, failures integer not null,
     why text not null);
+create table if not exists taken (part text primary key);
 """
 # A cache that failed is asked again after a minute, and later the more often it failed.
 _SHORTEST = 60.0
@@ -94,9 +96,9 @@ class CacheStore:
         return tuple(BadCache(*row) for row in rows)
 
     def mark_bad(self, cache: str, why: str, now: float) -> BadCache:
-        """Leave a cache alone for a while, and for longer when it failed the last time too."""
+        """Leave a cache alone for a while, and for longer when it failed the last time too, not long ago."""
         with self._transaction():
-            rows = self._do("select failures from bad where cache = ?", cache)
+            rows = self._do("select failures from bad where cache = ? and until > ?", cache, now - _LONGEST)
             failures = int(rows[0][0]) + 1 if rows else 1
             until = now + min(_LONGEST, _SHORTEST * 2.0 ** min(failures - 1, 10))
             self._do("insert or replace into bad values (?, ?, ?, ?)", cache, until, failures, why)
@@ -104,6 +106,16 @@ class CacheStore:
 
     def mark_good(self, cache: str) -> None:
         self._do("delete from bad where cache = ?", cache)
+
+    def note_taken(self, part: str) -> None:
+        """A shared part, NAME/DIGEST, comes from a cache."""
+        self._do("insert or ignore into taken values (?)", part)
+
+    def forget_taken(self, part: str) -> None:
+        self._do("delete from taken where part = ?", part)
+
+    def taken_parts(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self._do("select part from taken"))
 
     def _do(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._told(), self._lock:

@@ -13,6 +13,7 @@ from slap.cache.client.lookup import Found, FoundFormer, Lookup
 from slap.cache.client.trouble import NotFetched
 from slap.cache.trust.question import Question
 from slap.cache.trust.verify import remember
+from slap.model.cache import EntryKind
 from slap.model.errors import SlapError
 from slap.node.cache import words
 from slap.node.cache.tools import CacheTools, in_words
@@ -78,7 +79,8 @@ class Taker:
         if not target.parent.exists():  # of the first shared part of its name: builds will add others
             files.make_folder(target.parent)
             self._account.own(target.parent)
-        files.remove_tree(staged)  # of one that was killed
+        for left in (staged, staged.with_name(f"{staged.name}.tar.gz")):  # of one that was killed
+            files.remove_tree(left)
         try:
             if isinstance(found, Found):
                 fetched = self._tools.client.fetch(found, place, staged, progress)
@@ -87,7 +89,8 @@ class Taker:
             check(staged)
             own_tree(staged, self._account)
             flush(staged)
-            put_in_place(staged, target)
+            if question.kind is not EntryKind.PART or not target.is_dir():  # a part that is there is whole, and used
+                put_in_place(staged, target)
         finally:
             files.remove_tree(staged)
         if isinstance(found, Found):

@@ -161,8 +161,11 @@ class SoftwarePart(ABC):
         return self.parts / MATERIALS_FOLDER / f"{self.name}.json"
 
     def _put_in_place(self, made: Path) -> None:
-        """The last steps: everything is on the disk before it gets its name."""
-        os.sync()
+        """The last steps: everything is on the disk before it gets its name. A shared part that came meanwhile stays: it is
+        whole, and others may use it already."""
+        files.flush_disk(made)
+        if self.is_shared and self.location.is_dir():
+            return
         if os.path.lexists(self.location):
             self.location.rename(self.scratch / "former")
         made.rename(self.location)

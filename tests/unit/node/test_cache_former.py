@@ -76,6 +76,13 @@ def test_a_release_of_a_slapos_cache_is_taken_after_an_opt_in(world: World) -> N
     assert not world.builder.jobs and world.left == {world.folder.name}
 
 
+def test_a_download_that_was_killed_is_no_hindrance(world: World) -> None:
+    world.tools.trust.trust_former(read_former_key(PEM))
+    (world.config.software_root / f".from-cache-{world.folder.name}.tar.gz").write_text("half")
+    assert world.once().startswith("from cache")
+    assert world.left == {world.folder.name}
+
+
 @pytest.mark.parametrize("fault", ["flip", "truncate", "shorten", "lose", "drip"])
 def test_what_is_wrong_with_it_leaves_nothing_behind(world: World, shop: CrookedCache, fault: str) -> None:
     world.tools.trust.trust_former(read_former_key(PEM))

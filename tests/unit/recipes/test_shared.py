@@ -17,7 +17,7 @@ CONTENT = b"something"
 DIGEST = sha256(CONTENT).hexdigest()
 
 
-def part_in(release: Path, **options: str) -> Recipe:
+def part_in(release: Path, kind: type[Recipe] = Recipe, **options: str) -> Recipe:
     """A shared part called `it`, of a release whose neighbours have the same shared parts."""
     main = {
         "directory": str(release), "parts-directory": str(release / "parts"),
@@ -27,7 +27,7 @@ def part_in(release: Path, **options: str) -> Recipe:
     source.write_bytes(CONTENT)
     given = {"recipe": "slap:download", "url": str(source), "sha256": DIGEST, "shared": "true"}
     release.mkdir(exist_ok=True)
-    return Recipe({"buildout": main}, "it", given | options)
+    return kind({"buildout": main}, "it", given | options)
 
 
 def test_two_releases_have_one_part(tmp_path: Path) -> None:
@@ -45,6 +45,18 @@ def test_a_part_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
     part = part_in(tmp_path / "one")
     assert part.update() == [] and part.location.is_dir()
     assert part.update() == []
+
+
+def test_a_part_that_the_node_brought_meanwhile_stays(tmp_path: Path) -> None:
+    class Slow(Recipe):
+        def make(self, part: Path) -> None:
+            super().make(part)
+            self.location.mkdir(parents=True)
+            (self.location / "brought").touch()
+
+    slow = part_in(tmp_path / "one", Slow)
+    slow.install()
+    assert [each.name for each in slow.location.iterdir()] == ["brought"]
 
 
 def test_other_options_are_another_part(tmp_path: Path) -> None:

@@ -196,3 +196,9 @@ def test_a_lock_is_held_between_processes_until_its_holder_ends(tmp_path: Path) 
 
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_disk_is_flushed_and_no_other_one(tmp_path: Path) -> None:
+    files.flush_disk(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        files.flush_disk(tmp_path / "gone")
