@@ -92,7 +92,7 @@ if is_possible():
     def computer() -> Iterator[Computer]:
         mode = os.stat("/dev/net/tun").st_mode & 0o777
         with ExitStack() as stack:
-            made = stack.enter_context(a_computer(4, create_tap="true", bridge_name="br7"))
+            made = stack.enter_context(a_computer(5, create_tap="true", bridge_name="br7"))
             os.chmod("/dev/net/tun", 0o666)  # as udev has it
             stack.callback(os.chmod, "/dev/net/tun", mode)
             for address in (f"{BRIDGE}/24", "2001:db8:7::1/64"):
@@ -195,6 +195,21 @@ if is_possible():
         assert _says(computer, "closed", "rm /root/kept; sync; echo done") == "done"
         cloud.slapos("vm", "restore", "closed", "--backup", "latest", "--no-wait", check=False)
         assert eventually(lambda: _says(computer, "closed", "ls /root"), 120, 1) == "kept"
+
+    def test_the_node_fetches_nothing_for_a_tenant_that_the_tenant_does_not_reach(computer: Computer) -> None:
+        """An order can name a URL, and the node is root. It would say how what came differs from what was expected."""
+        for url in (
+            "http://127.0.0.1:8000/x",
+            f"http://{computer.inside.ipv4}:{computer.master_port}/api/v1/computers",
+        ):
+            image = {"url": url, "sha512": "0" * 128}
+            computer.guests().order("greedy", "--no-wait", check=False, image=image)
+            host = url.split("/")[2].partition(":")[0]
+            eventually(lambda host=host: f"Nothing is fetched from {host}." in _message(computer, "greedy"), 60, 0.5)
+        computer.cloud.slapos("service", "destroy", "greedy")
+
+    def _message(computer: Computer, name: str) -> str:
+        return str(computer.cloud.slapos("service", "info", name, "-f", "json").json["message"])
 
     def test_a_tenants_screen_is_seen_in_a_browser(computer: Computer, tmp_path: Path) -> None:
         seen = computer.cloud.slapos("vm", "console", "closed", "-f", "json").json

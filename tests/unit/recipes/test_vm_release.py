@@ -10,7 +10,6 @@ import pytest
 from slap.model.vm.machine import PORT_OFFSET
 from slap.model.vm.parameters import Place, machine_of, read_parameters
 from slap.recipes.template import render
-from slap.system.fetch import digest_of
 
 KVM = Path(__file__).parents[3] / "software/kvm"
 PLACE = Place("slappart3", "INST-7", "it", "127.77.0.5", "tap3")
@@ -48,14 +47,3 @@ def test_the_screens_port_is_none_that_a_rule_may_need() -> None:
     parser.read_string("[console-port]" + text.partition("[console-port]")[2].partition("\n[")[0])
     section = parser["console-port"]
     assert 1024 <= int(section["minimum"]) < int(section["maximum"]) < PORT_OFFSET
-
-
-def test_what_the_release_fetches_of_itself_is_what_it_expects() -> None:
-    """A change of such a file changes its digest in the profile, too: otherwise nobody can build the release."""
-    said = {}
-    for profile in KVM.glob("*.cfg"):
-        parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
-        parser.read_string(profile.read_text())
-        parts = [parser[name] for name in parser.sections() if "sha256" in parser[name]]
-        said.update({each["url"].removeprefix("${slap-software:base}/"): each["sha256"] for each in parts})
-    assert said == {name: digest_of(KVM / name) for name in said} != {}
