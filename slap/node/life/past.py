@@ -78,7 +78,7 @@ class MachinePast:
             self._note(restore)  # its order is that of another machine: what gets that name here later was never meant
 
     def _begin(self, machine: Machine) -> None:
-        """Make the disks of one that begins as another was; each once, and aside first: half a disk is none."""
+        """Make the disks of one that begins as another was; each once."""
         if machine.life.clone is None:
             return
         missing = {disk: path for disk, path in self.disks(machine).items() if not path.exists()}
@@ -87,10 +87,14 @@ class MachinePast:
         with self.backups.assembled(machine.life.clone.vault, machine.life.clone.point) as tops:
             for disk, path in missing.items():
                 if disk in tops:
-                    files.make_folder(path.parent, 0o700)
-                    aside = path.with_suffix(".new")
-                    self.past.flatten(tops[disk], aside)
-                    files.put_in_place(aside, path)
+                    self._make(tops[disk], path)
+
+    def _make(self, top: Path, path: Path) -> None:
+        """Aside first: half a disk is none."""
+        files.make_folder(path.parent, 0o700)
+        aside = path.with_suffix(".new")
+        self.past.flatten(top, aside)
+        files.put_in_place(aside, path)
 
     def before_start(self, machine: Machine) -> None:
         """While the machine is off and has its disks: make and remove snapshots."""
@@ -141,8 +145,10 @@ class MachinePast:
         vault = machine.life.backup.vault if machine.life.backup else None
         with self.backups.assembled(vault, point) as tops:
             for disk, top in tops.items():
-                if disk in disks:
+                if disk in disks and disks[disk].exists():
                     self.past.overwrite(top, disks[disk])
+                elif disk in disks:
+                    self._make(top, disks[disk])
 
     def _check(self, machine: Machine, restore: Restore) -> None:
         if restore.snapshot:
@@ -163,4 +169,7 @@ class MachinePast:
         return tuple(each.name for each in self.snapshots(machine))
 
     def _names_of(self, path: Path) -> tuple[str, ...]:
+        """None for a disk that is yet to be made."""
+        if not path.exists():
+            return ()
         return tuple(each.name for each in self.past.snapshots(path))

@@ -16,6 +16,7 @@ from slap.system.process import SystemRunner
 from tests.contract.system.qemu import MIB
 
 PAST = Past(SystemRunner())
+POINT = '{"points": [{"name": "20261126-120000", "disks": {"root": 1}, "whole": ["root"]}]}'
 
 
 def machine(life: Life) -> Machine:
@@ -75,6 +76,14 @@ def test_it_goes_back_once_for_each_serial(partition: Partition) -> None:
     assert partition.past.restart_for(machine(Life(restore=Restore(serial=2, snapshot="a")))) == ""
 
 
+def test_it_goes_back_though_it_gets_another_disk_at_the_same_time(partition: Partition) -> None:
+    partition.start(Life(snapshots=("a",)))
+    again = Life(snapshots=("a",), restore=Restore(serial=1, snapshot="a"))
+    partition.past.disks(machine(again))["data"].unlink()
+    assert partition.start(again) == ["a"]
+    assert partition.past.record().restored == 1
+
+
 def test_what_it_cannot_go_back_to_is_said_and_does_not_keep_it_from_starting(partition: Partition) -> None:
     partition.start(Life())
     wanted = Life(snapshots=("a",), restore=Restore(serial=1, snapshot="z"))
@@ -109,13 +118,24 @@ def test_a_snapshot_that_is_to_be_gone_back_to_is_not_made_for_that(partition: P
     assert partition.start(Life(snapshots=("a", "z"))) == ["a", "z"]
 
 
+def test_a_machine_whose_disks_are_lost_begins_from_its_backup(partition: Partition) -> None:
+    kept = partition.folder / "srv/backup/20261126-120000"
+    kept.mkdir(parents=True)
+    PAST.make(kept / "root.qcow2", 8 * MIB)
+    (kept.parent / "index.json").write_text(POINT)
+    wanted = Life(restore=Restore(serial=1, backup="20261126-120000"))
+    partition.start(wanted)
+    disks = partition.past.disks(machine(wanted))
+    assert (PAST.size(disks["root"]), PAST.size(disks["data"])) == (8 * MIB, 4 * MIB)
+    assert partition.past.record().restored == 1
+
+
 def test_a_clone_begins_as_its_vault_has_it(partition: Partition) -> None:
     vault = Vault(url="https://[::1]/", password="secret-secret", certificate="", folder="other")
     theirs = partition.vaults / "other/20261126-120000"
     theirs.mkdir(parents=True)
     PAST.make(theirs / "root.qcow2", 8 * MIB)
-    point = '{"points": [{"name": "20261126-120000", "disks": {"root": 1}, "whole": ["root"]}]}'
-    (partition.vaults / "other/index.json").write_text(point)
+    (partition.vaults / "other/index.json").write_text(POINT)
     clone = Life.model_validate({"clone": {"vault": vault.model_dump()}})
     partition.start(clone)
     disks = partition.past.disks(machine(clone))
