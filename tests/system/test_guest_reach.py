@@ -138,8 +138,12 @@ if is_possible():
             what: (host, computer.master_port if port == "master" else int(port))
             for what, host, port, _ in FROM_A_GUEST
         }
+        return set(eventually(lambda: _asked(computer, name, places), 120, 1)) - {"asked"}
+
+    def _asked(computer: Computer, name: str, places: dict[str, tuple[str, int]]) -> list[str]:
+        """Nothing, when a busy computer had its guest answer too late to be heard: then it is asked again."""
         said = _says(computer, name, attempts(places)).splitlines()
-        return set(said[:-1]) if said[-1:] == ["asked"] else {"nothing, for it did not answer"}
+        return said if said[-1:] == ["asked"] else []
 
     @pytest.mark.parametrize("name", ["closed", "open", "tapped"])
     def test_a_guest_reaches_what_the_table_says(computer: Computer, name: str) -> None:
