@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slap.model.cache.manifest import ChunkRef, Manifest
 from tests.system.cloud import SLAPOS, eventually
 from tests.system.slapos_peer import free_port
 
@@ -125,6 +126,12 @@ def sha512(content: bytes) -> str:
 
 def noise(size: int) -> bytes:
     return os.urandom(size)
+
+
+def empty_manifest() -> bytes:
+    """One that can be read, of a chunk that is nowhere."""
+    chunk = ChunkRef("0" * 128, 9, 5)
+    return Manifest(path="/a", root="/", embeds_path=False, digest="0" * 128, chunks=(chunk,)).encoded()
 
 
 def is_closed_within(connection: socket.socket, seconds: float) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 from slap.cache.trust.sign import renewed
 from slap.model.cache import MOST_AT_ONCE, SignedEntry
-from tests.system.cache_server import CacheServer, cache_server, is_closed_within, noise, sha512
+from tests.system.cache_server import CacheServer, cache_server, empty_manifest, is_closed_within, noise, sha512
 from tests.system.cloud import SLAPOS, as_nobody, eventually
 from tests.unit.cache.trust_world import ENTRY, PLATFORM, URL, World, entry
 
@@ -358,7 +358,7 @@ def test_two_servers_do_not_share_a_folder(server: CacheServer) -> None:
 
 
 def test_garbage_goes_while_the_server_serves(server: CacheServer, world: World) -> None:
-    content = noise(1000)
+    content = empty_manifest()
     digest = server.put(content)
     server.put(noise(500))
     manifest = ENTRY.manifest.model_copy(update={"sha512": digest})

@@ -6,6 +6,7 @@ import os
 
 from starlette.requests import HTTPConnection
 
+from slap.cache.server.bounds import writer_id
 from slap.cache.server.settings import Reading
 from slap.cache.server.tokens import TokenFile
 from slap.model.errors import Unauthenticated
@@ -19,24 +20,30 @@ class Doorman:
         self._tokens = tokens
         self._read = read
 
-    def may_write(self, request: HTTPConnection) -> bool:
-        """Credentials that are shown count alone, be they wrong."""
+    def writer(self, request: HTTPConnection) -> str:
+        """The id of who may write, empty for others. Credentials that are shown count alone, be they wrong."""
         token = token_of(request.headers.get("authorization", ""))
         if token:
-            return bool(self._tokens.name(token))
+            name = self._tokens.name(token)
+            return writer_id("token", name) if name else ""
         peer = peer_of(request.scope)
         if peer is None:
-            return False
-        return bool(peer.serial) or (is_direct(request.scope) and peer.user() in (0, os.geteuid()))
+            return ""
+        if peer.serial:
+            return writer_id("certificate", peer.serial)
+        is_ours = is_direct(request.scope) and peer.user() in (0, os.geteuid())
+        return writer_id("user", "") if is_ours else ""
 
-    def write(self, request: HTTPConnection) -> None:
-        """Raises Unauthenticated for who may not."""
-        if not self.may_write(request):
+    def write(self, request: HTTPConnection) -> str:
+        """The id of who may write; raises Unauthenticated for others."""
+        writer = self.writer(request)
+        if not writer:
             raise Unauthenticated(
                 "This cache does not know who writes.",
                 "It takes a token, a client certificate of its authority, or its own Unix user on its own machine.",
                 "Who runs the cache makes a token: slapos cache token NAME",
             )
+        return writer
 
     def read(self, request: HTTPConnection) -> None:
         if self._read is Reading.CLOSED:

@@ -120,11 +120,11 @@ async def _entries(request: Request) -> Response:
 
 async def _add_entry(request: Request) -> Response:
     services = _of(request)
-    services.doorman.write(request)
+    writer = services.doorman.write(request)
     filed = filed_envelope(await _small(request, services))
     if filed.key != _key(request):
         raise InvalidInput("The entry is of another key.", f"It belongs under {filed.key}.")
-    return Response(status_code=201 if await services.entries.add(filed) else 200)
+    return Response(status_code=201 if await services.entries.add(filed, writer) else 200)
 
 
 async def _page(request: Request) -> Response:
@@ -180,9 +180,9 @@ async def _old_entries(request: Request) -> Response:
 
 async def _add_old_entry(request: Request) -> Response:
     services = _of(request)
-    services.doorman.write(request)
+    writer = services.doorman.write(request)
     body = await _small(request, services)
-    await services.old_entries.add(filed_old(request.path_params["key"], body, services.settings.unsigned))
+    await services.old_entries.add(filed_old(request.path_params["key"], body, services.settings.unsigned), writer)
     return Response(status_code=201)
 
 
@@ -190,8 +190,8 @@ async def _status(request: Request) -> Response:
     services = _of(request)
     services.doorman.read(request)
     quota = services.quota
-    writes = await asyncio.to_thread(services.doorman.may_write, request)
-    told = {"objects": quota.objects, "bytes": quota.used, "quota": quota.limit, "writes": writes}
+    writer = await asyncio.to_thread(services.doorman.writer, request)
+    told = {"objects": quota.objects, "bytes": quota.used, "quota": quota.limit, "writes": bool(writer)}
     return in_json(json.dumps(told).encode())
 
 

@@ -1,11 +1,11 @@
-"""Entries under keys: those of all signers, platforms and versions side by side, the newest first."""
+"""Entries under keys: those of all writers, signers, platforms and versions side by side, the newest first."""
 
 import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
 
-from slap.cache.server.bounds import superseded
+from slap.cache.server.bounds import entry_name, fairly, id_of, superseded, writer_of
 from slap.cache.server.lately import Lately, Pace
 from slap.cache.server.quota import Quota
 from slap.cache.server.statement import Filed, group_of
@@ -52,11 +52,11 @@ class Directory:
             self._lately.put(key, known)
         return known
 
-    async def add(self, filed: Filed) -> bool:
-        """Store an entry; whether it is new. Raises Conflict, TooMany or StorageFull."""
+    async def add(self, filed: Filed, writer: str) -> bool:
+        """Store an entry of a writer; whether it is new. Raises Conflict, TooMany or StorageFull."""
         async with self._locks[int(filed.key[:8], 16) % _LOCKS]:
             try:
-                return await asyncio.to_thread(self._add, filed)
+                return await asyncio.to_thread(self._add, filed, writer)
             finally:
                 self._lately.forget(filed.key)
 
@@ -73,13 +73,13 @@ class Directory:
         return [each.key for each in self._storage.keys(f"{self._space}/{key}/")][::-1]
 
     def _documents(self, key: str) -> list[str]:
-        documents, size = [], 0
-        for name in self._names(key):
+        documents, size = {}, 0
+        for name in fairly(self._names(key)):
             document = self._text(name)
             size += len(document)
             if size > _LARGEST_ANSWER:
                 break
-            documents.append(document)
+            documents[document] = True  # once, though several stored it
         return [each for each in documents if each]
 
     def _of_prefix(self, prefix: str) -> list[str]:
@@ -92,27 +92,29 @@ class Directory:
         except NotFound:  # removed meanwhile
             return ""
 
-    def _add(self, filed: Filed) -> bool:
+    def _add(self, filed: Filed, writer: str) -> bool:
         names = self._names(filed.key)
-        if any(name.endswith(filed.id) for name in names):
+        own = [name for name in names if writer_of(name) == writer]
+        # What another one stored may go when that one likes; what came before writers were known stays.
+        if any(id_of(name) == filed.id for name in names if writer_of(name) in (writer, "")):
             return False
-        if not self._pace.allows(filed.key):
+        if not self._pace.allows(f"{filed.key} {writer}"):
             raise TooMany(
                 "Too many entries come for this key.", f"It takes {_A_MINUTE} a minute.", "Try again in a minute."
             )
-        groups = [(name, group_of(self._space, text)) for name in names if (text := self._text(name))]
-        going = superseded(groups, filed.group)
-        self._store(filed)
+        groups = [(name, group_of(self._space, text)) for name in own if (text := self._text(name))]
+        going = superseded(groups, len(names) - len(own), filed.group)
+        self._store(filed, writer)
         for name in going:
             self._storage.delete(name)
         return True
 
-    def _store(self, filed: Filed) -> None:
+    def _store(self, filed: Filed, writer: str) -> None:
         content = filed.text.encode()
         self._quota.reserve(len(content))
         stored = None
         try:
-            name = f"{self._space}/{filed.key}/{time.time_ns() // 1_000_000:015}-{filed.id}"
-            stored = self._storage.put(name, [content])
+            name = entry_name(time.time_ns() // 1_000_000, filed.id, writer)
+            stored = self._storage.put(f"{self._space}/{filed.key}/{name}", [content])
         finally:
             self._quota.settle(len(content), stored)

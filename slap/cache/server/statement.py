@@ -32,7 +32,8 @@ _LONGEST_KEY = 200
 
 @dataclass(frozen=True)
 class Filed:
-    """A document, ready to be stored. `group` is equal for those of which a later one takes the place of an earlier one."""
+    """A document, ready to be stored. `group` is equal for those of which, of one writer, a later one takes the place of an
+    earlier one."""
 
     key: str  # the SHA-256 of what it is about
     text: str
@@ -59,7 +60,9 @@ def parsed_envelope(body: bytes | str) -> SignedEntry:
     try:
         return SignedEntry.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidInput("This is no signed envelope.", _words(error), "See slap/model/cache.py.") from None
+        raise InvalidInput(
+            "This is no signed envelope.", _words(error), "See docs/reference/cache-server.md."
+        ) from None
 
 
 def statement_of(envelope: SignedEntry) -> Statement:

@@ -14,7 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from slap.cache.storage.storage import PIECE, Stored, checked, checked_prefix, missing
+from slap.cache.storage.storage import PIECE, Stored, checked, checked_prefix, is_whole, missing
 from slap.system import files
 
 _ASIDE = "aside"
@@ -71,6 +71,9 @@ class Folder:
 
     def keys(self, prefix: str = "") -> Iterator[Stored]:
         space, _, rest = checked_prefix(prefix).partition("/")
+        if is_whole(prefix) and (path := self._path(prefix)).is_file():
+            yield from filter(None, [_seen(path, prefix, prefix)])
+            return
         for each in _names(self._root):
             if each != _ASIDE and each.startswith(space):
                 yield from _below(self._root / each, each, rest, prefix)

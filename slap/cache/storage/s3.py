@@ -20,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from slap.cache.storage.storage import PIECE, Stored, checked, checked_prefix, missing
+from slap.cache.storage.storage import PIECE, Stored, checked, checked_prefix, is_whole, missing
 from slap.model.errors import InvalidInput, Unreachable
 from slap.system.trust.cloud_keys import CloudKeys
 
@@ -55,13 +55,13 @@ class S3:
         return source.size
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        found = self._head(key)
+        found = self._head(_path(checked(key)))
         if found is None:
             raise missing(key)
         return self._pieces(_path(key), start, found[0] if end is None else min(end, found[0]))
 
     def size(self, key: str) -> int | None:
-        found = self._head(key)
+        found = self._head(_path(checked(key)))
         if found is None:
             return None
         self._record_use(_path(key), found[1])
@@ -79,6 +79,10 @@ class S3:
 
     def keys(self, prefix: str = "") -> Iterator[Stored]:
         folder = _listed(checked_prefix(prefix))
+        if is_whole(prefix) and (found := self._head(_path(prefix))):
+            used = self._head(f"{_USED}/{_path(prefix)}")
+            yield Stored(prefix, found[0], max(found[1], used[1] if used else 0.0))
+            return
         uses = _Uses(self._listing(f"{_USED}/{folder}"))
         for path, size, changed in self._listing(folder):
             key = _key(path)
@@ -107,10 +111,10 @@ class S3:
                 _offer(waiting, end, sent)
         sent.result()
 
-    def _head(self, key: str) -> tuple[int, float] | None:
+    def _head(self, path: str) -> tuple[int, float] | None:
         """Size and time of the last change."""
         try:
-            found = obstore.head(self._store, _path(checked(key)))
+            found = obstore.head(self._store, path)
         except FileNotFoundError:
             return None
         except _FAILURES as error:

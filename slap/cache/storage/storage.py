@@ -9,6 +9,7 @@ from slap.model.errors import InvalidInput, NotFound
 
 # SPACE/NAME, or SPACE/NAME/MEMBER: lower case, so that no two keys are one file anywhere, and no way out of the folder.
 _KEY = re.compile(r"[a-z]{1,16}/[a-z0-9]{8,128}(/[a-z0-9][a-z0-9-]{0,127})?")
+_LONGEST = re.compile(r"[a-z]{1,16}/[a-z0-9]{128}")
 _PREFIX = re.compile(r"[a-z0-9/-]*")
 
 # Of what is read, in bytes.
@@ -46,7 +47,7 @@ class Storage(Protocol):
         """Remove an object, if it is there."""
 
     def keys(self, prefix: str = "") -> Iterator[Stored]:
-        """All objects whose keys begin so, in the order of their keys. Costs as much as there are of them."""
+        """All objects whose keys begin so, in the order of their keys; that is no use. Costs as much as there are of them."""
 
 
 def checked(key: str) -> str:
@@ -60,6 +61,11 @@ def checked_prefix(prefix: str) -> str:
     if not _PREFIX.fullmatch(prefix):
         raise InvalidInput(f"{prefix[:200]!r} is not the beginning of the name of an object.")
     return prefix
+
+
+def is_whole(prefix: str) -> bool:
+    """Whether one object may have this very key, and no other one a longer key that is not below it: no list is needed."""
+    return bool(_LONGEST.fullmatch(prefix))
 
 
 def missing(key: str) -> NotFound:

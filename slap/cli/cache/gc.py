@@ -5,13 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from slap.cache.gc import Plan, Removal, Rules, plan, remove, supplied_keys, survey
+from slap.cache.gc import Plan, Removal, Rules, chunks_in, plan, remove_all, supplied_keys, survey
 from slap.cache.storage.storage import Storage
 from slap.cache.storage.url import open_storage
 from slap.cli.base import Lister
@@ -32,7 +33,8 @@ class CacheGc(Lister):
     """Remove what nobody uses from a cache: expired entries, superseded ones, and blobs that no entry needs.
 
     Run it where the cache is served, while it is served. With --keep-supplied, releases that a master has supplied to
-    computers stay whatever their age; without --unused nothing that still counts goes by age.
+    computers stay whatever their age, and so do the newest shared parts; without --unused nothing that still counts goes by
+    age.
     """
 
     when_empty = "There is no garbage."
@@ -48,7 +50,11 @@ class CacheGc(Lister):
         parser.add_argument(
             "--grace", type=_days, default=2.0, metavar="DAYS", help="age of blobs without an entry (2)"
         )
-        parser.add_argument("--keep-supplied", action="store_true", help="keep what a master has supplied to computers")
+        parser.add_argument(
+            "--keep-supplied",
+            action="store_true",
+            help="keep what a master has supplied to computers, and shared parts",
+        )
         parser.add_argument("--client-cfg", metavar="FILE", help="configuration that names that master (the usual one)")
         return parser
 
@@ -57,7 +63,7 @@ class CacheGc(Lister):
         shortest = _SHORTEST_GRACE.get(settings.storage_url.partition(":")[0], _SHORTEST)
         if args.grace < shortest:
             raise UsageError(f"--grace is at least {shortest} days.", "What came since then may still be on its way.")
-        supplied = self._supplied(args) if args.keep_supplied else frozenset()
+        supplied = self._supplied(args) if args.keep_supplied else None
         storage = open_storage(settings.storage_url, settings.folder)
         made = self._plan(storage, args, supplied)
         removed = made.removals if args.dry_run else tuple(_removed(storage, made))
@@ -69,19 +75,19 @@ class CacheGc(Lister):
         master = connect(found.master_url, found.credentials, self.app.world.transport)
         return supplied_keys(supply.url for supply in master.supplies() if supply.requested.value == "available")
 
-    def _plan(self, storage: Storage, args: argparse.Namespace, supplied: frozenset[str]) -> Plan:
+    def _plan(self, storage: Storage, args: argparse.Namespace, supplied: frozenset[str] | None) -> Plan:
         unused = args.unused * _DAY if args.unused is not None else None
         rules = Rules(args.superseded * _DAY, unused, args.grace * _DAY)
         with _bar("Looking", None) as (bar, task):
-            entries, blobs = survey(storage, lambda: bar.advance(task))
-        return plan(entries, blobs, rules, time.time(), supplied)
+            seen = survey(storage, lambda: bar.advance(task))
+            return plan(seen, partial(chunks_in, storage), rules, time.time(), supplied)
 
 
 def _removed(storage: Storage, made: Plan) -> Iterator[Removal]:
-    """Remove one by one; what was used meanwhile stays."""
+    """What was used meanwhile stays."""
     with _bar("Removing", len(made.removals)) as (bar, task):
-        for each in made.removals:
-            if remove(storage, each):
+        for each, is_gone in remove_all(storage, made.removals):
+            if is_gone:
                 yield each
             bar.advance(task)
 
@@ -109,6 +115,12 @@ _NAMES = {"blob": "blob", "entry": "entry", "dir": "entry of SlapOS"}
 
 
 def _summarise(made: Plan, removed: Sequence[Removal], is_dry: bool) -> None:
+    if made.unreadable:
+        say(
+            f"Entries that cannot be read may need any blob, so all blobs stay: {len(made.unreadable)},"
+            f" the first is {made.unreadable[0]}.",
+            Style.BUSY,
+        )
     size = sum(each.stored.size for each in removed)
     what = f"{len(removed)} objects, {in_units(size)}"
     say(

@@ -124,6 +124,19 @@ def test_a_last_use_is_of_now(storage: Storage) -> None:
     assert abs(found.last_used - time.time()) < 120
 
 
+def test_one_object_is_looked_at_without_a_list_of_its_neighbours(storage: Storage) -> None:
+    """Garbage is removed by the million."""
+    others = [f"blob/ab{number:0126x}" for number in range(3)]
+    for key in (KEY, *others):
+        storage.put(key, [b"12345"])
+    (listed,) = [each for each in storage.keys("blob/") if each.key == KEY]
+    assert list(storage.keys(KEY)) == [listed]
+    storage.delete(KEY)
+    assert list(storage.keys(KEY)) == []
+    storage.put(f"{KEY}/member", [b"x"])
+    assert [each.key for each in storage.keys(KEY)] == [f"{KEY}/member"]
+
+
 def test_what_was_removed_is_gone(storage: Storage) -> None:
     storage.put(KEY, [b"x"])
     storage.delete(KEY)

@@ -3,12 +3,25 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slap.cache.gc import Indexed, Removal, Rules, Why, plan, remove, supplied_keys, survey
+from slap.cache.gc import (
+    Indexed,
+    Removal,
+    Rules,
+    Survey,
+    Why,
+    chunks_in,
+    plan,
+    remove,
+    remove_all,
+    supplied_keys,
+    survey,
+)
 from slap.cache.server.statement import key_digest
 from slap.cache.storage.folder import Folder
 from slap.cache.storage.storage import Stored
@@ -22,14 +35,15 @@ RULES = Rules(superseded=7 * DAY, unused=30 * DAY, grace=2 * DAY)
 
 
 def indexed(number: int, days: float = 0, **changes: Any) -> Indexed:
-    """An entry of the group `g`, stored so many days ago."""
+    """An entry of the group `g`, stored so many days ago by the writer `w`."""
     values = {
-        "stored": Stored(f"entry/key/{number:03}", 10, NOW - days * DAY),
+        "stored": Stored(f"entry/key/{number:03}-id-w", 10, NOW - days * DAY),
         "group": "g",
         "keys": frozenset(("url",)),
         "expires_at": NOW + DAY,
         "blob": "m1",
-        "reaches": frozenset(("m1", "c1")),
+        "needs": ("m1",),
+        "manifest": "m1",
     }
     return Indexed(**{**values, **changes})
 
@@ -39,8 +53,12 @@ def blobs(**days: float) -> dict[str, Stored]:
 
 
 def verdicts(entries: list[Indexed], stored: dict[str, Stored], rules: Rules = RULES, *supplied: str) -> dict[str, Why]:
-    made = plan(entries, stored, rules, NOW, frozenset(supplied))
-    return {each.stored.key.rpartition("/")[2]: each.why for each in made.removals}
+    made = plan(Survey(entries, stored), chunks, rules, NOW, frozenset(supplied))
+    return {each.stored.key.rpartition("/")[2].partition("-")[0]: each.why for each in made.removals}
+
+
+def chunks(manifest: str) -> Iterable[str] | None:
+    return {"m1": ("c1",), "later format": None}[manifest]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +74,7 @@ def verdicts(entries: list[Indexed], stored: dict[str, Stored], rules: Rules = R
         ([indexed(1, days=3)], blobs(c1=3), {"001": Why.BROKEN, "c1": Why.UNREACHED}),
         ([indexed(1, days=1)], blobs(c1=3), {}),
         ([], blobs(young=1, old=3), {"old": Why.UNREACHED}),
-        ([indexed(1, days=900, blob="", reaches=frozenset())], {}, {}),
+        ([indexed(1, days=900, blob="", needs=(), manifest="")], {}, {}),
     ],
 )
 def test_what_goes(entries: list[Indexed], stored: dict[str, Stored], gone: dict[str, Why]) -> None:
@@ -72,8 +90,49 @@ def test_without_a_rule_nothing_current_goes_by_age() -> None:
     assert verdicts([indexed(1, days=400)], blobs(m1=400, c1=400), Rules()) == {}
 
 
+def test_what_another_writer_stored_supersedes_nothing() -> None:
+    """Whoever may write may claim any signer, and would remove a revocation otherwise."""
+    notice = {"blob": "", "needs": (), "manifest": ""}
+    genuine = indexed(1, days=90, **notice)
+    before = indexed(2, days=90, stored=Stored("entry/key/002-id", 10, 0), **notice)
+    forged = [indexed(n, stored=Stored(f"entry/key/{n:03}-id-thief", 10, NOW), **notice) for n in (3, 4)]
+    older = indexed(5, days=1, stored=Stored("entry/key/005-id", 10, 0), **notice)
+    assert verdicts([genuine, before, *forged, older], {}) == {"003": Why.SUPERSEDED}
+
+
+def test_what_is_supplied_keeps_its_shared_parts() -> None:
+    stored = blobs(m1=40, c1=40)
+    entries = [indexed(1, days=40), indexed(2, days=40, is_part=True, group="part", keys=frozenset(("zlib/1",)))]
+    assert verdicts(entries, stored, RULES, "url") == {}
+    assert verdicts(entries, stored, RULES, "other") == {"001": Why.UNUSED}
+    made = plan(Survey(entries, stored), chunks, RULES, NOW)
+    assert {each.why for each in made.removals} == {Why.UNUSED, Why.UNREACHED}
+
+
+def test_what_cannot_be_read_may_need_any_blob() -> None:
+    stored = blobs(m1=40, c1=40) | {"later format": Stored("blob/later", 100, NOW)}
+    entries = [indexed(1, expires_at=NOW - 1), indexed(2, group="h", blob="later format", manifest="later format")]
+    made = plan(Survey(entries, stored), chunks, RULES, NOW)
+    assert [each.why for each in made.removals] == [Why.EXPIRED]
+    assert made.unreadable == ("entry/key/002-id-w",)
+    made = plan(Survey([], stored, ("entry/key/003-id-w",)), chunks, RULES, NOW)
+    assert (made.removals, made.unreadable) == ((), ("entry/key/003-id-w",))
+
+
+def test_only_manifests_of_what_stays_are_read_and_each_once() -> None:
+    read: list[str] = []
+
+    def noted(manifest: str) -> Iterable[str] | None:
+        read.append(manifest)
+        return ("c1",)
+
+    entries = [indexed(1, group="a"), indexed(2, group="b"), indexed(3, group="c", expires_at=NOW - 1, manifest="gone")]
+    plan(Survey(entries, blobs(m1=1, c1=1)), noted, RULES, NOW)
+    assert read == ["m1"]
+
+
 def test_a_plan_says_how_much() -> None:
-    made = plan([indexed(1)], blobs(m1=1, c1=1, x=3, y=3), RULES, NOW)
+    made = plan(Survey([indexed(1)], blobs(m1=1, c1=1, x=3, y=3)), chunks, RULES, NOW)
     assert (made.bytes, made.kept, made.kept_bytes) == (200, 3, 210)
 
 
@@ -97,13 +156,16 @@ def test_a_survey_finds_what_entries_reach(world: World, tmp_path: Path) -> None
     old = {"key": "k", "entry": [json.dumps({"sha512": "0" * 128, "software_url": URL}), "sig"]}
     storage.put(f"dir/{'0' * 64}/001-d", [json.dumps(old).encode()])
     steps: list[None] = []
-    found, stored = survey(storage, lambda: steps.append(None))
-    native, revocation, former = sorted(found, key=lambda each: each.stored.key[-1])
-    assert native.reaches >= {chunk, blob(manifest).sha512, blob(b"sbom").sha512}
+    seen = survey(storage, lambda: steps.append(None))
+    native, revocation, former = sorted(seen.entries, key=lambda each: each.stored.key[-1])
+    assert set(native.needs) >= {blob(manifest).sha512, blob(b"sbom").sha512}
+    assert list(chunks_in(storage, native.manifest) or ()) == [chunk]
+    assert chunks_in(storage, blob(b"sbom").sha512) is None and chunks_in(storage, "0" * 128) == ()
+    assert seen.unreadable == (f"{place}/002-b",)
     assert (native.keys, native.expires_at) == ({URL}, ENTRY.expires_at)
-    assert (revocation.blob, former.reaches) == ("", {"0" * 128})
+    assert (revocation.blob, former.needs) == ("", ("0" * 128,))
     assert former.keys == {"k", URL}
-    assert (len(stored), len(steps)) == (3, 7)
+    assert (len(seen.blobs), len(steps)) == (3, 7)
 
 
 def test_what_was_used_after_the_plan_stays(tmp_path: Path) -> None:
@@ -117,3 +179,15 @@ def test_what_was_used_after_the_plan_stays(tmp_path: Path) -> None:
     (seen,) = storage.keys(key)
     assert remove(storage, Removal(seen, Why.UNREACHED))
     assert storage.size(key) is None
+
+
+def test_entries_go_before_blobs_and_what_went_is_told(tmp_path: Path) -> None:
+    storage = Folder(tmp_path)
+    for key in (f"entry/{'0' * 64}/001-id-w", *(f"blob/{number:0128x}" for number in range(40))):
+        storage.put(key, [b"x"])
+    seen = [*storage.keys("entry/"), *storage.keys("blob/")]
+    storage.delete(seen[7].key)
+    told = list(remove_all(storage, [Removal(each, Why.UNREACHED) for each in seen]))
+    assert [each.stored for each, _ in told] == seen
+    assert [each.stored for each, is_gone in told if not is_gone] == [seen[7]]
+    assert list(storage.keys()) == []

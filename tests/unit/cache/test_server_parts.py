@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slap.cache.server.access import token_of
-from slap.cache.server.bounds import OF_GROUP, OF_KEY, superseded
+from slap.cache.server.bounds import OF_GROUP, OF_KEY, OF_WRITER, fairly, id_of, superseded, writer_of
 from slap.cache.server.lately import Lately, Pace
 from slap.cache.server.quota import Quota, Room
 from slap.cache.server.ranges import BadRange, span_of
@@ -44,17 +44,23 @@ def test_a_range_outside_is_refused(header: str) -> None:
 
 def test_a_later_entry_takes_the_place_of_an_old_one_of_its_group_alone() -> None:
     groups = [(f"{number}", "a" if number % 2 else "b") for number in range(2 * OF_GROUP + 2)]
-    assert superseded(groups, "a") == ["7", "9"]
-    assert superseded(groups, "c") == []
+    assert superseded(groups, 0, "a") == ["7", "9"]
+    assert superseded(groups, 0, "c") == []
 
 
-def test_a_key_that_is_full_of_others_takes_no_more() -> None:
-    groups = [(f"{number}", f"group {number}") for number in range(OF_KEY)]
-    with pytest.raises(Conflict):
-        superseded(groups, "new")
-    with pytest.raises(Conflict):
-        superseded(groups, "group 3")
-    assert superseded([*groups[OF_GROUP:], *[(f"x{n}", "mine") for n in range(OF_GROUP)]], "mine") == ["x3"]
+def test_a_key_that_is_full_takes_no_more() -> None:
+    groups = [(f"{number}", f"group {number}") for number in range(OF_WRITER)]
+    for own, others in ((groups, 0), ([], OF_KEY)):
+        with pytest.raises(Conflict):
+            superseded(own, others, "new")
+    mine = [(f"x{number}", "mine") for number in range(OF_GROUP)]
+    assert superseded([*groups[OF_GROUP:], *mine], OF_KEY - OF_WRITER, "mine") == ["x3"]
+
+
+def test_an_answer_begins_with_the_newest_of_each_writer() -> None:
+    names = ["entry/k/9-a-x", "entry/k/8-b-x", "entry/k/7-c-x", "entry/k/6-d", "entry/k/5-e-y", "entry/k/4-f-y"]
+    assert [id_of(name) for name in fairly(names)] == ["a", "d", "e", "b", "f", "c"]
+    assert [writer_of(name) for name in names] == ["x", "x", "x", "", "y", "y"]
 
 
 def test_memory_is_bounded_in_bytes_and_in_time() -> None:
