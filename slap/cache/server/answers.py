@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from slap.cache.server.blobs import Opened
+from slap.cache.server.blobs import Opened, Stream
 from slap.cache.server.ranges import BadRange
 from slap.cache.storage.storage import PIECE
 from slap.model.errors import InvalidInput, NotFound, SlapError
@@ -45,10 +45,10 @@ def blob_response(digest: str, opened: Opened) -> Response:
     return StreamingResponse(_in_threads(opened.pieces), span.status, headers)
 
 
-def stream_response(opened: Opened) -> Response:
+def stream_response(stream: Stream) -> Response:
     """Several blobs as one body."""
-    headers = {"content-length": str(opened.span.length), "content-type": "application/octet-stream"}
-    return StreamingResponse(_in_threads(opened.pieces), 200, headers)
+    headers = {"content-length": str(stream.length), "content-type": "application/octet-stream"}
+    return StreamingResponse(stream.pieces, 200, headers)
 
 
 async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from slap.model.errors import InvalidInput, NotFound, StorageFull
 
 _DIGEST = re.compile(r"[0-9a-f]{128}")
 _UPLOADS = 32  # side by side; the others wait
-_ASKS = 4  # of a storage that may be far away, side by side
-_JOINED = 256 << 10  # bytes of several small blobs that are sent at once
+_ASKS = 8  # of a storage that may be far away, side by side
+_RUN = 256 << 10  # bytes of several small blobs that are read by one thread, and sent at once
+_AHEAD = 4  # runs, of which one is being sent
+
+Part = tuple[str, int, int]  # of the blob of a key, from where to where
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,14 @@ class Opened:
 
     span: Span
     pieces: Iterator[bytes]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Several blobs on their way out."""
+
+    length: int
+    pieces: AsyncIterator[bytes]
 
 
 class Blobs:
@@ -49,13 +61,12 @@ class Blobs:
         """A blob, or the part of it that a Range header wants."""
         return await asyncio.to_thread(self._open, blob_key(digest), digest, wanted)
 
-    async def open_all(self, digests: Sequence[str]) -> Opened:
+    async def open_all(self, digests: Sequence[str]) -> Stream:
         """Several blobs, one after the other; raises NotFound when one of them is not there."""
         keys = [blob_key(digest) for digest in digests]
-        sizes = await asyncio.gather(*(asyncio.to_thread(self._sizes, keys[shift::_ASKS]) for shift in range(_ASKS)))
-        size = sum(map(sum, sizes))
-        pieces = joined((piece for key in keys for piece in self._storage.get(key)), _JOINED)
-        return Opened(Span(0, size, size), pieces)
+        found = await asyncio.gather(*(asyncio.to_thread(self._sizes, keys[shift::_ASKS]) for shift in range(_ASKS)))
+        sizes = [found[number % _ASKS][number // _ASKS] for number in range(len(keys))]
+        return Stream(sum(sizes), self._read_ahead(runs(keys, sizes)))
 
     async def has(self, digest: str) -> bool:
         return await asyncio.to_thread(self._storage.size, blob_key(digest)) is not None
@@ -70,6 +81,23 @@ class Blobs:
 
     def close(self) -> None:
         self._uploads.shutdown(wait=False, cancel_futures=True)
+
+    async def _read_ahead(self, parts: Iterable[Sequence[Part]]) -> AsyncIterator[bytes]:
+        """Each run is read while those before it are sent: to ask for one after the other takes long where each is far."""
+        waiting: deque[asyncio.Task[bytes]] = deque()
+        try:
+            for run in parts:
+                waiting.append(asyncio.create_task(asyncio.to_thread(self._read, run)))
+                if len(waiting) == _AHEAD:
+                    yield await waiting.popleft()
+            while waiting:
+                yield await waiting.popleft()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    def _read(self, run: Sequence[Part]) -> bytes:
+        return b"".join(piece for key, start, end in run for piece in self._storage.get(key, start, end))
 
     def _open(self, key: str, digest: str, wanted: str) -> Opened:
         size = self._storage.size(key)
@@ -129,18 +157,20 @@ def blob_key(digest: str) -> str:
     return f"blob/{digest}"
 
 
-def joined(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in fewer pieces: each of at least so many, but for the last."""
-    held: list[bytes] = []
-    length = 0
-    for piece in pieces:
-        held.append(piece)
-        length += len(piece)
-        if length >= size:
-            yield b"".join(held)
-            held, length = [], 0
-    if held:
-        yield b"".join(held)
+def runs(keys: Sequence[str], sizes: Sequence[int]) -> Iterator[list[Part]]:
+    """All bytes of blobs, as parts that are read one after the other; the first comes alone, since somebody waits for it."""
+    run: list[Part] = []
+    length, most = 0, 0
+    for key, size in zip(keys, sizes, strict=True):
+        for start in range(0, size, _RUN):
+            part = (key, start, min(start + _RUN, size))
+            if run and length + part[2] - start > most:
+                yield run
+                run, length, most = [], 0, _RUN
+            run.append(part)
+            length += part[2] - start
+    if run:
+        yield run
 
 
 def _checked(pieces: Iterable[bytes], digest: str) -> Iterator[bytes]:

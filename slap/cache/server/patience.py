@@ -7,11 +7,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from slap.cache.server.metrics import Metrics
 from slap.system.serving.patience import abort
 
+_MIB = 1 << 20
+_PIECE = 256 << 10  # of an answer: what is smaller has as long
 _SMALL = 64 * 1024  # fits into the buffers of a connection: nothing to wait for
 
 
 class Patience:
-    """Gives a client `seconds` for each piece of an answer, then ends the connection."""
+    """Gives a client `seconds` for each MiB of an answer, then ends the connection."""
 
     def __init__(self, app: ASGIApp, seconds: float, metrics: Metrics) -> None:
         self._app = app
@@ -32,7 +34,7 @@ class Patience:
                 await send(message)
                 return
             try:
-                await asyncio.wait_for(send(message), self._seconds)
+                await asyncio.wait_for(send(message), self._seconds * max(size, _PIECE) / _MIB)
             except TimeoutError:
                 abort(scope)
                 raise

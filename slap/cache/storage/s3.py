@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from itertools import chain
 from queue import Full, Queue
@@ -55,10 +56,13 @@ class S3:
         return source.size
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        found = self._head(_path(checked(key)))
+        path = _path(checked(key))
+        if end is not None and start < end and (first := self._range(path, start, end)):
+            return self._pieces(path, start, end, first)
+        found = self._head(path)  # it is missing, empty, or ends before `start`
         if found is None:
             raise missing(key)
-        return self._pieces(_path(key), start, found[0] if end is None else min(end, found[0]))
+        return self._pieces(path, start, found[0] if end is None else min(end, found[0]))
 
     def size(self, key: str) -> int | None:
         found = self._head(_path(checked(key)))
@@ -121,13 +125,22 @@ class S3:
             raise _unreachable(error) from error
         return found["size"], found["last_modified"].timestamp()
 
-    def _pieces(self, path: str, start: int, end: int) -> Iterator[bytes]:
+    def _pieces(self, path: str, start: int, end: int, first: bytes = b"") -> Iterator[bytes]:
         for begin in range(start, end, _READ):
-            try:
-                data = memoryview(obstore.get_range(self._store, path, start=begin, end=min(begin + _READ, end)))
-            except _FAILURES as error:
-                raise _unreachable(error) from error
-            yield from (bytes(data[at : at + PIECE]) for at in range(0, len(data), PIECE))
+            data = first if first and begin == start else self._range(path, begin, end)
+            yield from (data[at : at + PIECE] for at in range(0, len(data), PIECE))
+
+    def _range(self, path: str, start: int, end: int) -> bytes:
+        """At most 4 MiB from there on, with one request; nothing when nothing is there."""
+        try:
+            return bytes(obstore.get_range(self._store, path, start=start, end=min(start + _READ, end)))
+        except FileNotFoundError:
+            return b""
+        except _FAILURES as error:
+            found = self._head(path)
+            if found is None or found[0] <= start:
+                return b""
+            raise _unreachable(error) from error
 
     def _listing(self, folder: str) -> Iterator[tuple[str, int, float]]:
         """Path, size and time of the last change of all that is below a folder, in their order."""
@@ -140,7 +153,8 @@ class S3:
     def _record_use(self, path: str, changed: float) -> None:
         now = time.time()
         if now - max(changed, self._used.get(path, 0)) > _DAY:
-            obstore.put(self._store, f"{_USED}/{path}", b"", use_multipart=False)
+            with suppress(*_FAILURES):  # credentials that may only read serve as well
+                obstore.put(self._store, f"{_USED}/{path}", b"", use_multipart=False)
             self._remember(path, now)
 
     def _remember(self, path: str, when: float) -> None:

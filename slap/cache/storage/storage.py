@@ -12,8 +12,8 @@ _KEY = re.compile(r"[a-z]{1,16}/[a-z0-9]{8,128}(/[a-z0-9][a-z0-9-]{0,127})?")
 _LONGEST = re.compile(r"[a-z]{1,16}/[a-z0-9]{128}")
 _PREFIX = re.compile(r"[a-z0-9/-]*")
 
-# Of what is read, in bytes.
-PIECE = 1 << 20
+# Of what is read, in bytes: a reader that is slow has one of them held for it.
+PIECE = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Storage(Protocol):
         """
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` to before `end`, in pieces of at most 1 MiB; or NotFound at once. That is no use."""
+        """The bytes from `start` to before `end`, in pieces of at most 256 KiB; or NotFound at once. That is no use."""
 
     def size(self, key: str) -> int | None:
         """The size of an object, or None for none. Who asks relies on it from now on: that is a use."""
