@@ -5,21 +5,29 @@
 What came together lies in one file, a pack: thousands of chunks in files of their own would cost more to make than to fetch.
 """
 
+import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 from slap.cache.client.batch import Content
 from slap.model.cache import Sha512
 from slap.system import files
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
 _HOUR = 3600.0
+# Seconds for which an index that failed is left alone, and those that are waited for others who write to it.
+_PAUSE = 60.0
+_BUSY = 1.0
 _PACK = 512 << 10  # bytes from which on a pack is large enough
 _SCHEMA = """
 pragma journal_mode = wal;
@@ -33,16 +41,19 @@ create index if not exists chunk_by_pack on chunk (pack);
 class Shelf:
     """Safe to use from several threads and processes. Nothing in it is believed: who takes a chunk looks at its digest.
 
-    So nothing is synced; what a crash cut off is found out, and fetched again.
+    So nothing is synced; what a crash cut off is found out, and fetched again. And nothing here ever fails: where it
+    cannot be read or written there are no chunks, which is told in the log once.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._packs = folder / "packs"
-        for each in (folder, self._packs):
-            files.make_folder(each, 0o700)
         self._file = folder / "index.sqlite"
         self._lock = threading.Lock()
-        self._index = self._opened()
+        self._index: sqlite3.Connection | None = None
+        self._inode = 0  # of the index that was opened: another process may have put a new one in its place
+        self._again = 0.0  # when it may be opened again
+        self._is_told = False
 
     def get(self, sha512: Sha512) -> bytes | None:
         found = self._ask("select pack, start, size from chunk where sha512 = ?", (bytes.fromhex(sha512),))
@@ -54,29 +65,33 @@ class Shelf:
         for sha512, content in (kept := list(chunks)):
             rows.append((bytes.fromhex(sha512), name, start, len(content)))
             start += len(content)
-        if not rows:
+        if not rows or not self._is_usable():
             return
         try:
             _write(self._packs / name, [content for _, content in kept])
-        except OSError:
-            (self._packs / name).unlink(missing_ok=True)
+        except OSError as error:
+            self._tell(error)
+            self._remove(name)
         else:
-            self._change("insert or replace into chunk values (?, ?, ?, ?)", rows)
+            if not self._change("insert or replace into chunk values (?, ?, ?, ?)", rows):
+                self._remove(name)
 
     def drop(self, sha512: Sha512) -> None:
         self._change("delete from chunk where sha512 = ?", [(bytes.fromhex(sha512),)])
 
     def trim(self, limit: int) -> None:
         """Remove packs that were used longest ago, until at most `limit` bytes are left. Costs as much as there are packs."""
-        known = {name for (name,) in self._ask("select distinct pack from chunk")}
+        found = self._ask("select distinct pack from chunk")
+        if found is None:  # which are known cannot be said, so none may be called lost
+            return
+        known = {name for (name,) in found}
         packs = sorted(self._all(), key=lambda each: each[0])
         excess = sum(size for _, size, _ in packs) - limit
         gone = []
-        for used, size, path in packs:
-            is_lost = path.name not in known and time.time() - used > _HOUR  # by a crash, before the index named it
-            if excess > 0 or is_lost:
-                path.unlink(missing_ok=True)
-                gone.append((path.name,))
+        for used, size, name in packs:
+            is_lost = name not in known and time.time() - used > _HOUR  # by a crash, before the index named it
+            if (excess > 0 or is_lost) and self._remove(name):
+                gone.append((name,))
                 excess -= size
         self._change("delete from chunk where pack = ?", gone)
 
@@ -89,46 +104,82 @@ class Shelf:
         except OSError:
             return None
 
-    def _all(self) -> list[tuple[float, int, Path]]:
+    def _all(self) -> list[tuple[float, int, str]]:
         found = []
-        for path in self._packs.iterdir():
-            with suppress(FileNotFoundError):
-                seen = path.stat()
-                found.append((seen.st_mtime, seen.st_size, path))
+        with suppress(OSError):
+            for path in self._packs.iterdir():
+                with suppress(FileNotFoundError):
+                    seen = path.stat()
+                    found.append((seen.st_mtime, seen.st_size, path.name))
         return found
 
+    def _remove(self, pack: str) -> bool:
+        try:
+            (self._packs / pack).unlink(missing_ok=True)
+        except OSError as error:
+            self._tell(error)
+            return False
+        return True
+
+    def _ask(self, query: str, values: Sequence[object] = ()) -> list[Any] | None:
+        """None when the index does not answer."""
+        return self._with_index(lambda index: index.execute(query, values).fetchall())
+
+    def _change(self, statement: str, rows: Sequence[Sequence[object]]) -> bool:
+        """Whether it was written."""
+
+        def change(index: sqlite3.Connection) -> bool:
+            with index:
+                index.executemany(statement, rows)
+            return True
+
+        return bool(self._with_index(change))
+
+    def _is_usable(self) -> bool:
+        return bool(self._with_index(lambda index: True))
+
+    def _with_index(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        with self._lock:
+            if time.monotonic() < self._again:
+                return None
+            try:
+                return work(self._opened())
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+                return None
+
     def _opened(self) -> sqlite3.Connection:
-        try:
-            return _connected(self._file)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:  # it is none, or damaged
-            self._forget()
-            return _connected(self._file)
+        if self._index is None:
+            for each in (self._folder, self._packs):
+                files.make_folder(each, 0o700)
+            self._index = sqlite3.connect(self._file, timeout=_BUSY, check_same_thread=False)
+            self._inode = self._file.stat().st_ino
+            self._index.executescript(_SCHEMA)
+        return self._index
 
-    def _ask(self, query: str, values: Sequence[object] = ()) -> list[Any]:
-        try:
-            with self._lock:
-                return self._index.execute(query, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            self._give_up(error)
-            return []
-
-    def _change(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        try:
-            with self._lock, self._index:
-                self._index.executemany(statement, rows)
-        except sqlite3.DatabaseError as error:
-            self._give_up(error)
-
-    def _give_up(self, error: sqlite3.DatabaseError) -> None:
+    def _give_up(self, error: Exception) -> None:
         """A full disk or a busy neighbour pass; a damaged index is of no use to whoever comes next."""
-        if not isinstance(error, sqlite3.OperationalError):
+        self._tell(error)
+        is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if is_damaged:
             self._forget()
+        else:
+            self._again = time.monotonic() + _PAUSE
+        if self._index:
+            self._index.close()
+        self._index = None
 
     def _forget(self) -> None:
-        for end in ("", "-wal", "-shm"):
-            Path(f"{self._file}{end}").unlink(missing_ok=True)
+        """Remove a damaged index, unless another process did that already, and has a new one."""
+        with suppress(OSError):
+            if self._file.stat().st_ino == self._inode:
+                for end in ("", "-wal", "-shm"):
+                    Path(f"{self._file}{end}").unlink(missing_ok=True)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._is_told:
+            self._is_told = True
+            log.warning("Chunks in %s cannot be used as they should; it goes on without: %s", self._folder, error)
 
 
 class Packer:
@@ -149,12 +200,6 @@ class Packer:
         """Put what waits for more of its kind."""
         self._shelf.put(self._kept)
         self._kept, self._size = [], 0
-
-
-def _connected(file: Path) -> sqlite3.Connection:
-    index = sqlite3.connect(file, timeout=5, check_same_thread=False)
-    index.executescript(_SCHEMA)
-    return index
 
 
 def _write(path: Path, contents: Sequence[Content]) -> None:

@@ -1,9 +1,14 @@
 """The shelf: what was put is there, or it is as if it never was."""
 
 import os
+import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from hashlib import sha512
 from pathlib import Path
+
+import pytest
 
 from slap.cache.client.shelf import Shelf
 
@@ -79,3 +84,82 @@ def test_many_may_use_it_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda at: put(shelves[at % 2], contents[at]), range(len(contents))))
         assert list(pool.map(lambda each: shelves[0].get(name(each)), contents)) == contents
+
+
+def broken_index(folder: Path, kind: str) -> None:
+    folder.mkdir(exist_ok=True)
+    if kind == "no file":
+        (folder / "index.sqlite").mkdir()
+    elif kind == "of another form":
+        with closing(sqlite3.connect(folder / "index.sqlite")) as index:
+            index.execute("create table chunk (other text)")
+    else:
+        folder.rmdir()
+        folder.write_text("not even a folder")
+
+
+@pytest.mark.parametrize("kind", ["no file", "of another form", "no folder"])
+def test_where_there_can_be_no_index_there_are_no_chunks_and_nothing_fails(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken_index(tmp_path / "chunks", kind)
+    shelf = Shelf(tmp_path / "chunks")
+    put(shelf, b"one")
+    shelf.drop(name(b"one"))
+    shelf.trim(0)
+    assert shelf.get(name(b"one")) is None and len(caplog.records) == 1
+
+
+def test_a_locked_index_is_waited_for_once_and_then_left_alone_for_a_while(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    put(shelf, b"one")
+    with closing(sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)) as neighbour:
+        neighbour.execute("begin exclusive")
+        started = time.monotonic()
+        for each in (b"two", b"three", b"four"):
+            put(shelf, each)
+        assert time.monotonic() - started < 3
+    assert len(list((tmp_path / "packs").iterdir())) == 1  # what no index names is not left there
+    assert Shelf(tmp_path).get(name(b"one")) == b"one"
+
+
+def damage(file: Path) -> None:
+    with file.open("r+b") as index:
+        index.seek(0, 2)
+        index.write(bytes(8192))
+        index.seek(100)
+        index.write(b"\xff" * 4000)
+
+
+def test_an_index_that_is_damaged_while_it_is_used_is_begun_anew(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    put(shelf, b"one")
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as other:
+        other.execute("pragma wal_checkpoint(truncate)")
+    damage(tmp_path / "index.sqlite")
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as other, pytest.raises(sqlite3.DatabaseError):
+        other.execute("select * from chunk").fetchall()
+    shelf.get(name(b"nothing"))
+    put(shelf, b"two", b"three")
+    put(shelf, b"two", b"three")
+    assert shelf.get(name(b"two")) == b"two" and Shelf(tmp_path).get(name(b"three")) == b"three"
+
+
+def test_whoever_meets_a_damaged_index_leaves_the_new_one_of_another_process_alone(tmp_path: Path) -> None:
+    late, early = Shelf(tmp_path), Shelf(tmp_path)
+    assert late.get(name(b"one")) is None and early.get(name(b"one")) is None
+    for end in ("", "-wal", "-shm"):
+        (tmp_path / f"index.sqlite{end}").unlink(missing_ok=True)
+    put(anew := Shelf(tmp_path), b"one")
+    late._give_up(sqlite3.DatabaseError("database disk image is malformed"))
+    assert anew.get(name(b"one")) == b"one" and late.get(name(b"one")) == b"one"
+
+
+def test_nothing_is_trimmed_while_the_index_does_not_say_what_is_known(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    put(shelf, b"kept")
+    age(tmp_path, 7200)
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as other:
+        other.execute("drop table chunk")
+    shelf.trim(1 << 20)
+    assert len(list((tmp_path / "packs").iterdir())) == 1
