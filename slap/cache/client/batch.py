@@ -22,10 +22,13 @@ class Wanted(NamedTuple):
 
 
 class Batch:
-    """What one answer of a cache brings. What it did not bring, for whatever reason, stays `missing`."""
+    """What a cache brings when it is asked once. What it did not bring, for whatever reason, stays `missing`; what it
+    said that it has not is `absent`.
+    """
 
     def __init__(self, wanted: Iterable[Wanted], deliver: Callable[[Wanted, Content], None]) -> None:
         self.missing = deque(wanted)
+        self.absent: list[Wanted] = []
         self._deliver = deliver
         self._parts: list[memoryview] = []  # of the blob that comes now; mostly it lies in one piece, and is not copied
         self._length = 0
@@ -42,6 +45,12 @@ class Batch:
             self._length += len(part)
             if self._length == self.missing[0].size:
                 self._complete()
+
+    def skip(self) -> None:
+        """The next one does not come; raises SlapError when it came already, or began to."""
+        if self._parts or not self.missing:
+            raise _others()
+        self.absent.append(self.missing.popleft())
 
     def end(self) -> None:
         """The stream is over; raises SlapError when it should not be."""

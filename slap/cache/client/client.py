@@ -56,8 +56,10 @@ class CacheClient:
         self._token = files.read_or(settings.token_file, "").strip() if settings.token_file else ""
 
     def mirror(self, cache: Cache) -> Mirror:
-        """For one thread."""
-        return Mirror(cache, self.settings.tls, self._token)
+        """For one thread. The token opens the cache that we upload to: nobody else is to see it."""
+        upload = self.settings.upload
+        is_ours = upload is not None and upload.origin == cache.origin
+        return Mirror(cache, self.settings.tls, self._token if is_ours else "")
 
     def look_up(self, question: Question, without: Container[Cache] = ()) -> Lookup:
         """What may be taken for an answer. Takes 1.5 seconds at most, whatever caches do; changes nothing here."""

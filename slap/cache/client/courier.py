@@ -1,32 +1,38 @@
 """Brings blobs from several caches at once, a bounded way ahead of who takes them; a cache that is late or lies is left."""
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from slap.cache.client.batch import Batch, Content, Wanted
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.seat import SLOWEST, MakeMirror, Seat
 from slap.cache.client.settings import Cache
-from slap.cache.client.shelf import Packer, Shelf
+from slap.cache.client.shelf import Shelf
 from slap.cache.client.trouble import NotFetched, Trouble
 from slap.model.cache import MOST_AT_ONCE, Sha512
 from slap.model.errors import SlapError
 from slap.system.network.line import Pace
 
-# A line that brings fewer bytes a second than this for so many seconds is cut; all of them together have more time.
-SLOWEST = 32 << 10
-LINE_PATIENCE = 1.5
+# All lines together have more time than one of them to bring SLOWEST. Where the rest would take longer than LONGEST, for
+# most is not here, and they bring less than POOR, it is better to build.
 PATIENCE = 3.2
+POOR = 256 << 10
+LONGEST = 600.0
+# A cache is left, when others are so many times as fast, and its blob was waited for so many seconds.
+_TIMES = 2
+_WAIT = 0.5
 _GLANCE = 0.05
 _WORKERS = 4
 _BATCH = 2 << 20  # bytes of an answer, from which on it has enough
+_FIRST = 256 << 10  # the same, of a cache of several that nobody knows yet
+_AHEAD = 0.5  # seconds that an answer should take, where others could bring the rest of it
 _MOST_HELD = 16 << 20  # bytes that were fetched, and that nobody took yet
 
 Arrived = Callable[[int], None]
-MakeMirror = Callable[[Cache], Mirror]
 
 
 @dataclass
@@ -39,18 +45,6 @@ class Counted:
     @property
     def all(self) -> int:
         return self.fetched + self.reused
-
-
-@dataclass
-class _Seat:
-    """What one worker does now: of which cache, and how fast that goes."""
-
-    number: int
-    packer: Packer
-    pace: Pace = field(default_factory=lambda: Pace(LINE_PATIENCE, SLOWEST))
-    thread: threading.Thread | None = None
-    mirror: Mirror | None = None  # while it is being asked
-    lines: dict[str, Mirror] = field(default_factory=dict)
 
 
 class Courier:
@@ -66,9 +60,9 @@ class Courier:
     ) -> None:
         self.counted = Counted()
         self._queue = deque(dict.fromkeys(wanted))
+        self._left = sum(each.size for each in self._queue)
         self._urgent: deque[Wanted] = deque()  # somebody waits for it now: brought whether there is room or not
         self._caches = caches
-        self._make = make
         self._shelf = shelf
         self._arrived = arrived
         # Two conditions of one lock: whoever waits is only woken for what it waits for.
@@ -76,13 +70,18 @@ class Courier:
         self._came = threading.Condition(self._lock)  # something is ready, or nothing will be
         self._room = threading.Condition(self._lock)  # there is something to bring, and room for it, or it is over
         self._ready: dict[Sha512, Content] = {}
-        self._coming: set[Sha512] = set()
+        self._coming: dict[Wanted, Seat] = {}
         self._held = 0
+        self._rates: dict[Cache, float] = {}  # of a line to each cache that brought something, at last
         self._troubles: dict[Cache, str] = {}
+        self._lacking: dict[Cache, str] = {}  # those that have most of it
         self._failed: NotFetched | None = None
         self._closed = False
-        self._pace = Pace(PATIENCE, SLOWEST)
-        self._seats = [_Seat(number, Packer(shelf)) for number in range(_WORKERS)]
+        self._waited = 0.0  # seconds that somebody waited while caches were asked
+        self._looked = 0.0
+        self._paces = tuple(Pace(PATIENCE, least, lambda: self._waited) for least in (SLOWEST, POOR))
+        self._seats = [Seat(number, make) for number in range(_WORKERS)]
+        self._at_work = _WORKERS
 
     def __enter__(self) -> "Courier":
         for seat in self._seats:
@@ -95,9 +94,9 @@ class Courier:
             self._closed = True
             self._room.notify_all()
         for seat in self._seats:
-            for mirror in list(seat.lines.values()):
-                mirror.line.cut()
-            if seat.thread and not seat.mirror:  # it puts something on the shelf, or nothing holds it
+            asks = seat.is_asking
+            seat.cut()
+            if seat.thread and not asks:  # it puts something on the shelf, or nothing holds it
                 seat.thread.join(_GLANCE * 20)
 
     @property
@@ -106,14 +105,14 @@ class Courier:
 
     def take(self, wanted: Wanted) -> Content:
         """A blob, checked; raises NotFetched when no cache gives it in time."""
+        began = time.monotonic()
         with self._lock:
             self._want(wanted)
-            self._pace.restart()
             while wanted.sha512 not in self._ready:
                 if self._failed:
                     raise self._failed
-                self._came.wait(_GLANCE)
-                self._watch()
+                self._wait()
+                self._watch(self._coming.get(wanted), time.monotonic() - began)
             content = self._ready.pop(wanted.sha512)
             self._held -= wanted.size
             if self._queue and self._held <= _MOST_HELD:
@@ -122,45 +121,98 @@ class Courier:
 
     def _want(self, wanted: Wanted) -> None:
         """Some blobs are taken more than once: those are brought again, mostly from the shelf."""
-        known = wanted.sha512 in self._ready or wanted.sha512 in self._coming
+        known = wanted.sha512 in self._ready or wanted in self._coming
         if not known and wanted not in self._urgent:
             with suppress(ValueError):  # mostly it is not there any more
                 self._queue.remove(wanted)
             self._urgent.append(wanted)
             self._room.notify()
 
-    def _watch(self) -> None:
+    def _wait(self) -> None:
+        """For a moment. Only while caches are asked that is their time: a disk may stall, too."""
+        before = time.monotonic()
+        self._came.wait(_GLANCE)
+        now = time.monotonic()
+        if any(seat.is_asking for seat in self._seats):
+            self._waited += now - max(before, self._looked)
+        self._looked = now
+
+    def _watch(self, awaited: Seat | None, seconds: float) -> None:
         """Cut what is late. Workers whose line is cut go on with another cache."""
         for seat in self._seats:
-            if seat.mirror and seat.pace.is_late():
-                self._troubles.setdefault(seat.mirror.cache, _SLOW)
-                seat.mirror.line.cut()
-        if self._pace.is_late():
-            self._fail(*(seat.mirror.cache for seat in self._seats if seat.mirror))
+            if seat.is_late() and seat.cache:
+                self._leave(seat.cache, _SLOW)
+        if awaited and awaited.is_asking and min(seconds, awaited.seconds) > _WAIT:
+            self._compare(awaited)
+        least, poor = self._paces
+        if least.is_late():
+            self._fail(_SLOW)
+        elif poor.is_late() and (rest := self._estimate(poor.rate)) > LONGEST:
+            self._fail(f"It sends {poor.rate / 1024:.0f} KiB/s: the rest would take {rest / 60:.0f} minutes.")
 
-    def _work(self, seat: _Seat) -> None:
-        while batch := self._claim():
-            missing = [each for each in batch if not self._is_here(each)]
-            if missing:
-                self._bring(seat, missing)
+    def _compare(self, awaited: Seat) -> None:
+        """What is waited for comes from a cache that is slower by far than another one: that one stands in for it."""
+        slow = awaited.cache
+        others = [rate for cache, rate in self._rates.items() if cache != slow and cache not in self._troubles]
+        if slow and others and max(others) > _TIMES * awaited.rate:
+            self._leave(slow, f"It sends {awaited.rate / 1024:.0f} KiB/s, much less than another cache.")
 
-    def _claim(self) -> list[Wanted]:
+    def _leave(self, cache: Cache, why: str) -> None:
+        self._troubles.setdefault(cache, why)
+        for seat in self._seats:
+            seat.leave(cache)
+
+    def _estimate(self, rate: float) -> float:
+        """Seconds that the rest takes, when as much of it is here as was until now."""
+        share = self.counted.fetched / self.counted.all if self.counted.all else 1.0
+        return self._left * share / max(rate, 1.0)
+
+    def _work(self, seat: Seat) -> None:
+        try:
+            while batch := self._claim(seat):
+                missing = [each for each in batch if not self._is_here(each)]
+                if missing:
+                    self._bring(seat, missing)
+        finally:
+            self._stopped(seat)
+
+    def _stopped(self, seat: Seat) -> None:
+        """Before it is over a worker stops only by a mistake of ours, met with what a cache sent: others do without that."""
+        with self._lock:
+            self._at_work -= 1
+            if self._closed:
+                return
+            if seat.cache:
+                self._leave(seat.cache, "Nothing can be made of what it sends.")
+            for lost in [each for each, by in self._coming.items() if by is seat]:
+                del self._coming[lost]
+                self._held -= lost.size
+                self._urgent.append(lost)
+            self._room.notify_all()
+            if not self._at_work:
+                self._fail("")
+
+    def _claim(self, seat: Seat) -> list[Wanted]:
         """The next blobs to bring, as soon as there is room for them; none when it is over."""
         with self._lock:
             while not (self._closed or self._urgent or (self._queue and self._held <= _MOST_HELD)):
                 self._room.wait()
             if self._closed:
                 return []
-            batch = [self._urgent.popleft()] if self._urgent else self._next_batch()
-            self._coming.update(each.sha512 for each in batch)
+            batch = [self._urgent.popleft()] if self._urgent else self._next_batch(seat)
+            self._coming.update((each, seat) for each in batch)
             self._held += sum(each.size for each in batch)
             return batch
 
-    def _next_batch(self) -> list[Wanted]:
-        """As many as all workers get, but no more than are asked for or held at once."""
+    def _next_batch(self, seat: Seat) -> list[Wanted]:
+        """As many as all workers get, but no more than are asked for or held at once, and than come in time."""
         count = min(MOST_AT_ONCE, max(1, len(self._queue) // _WORKERS))
+        caches, size = list(self._caches_of(seat)), _BATCH
+        if len(caches) > 1:
+            rate = self._rates.get(caches[0])
+            size = _FIRST if rate is None else min(_BATCH, int(rate * _AHEAD))
         batch = [self._queue.popleft()]
-        while len(batch) < count and sum(each.size for each in batch) < _BATCH:
+        while len(batch) < count and sum(each.size for each in batch) + self._queue[0].size <= size:
             batch.append(self._queue.popleft())
         return batch
 
@@ -175,63 +227,69 @@ class Courier:
         self.counted.reused += wanted.size
         return True
 
-    def _bring(self, seat: _Seat, missing: list[Wanted]) -> None:
-        """From the first cache that has them, and what it does not give from others; each worker begins with another one."""
+    def _caches_of(self, seat: Seat) -> Iterator[Cache]:
+        """Those to ask, one after the other; each worker begins with another one."""
         shift = seat.number % max(1, len(self._caches))
         for cache in (*self._caches[shift:], *self._caches[:shift]):
-            if cache in self._troubles:
-                continue
-            batch = Batch(missing, partial(self._brought, seat))
+            if cache not in self._troubles:
+                yield cache
+
+    def _bring(self, seat: Seat, missing: list[Wanted]) -> None:
+        """From the first cache that has them, and what it does not give from others."""
+        for cache in self._caches_of(seat):
+            kept: list[tuple[Sha512, Content]] = []
+            batch = Batch(missing, partial(self._brought, kept))
             try:
-                self._ask(seat, cache, batch)
+                seat.ask(cache, batch, self._flowed)
             except SlapError as error:
                 if self._closed:
                     return
-                self._troubles.setdefault(cache, error.brief)
+                with self._lock:
+                    self._troubles.setdefault(cache, error.brief)
             finally:
-                seat.packer.flush()
-            missing = list(batch.missing)
+                self._shelf.put(kept)
+            with self._lock:
+                self._judge(seat, cache, batch)
+            missing = [*batch.missing, *batch.absent]
             if not missing:
                 return
         with self._lock:
-            self._fail()
+            self._fail("")
 
-    def _ask(self, seat: _Seat, cache: Cache, batch: Batch) -> None:
-        mirror = seat.lines.get(cache.blobs)
-        if mirror is None:
-            mirror = seat.lines[cache.blobs] = self._make(cache)
+    def _judge(self, seat: Seat, cache: Cache, batch: Batch) -> None:
+        """One that lacks some of the blobs may have all others; one that has none of them is left."""
+        if rate := seat.rate:
+            self._rates[cache] = rate
+        if batch.absent:
+            (self._lacking if cache in self._rates else self._troubles).setdefault(cache, _LACKING)
 
-        def take(piece: bytes) -> None:
-            seat.pace.arrived(len(piece))
-            self._pace.arrived(len(piece))
-            batch.take(piece)
+    def _flowed(self, size: int) -> None:
+        for pace in self._paces:
+            pace.arrived(size)
 
-        seat.pace.restart()
-        seat.mirror = mirror
-        try:
-            mirror.blobs(list(batch.missing), take)
-        finally:
-            seat.mirror = None
-        batch.end()
-
-    def _brought(self, seat: _Seat, wanted: Wanted, content: Content) -> None:
+    def _brought(self, kept: list[tuple[Sha512, Content]], wanted: Wanted, content: Content) -> None:
         self._deliver(wanted, content)
         self.counted.fetched += wanted.size
-        seat.packer.put(wanted.sha512, content)
+        kept.append((wanted.sha512, content))
 
     def _deliver(self, wanted: Wanted, content: Content) -> None:
         with self._lock:
-            self._coming.discard(wanted.sha512)
+            self._coming.pop(wanted, None)
             self._ready[wanted.sha512] = content
+            self._left -= wanted.size
             self._came.notify_all()
         self._arrived(wanted.size)
 
-    def _fail(self, *slow: Cache) -> None:
-        for cache in slow:
-            self._troubles.setdefault(cache, _SLOW)
+    def _fail(self, why: str) -> None:
+        """With a reason that is the fault of all that are asked now."""
+        for seat in self._seats:
+            if why and seat.is_asking and seat.cache:
+                self._troubles.setdefault(seat.cache, why)
         if not self._failed:
-            self._failed = NotFetched("No cache gave all of it.", self.troubles)
+            lacking = (Trouble(*each) for each in self._lacking.items() if each[0] not in self._troubles)
+            self._failed = NotFetched("No cache gave all of it.", (*self.troubles, *lacking))
         self._came.notify_all()
 
 
 _SLOW = f"It sends less than {SLOWEST >> 10} KiB/s."
+_LACKING = "It has an entry, but not all of the blobs."

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from slap.cache.client.courier import MakeMirror
 from slap.cache.client.mirror import Mirror
+from slap.cache.client.seat import MakeMirror
 from slap.cache.client.settings import Cache
 from slap.cache.client.trouble import Trouble
 from slap.cache.trust.former import FormerVerified, verify_former

@@ -1,18 +1,18 @@
 """One cache, asked over one connection: signed entries, blobs, and whether it has them."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from slap.cache.client.batch import Wanted
+from slap.cache.client.batch import Batch
 from slap.cache.client.settings import Cache
 from slap.cache.trust.envelope import read_envelope
 from slap.cache.trust.refused import Refused
 from slap.model.base import Frozen
 from slap.model.cache import LARGEST_ENVELOPE, Sha512, SignedEntry
-from slap.model.errors import ErrorDocument, SlapError, Unreachable, from_document
+from slap.model.errors import ErrorDocument, Unreachable
 from slap.system.network.line import Answer, Ask, Line
 from slap.system.transport import Tls
 
@@ -21,6 +21,7 @@ _MOST_ENTRIES = 256
 _LARGEST_ANSWER = _MOST_ENTRIES * LARGEST_ENVELOPE
 _TIMEOUT = 30.0  # of single operations of the network; who waits cuts the line long before
 _MISSING = 404
+_WORDS = 300  # characters of what a cache says of itself
 _FORMER = TypeAdapter(list[tuple[str, str]])
 
 
@@ -42,6 +43,9 @@ class Mirror:
         self.cache = cache
         self.line = Line(tls, timeout)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._has_batches = bool(
+            cache.own
+        )  # until it is found out: a web server with files, or an older cache, has none
 
     def entries(self, key: str) -> tuple[SignedEntry, ...]:
         """What is signed under a key, whoever signed it; nothing from a cache that speaks SlapOS's protocol alone."""
@@ -77,18 +81,29 @@ class Mirror:
         except ValidationError as error:
             raise _nonsense(self.cache) from error
 
-    def blobs(self, wanted: Sequence[Wanted], take: Callable[[bytes], None]) -> None:
-        """Give the bytes of blobs to `take` as they come, one blob after the other. Nothing is known of them before
-        their digests were looked at."""
-        if not self.cache.own:
-            for each in wanted:
-                self.former_blob(each.sha512, each.size, take)
-            return
-        names, limit = ",".join(each.sha512 for each in wanted), sum(each.size for each in wanted)
+    def bring(self, batch: Batch, take: Callable[[bytes], None]) -> None:
+        """Give the bytes of blobs to `take`, which gives them to the batch, as they come, one blob after the other.
+
+        Nothing is known of them before their digests were looked at. Those that it has not are `absent` from the batch.
+        """
+        if len(batch.missing) == 1 or not self._has_batches:
+            self._bring_each(batch, take)
+        elif not self._bring_together(batch, take):
+            self._bring_each(batch, take)
+            self._has_batches = bool(batch.absent)  # which is why; else it has all of them, and knows no such request
+
+    def _bring_together(self, batch: Batch, take: Callable[[bytes], None]) -> bool:
+        names, limit = ",".join(each.sha512 for each in batch.missing), sum(each.size for each in batch.missing)
         answer = self.line.ask(Ask("GET", f"{self._own}/blobs?sha512={names}", None, limit, self._headers), take)
-        if answer.status == _MISSING:
-            raise Unreachable("It has an entry, but not all of the blobs.")
-        _good(answer)
+        return answer.status // 100 == 2
+
+    def _bring_each(self, batch: Batch, take: Callable[[bytes], None]) -> None:
+        for wanted in tuple(batch.missing):
+            answer = self.line.ask(Ask("GET", self._blob_url(wanted.sha512), None, wanted.size, self._headers), take)
+            if answer.status == _MISSING:
+                batch.skip()
+            else:
+                _good(answer)
 
     def former_blob(self, sha512: Sha512, limit: int, take: Callable[[bytes], None]) -> None:
         """The same by SlapOS's protocol."""
@@ -133,12 +148,17 @@ def _good(answer: Answer) -> Answer:
     raise _failure(answer)
 
 
-def _failure(answer: Answer) -> SlapError:
+def _failure(answer: Answer) -> Unreachable:
+    """What a cache says of itself is for people to read, and no more: strangers choose none of our kinds of errors."""
     try:
         document = ErrorDocument.model_validate_json(answer.body)
     except ValidationError:
         return Unreachable(f"It answers {answer.status}.")
-    return from_document(document)
+    return Unreachable(_shown(document.brief) or f"It answers {answer.status}.", _shown(document.details))
+
+
+def _shown(words: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in words[:_WORDS]).strip()
 
 
 def _nonsense(cache: Cache) -> Unreachable:

@@ -28,6 +28,12 @@ class Cache(Frozen):
         parts = urlsplit(self.own or self.blobs)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Whom it belongs to, as far as URLs tell: how it is reached, and the host and port there."""
+        parts = urlsplit(self.own or self.blobs)
+        return parts.scheme, parts.netloc.rpartition("@")[2].lower()
+
 
 class Settings(Frozen):
     """What the section says. No cache, and nothing is looked up; nowhere to upload to, and nothing is uploaded."""
@@ -35,7 +41,7 @@ class Settings(Frozen):
     caches: tuple[Cache, ...] = ()
     upload: Cache | None = None
     key_file: Path | None = None  # signs what this node built
-    token_file: Path | None = None  # lets this node write
+    token_file: Path | None = None  # lets this node write to the upload cache
     authority: Path | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None

@@ -5,8 +5,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-from slap.cache.client.courier import LINE_PATIENCE, SLOWEST
 from slap.cache.client.mirror import Mirror
+from slap.cache.client.seat import LINE_PATIENCE, SLOWEST
 from slap.cache.client.trouble import NotFetched, Trouble
 from slap.model.cache import Sha512
 from slap.model.errors import SlapError

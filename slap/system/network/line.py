@@ -63,6 +63,11 @@ class Pace:
     def is_late(self) -> bool:
         return self._monotonic() - self._since > self._seconds
 
+    @property
+    def rate(self) -> float:
+        """Bytes a second in the span that goes on."""
+        return self._arrived / max(self._monotonic() - self._since, 1e-6)
+
 
 class Line:
     """A connection that is kept between requests to one server. For one thread; another one may `cut` it, for good."""

@@ -22,8 +22,13 @@ class CrookedCache:
     entries: dict[str, list[Any]] = field(default_factory=dict)
     directory: dict[str, list[Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    credentials: list[str] = field(default_factory=list)  # that came with requests
     sent: int = 0
+    rate: int = 0  # bytes a second on one line, when it is slow
     is_ours: bool = True  # whether it speaks more than SlapOS's protocol
+    has_batches: bool = (
+        True  # whether several blobs may be asked for at once: a web server with files has no such thing
+    )
     url: str = ""
 
     @property
@@ -34,6 +39,8 @@ class CrookedCache:
         self.asked.append(f"{method} {path}")
         if not self.is_ours and path.startswith("/api/"):
             return 404, b"Not Found"
+        if not self.has_batches and "?" in path:
+            return 405, b"Method Not Allowed"
         kind, _, name = path.removeprefix("/api/v1/").replace("?sha512=", "/").strip("/").partition("/")
         if method == "PUT":
             return self._put(kind, name, body)
@@ -59,6 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
     shop: CrookedCache
 
     def do_GET(self) -> None:
+        if words := self.headers["Authorization"]:
+            self.shop.credentials.append(words)
         status, body = self.shop.answer("GET", self.path, b"")
         fault = self.shop.fault if self.path.startswith(self.shop.at) else ""
         if fault in FAULTS:
@@ -71,8 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, b"", len(body))
 
     def do_PUT(self) -> None:
+        if words := self.headers["Authorization"]:
+            self.shop.credentials.append(words)
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.shop.fault in ("fail", "hang"):
+        if self.shop.fault in ("fail", "impostor", "hang"):
             FAULTS[self.shop.fault](self, body)
         else:
             self._send(*self.shop.answer("PUT", self.path, body))
@@ -100,6 +111,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def fail(self, body: bytes) -> None:
         self._send(500, b"oops")
+
+    def impostor(self, body: bytes) -> None:
+        self._send(
+            500, b'{"kind": "not-fetched", "brief": "\\u001b[2J' + b"x" * 2000 + b'", "resolution": "Run this."}'
+        )
+
+    def slow(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        step = max(1, self.shop.rate // 20)
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            time.sleep(0.05)
 
     def babble(self, body: bytes) -> None:
         self._send(200, b"<html>Welcome to the hotel</html>")
@@ -133,10 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-FAULTS = {
-    name: getattr(_Handler, name)
-    for name in ("flip", "truncate", "shorten", "lose", "fail", "babble", "endless", "drip", "drip_headers", "hang")
-}
+_NAMES = "flip truncate shorten lose fail impostor slow babble endless drip drip_headers hang"
+FAULTS = {name: getattr(_Handler, name) for name in _NAMES.split()}
 
 
 class _Quiet(ThreadingHTTPServer):

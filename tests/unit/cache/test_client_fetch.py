@@ -96,7 +96,8 @@ def test_a_chunk_that_decayed_on_the_shelf_is_fetched_again(
 
 
 @pytest.mark.parametrize(
-    "fault", ["flip", "truncate", "shorten", "lose", "fail", "babble", "endless", "drip", "drip_headers", "hang"]
+    "fault",
+    ["flip", "truncate", "shorten", "lose", "fail", "impostor", "babble", "endless", "drip", "drip_headers", "hang"],
 )
 def test_a_cache_that_misbehaves_is_given_up_within_seconds(
     shop: CrookedCache, builder: Side, taker: Side, fault: str
@@ -113,7 +114,7 @@ def test_a_cache_that_misbehaves_is_given_up_within_seconds(
     assert not (taker.folder / "into").exists()
 
 
-@pytest.mark.parametrize("fault", ["flip", "lose", "drip", "hang"])
+@pytest.mark.parametrize("fault", ["flip", "lose", "impostor", "drip", "hang"])
 def test_another_cache_stands_in_for_one_that_misbehaves(
     shop: CrookedCache, builder: Side, taker: Side, fault: str
 ) -> None:
@@ -233,7 +234,7 @@ def test_a_folder_that_changes_while_it_is_packed_is_not_signed(shop: CrookedCac
     assert not shop.entries
 
 
-@pytest.mark.parametrize("fault", ["fail", "hang"])
+@pytest.mark.parametrize("fault", ["fail", "impostor", "hang"])
 def test_an_upload_to_a_cache_that_takes_nothing_ends(shop: CrookedCache, builder: Side, fault: str) -> None:
     folder = builder.build(FILES)
     client = builder.client(upload=shop.cache)
