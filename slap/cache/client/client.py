@@ -23,12 +23,11 @@ from slap.cache.client.trouble import NotFetched, Trouble
 from slap.cache.trust.question import Question
 from slap.cache.trust.store import TrustStore
 from slap.model.cache import Blob
-from slap.model.cache.manifest import ChunkRef, Manifest
+from slap.model.cache.manifest import LARGEST_MANIFEST, ChunkRef, Manifest
 from slap.model.errors import InvalidInput, SlapError
 from slap.system import archive, files
 
-# More than the manifest of any archive that is accepted; what is signed may still be larger than what anybody can hold.
-_LARGEST_MANIFEST = 32 << 20
+# What is signed may still be larger than what anybody can hold.
 _LARGEST_DOCUMENT = 16 << 20
 _LARGEST_FORMER = 8 << 30
 
@@ -107,7 +106,7 @@ class CacheClient:
     def _manifest(self, found: Found) -> tuple[Manifest, Courier]:
         """The manifest, and how it came here."""
         entry = found.verified.entry
-        if entry.manifest.size > _LARGEST_MANIFEST:
+        if entry.manifest.size > LARGEST_MANIFEST:
             raise InvalidInput(f"A manifest of {entry.manifest.size} bytes is not read.")
         wanted = Wanted(entry.manifest.sha512, entry.manifest.size)
         with self._courier(found, [wanted], lambda size: None) as courier:

@@ -1,5 +1,6 @@
 """What caches have for a question: all of them are asked at once, and what they say is verified before it counts."""
 
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +16,13 @@ from slap.cache.trust.question import Question, release_folder
 from slap.cache.trust.refused import Refused
 from slap.cache.trust.store import TrustStore
 from slap.cache.trust.verify import Verified, verify
-from slap.model.cache import ENTRY_TYPE, EntryKind, SignedEntry
+from slap.model.cache import ENTRY_TYPE, EntryKind, KeyId, SignedEntry
 from slap.model.errors import SlapError
 
 # All caches together have so long to say what they have.
 PATIENCE = 1.5
-# More trusted keys than this are not asked about: each costs a request to each cache.
-_MOST_KEYS = 16
+# Seconds after which nothing more is asked that the answer does not depend on.
+_UNHURRIED = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class _Told:
     is_complete: bool = False
 
 
+Tell = Callable[[_Told], None]
+
+
 @dataclass
 class _Judged:
     found: dict[str, Verified] = field(default_factory=dict)  # by the digest of the statement
@@ -71,8 +75,9 @@ class _Judged:
 
 
 def look_up(question: Question, caches: Sequence[Cache], make: MakeMirror, trust: TrustStore) -> Lookup:
-    """Ask all caches. A notice that a key is revoked counts before the entries of that key."""
-    told = _ask_all(caches, make, lambda mirror: _ask(mirror, question, trust))
+    """Ask all caches. A notice that a key is revoked counts before the entries of that key: no entry of a cache counts
+    before it told what it has of the entry's signers."""
+    told = _ask_all(caches, make, lambda mirror, tell: _ask(mirror, question, trust, tell))
     judged = _Judged()
     for each in told.values():
         for notice in each.notices:
@@ -91,18 +96,20 @@ def look_up(question: Question, caches: Sequence[Cache], make: MakeMirror, trust
     )
 
 
-def _ask_all(caches: Sequence[Cache], make: MakeMirror, ask: Callable[[Mirror], _Told]) -> dict[Cache, _Told]:
+def _ask_all(caches: Sequence[Cache], make: MakeMirror, ask: Callable[[Mirror, Tell], None]) -> dict[Cache, _Told]:
     """Each cache in a thread of its own; those that are late are cut off, and nobody waits for their threads."""
     told = {cache: _Told() for cache in caches}
     mirrors = [make(cache) for cache in caches]
 
     def work(mirror: Mirror) -> None:
+        def tell(answer: _Told) -> None:
+            if not is_late.is_set() and not (answer.error and told[mirror.cache].is_complete):
+                told[mirror.cache] = answer
+
         try:
-            answer = ask(mirror)
+            ask(mirror, tell)
         except SlapError as error:
-            answer = _Told(error=error.brief)
-        if not is_late.is_set():
-            told[mirror.cache] = answer
+            tell(_Told(error=error.brief))
 
     is_late = threading.Event()
     threads = [threading.Thread(target=work, args=(mirror,), name="lookup", daemon=True) for mirror in mirrors]
@@ -117,14 +124,42 @@ def _ask_all(caches: Sequence[Cache], make: MakeMirror, ask: Callable[[Mirror], 
     return dict(told)
 
 
-def _ask(mirror: Mirror, question: Question, trust: TrustStore) -> _Told:
-    keys = [each.key.id for each in trust.trusted()][:_MOST_KEYS]
+def _ask(mirror: Mirror, question: Question, trust: TrustStore, tell: Tell) -> None:
+    """What it says counts as soon as it said what the signers say of themselves. Of other keys something may be new too."""
+    began = time.monotonic()
     former: tuple[tuple[str, str], ...] = ()
     if question.kind is EntryKind.RELEASE and trust.former():
         former = mirror.former_entries(release_folder(question.key))
     entries = mirror.entries(question.key)
-    notices = tuple(each for key in keys for each in mirror.entries(key) if each.payload_type != ENTRY_TYPE)
-    return _Told(entries, notices, former, is_complete=True)
+    signers, others = _keys(entries, trust)
+    notices = [each for key in signers for each in _notices(mirror, key)]
+    tell(_Told(entries, tuple(notices), former, "", is_complete=True))
+    for key in others:
+        if time.monotonic() - began > _UNHURRIED:
+            return
+        notices += _notices(mirror, key)
+        tell(_Told(entries, tuple(notices), former, "", is_complete=True))
+
+
+def _keys(entries: Sequence[SignedEntry], trust: TrustStore) -> tuple[list[KeyId], list[KeyId]]:
+    """The trusted keys that seem to have signed, with those that named them; and all others, each time in another order,
+    so that in time all of them are asked about. When a stranger signed, those come first that may name a successor."""
+    trusted = {each.key.id: each for each in trust.trusted()}
+    seem = {signature.keyid for each in entries for signature in each.signatures}
+    signers: dict[KeyId, None] = {}
+    for key in seem:
+        while key in trusted and key not in signers:
+            signers[key] = None
+            key = trusted[key].because
+    others = [key for key in trusted if key not in signers and not trust.revoked_key(key)]
+    random.shuffle(others)
+    if not seem <= trusted.keys():
+        others.sort(key=lambda key: not trusted[key].follows or trusted[key].retired_at is not None)
+    return list(signers), others
+
+
+def _notices(mirror: Mirror, key: KeyId) -> list[SignedEntry]:
+    return [each for each in mirror.entries(key) if each.payload_type != ENTRY_TYPE]
 
 
 def _hear(notice: SignedEntry, trust: TrustStore, now: float, judged: _Judged) -> None:

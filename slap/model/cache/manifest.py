@@ -11,6 +11,8 @@ from slap.model.cache import AbsolutePath, Sha512
 LARGEST_CHUNK = 1 << 20
 LARGEST_ARCHIVE = 64 << 30
 MOST_CHUNKS = 1 << 19
+# Bytes of a manifest, which each chunk takes fewer than 150 of: whatever is packed can be fetched, too.
+LARGEST_MANIFEST = MOST_CHUNKS * 160
 
 ChunkSize = Annotated[int, Field(gt=0, le=LARGEST_CHUNK)]
 # What cannot be compressed grows by some bytes.

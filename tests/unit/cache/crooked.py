@@ -24,6 +24,7 @@ class CrookedCache:
     asked: list[str] = field(default_factory=list)
     credentials: list[str] = field(default_factory=list)  # that came with requests
     sent: int = 0
+    delay: float = 0.0  # seconds until it answers to a GET, as if it were far away
     rate: int = 0  # bytes a second on one line, when it is slow
     is_ours: bool = True  # whether it speaks more than SlapOS's protocol
     has_batches: bool = (
@@ -68,6 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if words := self.headers["Authorization"]:
             self.shop.credentials.append(words)
+        time.sleep(self.shop.delay)
         status, body = self.shop.answer("GET", self.path, b"")
         fault = self.shop.fault if self.path.startswith(self.shop.at) else ""
         if fault in FAULTS:

@@ -14,6 +14,7 @@ from slap.cache.client.lookup import look_up
 from slap.cache.client.publish import Built, publish
 from slap.cache.client.trouble import NotFetched
 from slap.cache.trust.sign import sign_revocation
+from slap.model.cache.manifest import LARGEST_ARCHIVE, LARGEST_CHUNK, LARGEST_MANIFEST, MOST_CHUNKS, ChunkRef, Manifest
 from slap.model.errors import SlapError
 from tests.unit.cache.crooked import CrookedCache, crooked_cache, dead_cache
 from tests.unit.cache.things import Side, a_side, tree
@@ -246,3 +247,17 @@ def test_an_upload_to_a_cache_that_takes_nothing_ends(shop: CrookedCache, builde
             Built(folder, builder.question(), "COMP-1", 1, 2), builder.key, client, builder.shelf, lambda size: None
         )
     assert time.monotonic() - started < 3 and not shop.entries
+
+
+def test_whatever_may_be_packed_has_a_manifest_that_is_read() -> None:
+    chunk = ChunkRef("f" * 128, LARGEST_CHUNK, LARGEST_CHUNK + 64)
+
+    def encoded(chunks: int) -> int:
+        path = "/" + "\\" * 999
+        return len(
+            Manifest(path=path, root=path, embeds_path=False, digest="f" * 128, chunks=(chunk,) * chunks).encoded()
+        )
+
+    each = encoded(2) - encoded(1)
+    assert encoded(1) + each * MOST_CHUNKS < LARGEST_MANIFEST
+    assert MOST_CHUNKS > LARGEST_ARCHIVE / (192 << 10)  # which chunks have on average

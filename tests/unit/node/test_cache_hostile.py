@@ -10,6 +10,7 @@ import pytest
 from slap.cache.trust.keys import read_key
 from slap.cache.trust.sign import renewed, sign
 from slap.model.cache import Blob, Entry, SignedEntry
+from slap.model.cache.manifest import LARGEST_MANIFEST
 from tests.unit.cache.archives import made_of, member, tar
 from tests.unit.cache.crooked import CrookedCache, crooked_cache
 from tests.unit.cache.test_archive_hostile import HOSTILE
@@ -64,7 +65,7 @@ def test_what_is_hostile_is_built_from_source(world: World, shop: CrookedCache, 
     [
         ({"size": 17}, "do not belong together"),
         ({"unpacked_size": 17}, "do not belong together"),
-        ({"manifest": Blob(sha512="0" * 128, size=33 << 20)}, "is not read"),
+        ({"manifest": Blob(sha512="0" * 128, size=LARGEST_MANIFEST + 1)}, "is not read"),
     ],
 )
 def test_what_claims_another_size_is_built_from_source(
