@@ -28,8 +28,10 @@ _WAIT = 0.5
 _GLANCE = 0.05
 _WORKERS = 4
 _BATCH = 2 << 20  # bytes of an answer, from which on it has enough
-_FIRST = 256 << 10  # the same, of a cache of several that nobody knows yet
-_AHEAD = 0.5  # seconds that an answer should take, where others could bring the rest of it
+_FIRST = 256 << 10  # the same, of a cache that nobody knows yet
+_AHEAD = (
+    0.5  # seconds that an answer should take: so much is lost of it at most, and others can bring the rest meanwhile
+)
 _MOST_HELD = 16 << 20  # bytes that were fetched, and that nobody took yet
 
 Arrived = Callable[[int], None]
@@ -207,10 +209,8 @@ class Courier:
     def _next_batch(self, seat: Seat) -> list[Wanted]:
         """As many as all workers get, but no more than are asked for or held at once, and than come in time."""
         count = min(MOST_AT_ONCE, max(1, len(self._queue) // _WORKERS))
-        caches, size = list(self._caches_of(seat)), _BATCH
-        if len(caches) > 1:
-            rate = self._rates.get(caches[0])
-            size = _FIRST if rate is None else min(_BATCH, int(rate * _AHEAD))
+        first = next(self._caches_of(seat), None)
+        size = min(_BATCH, int(self._rates[first] * _AHEAD)) if first in self._rates else _FIRST
         batch = [self._queue.popleft()]
         while len(batch) < count and sum(each.size for each in batch) + self._queue[0].size <= size:
             batch.append(self._queue.popleft())
