@@ -12,7 +12,7 @@ _KEY = re.compile(r"[a-z]{1,16}/[a-z0-9]{8,128}(/[a-z0-9][a-z0-9-]{0,127})?")
 _LONGEST = re.compile(r"[a-z]{1,16}/[a-z0-9]{128}")
 _PREFIX = re.compile(r"[a-z0-9/-]*")
 
-# Of what is read, in bytes: a reader that is slow has one of them held for it.
+# Of what is read, in bytes: for a reader that is slow a few of them are held.
 PIECE = 256 << 10
 
 
