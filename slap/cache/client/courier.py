@@ -32,7 +32,7 @@ _FIRST = 256 << 10  # the same, of a cache that nobody knows yet
 _AHEAD = (
     0.5  # seconds that an answer should take: so much is lost of it at most, and others can bring the rest meanwhile
 )
-_MOST_HELD = 16 << 20  # bytes that were fetched, and that nobody took yet
+_MOST_HELD = 8 << 20  # bytes that were fetched, and that nobody took yet
 
 Arrived = Callable[[int], None]
 

@@ -129,7 +129,7 @@ def test_nothing_in_the_cache_is_nothing_to_speak_of(world: World) -> None:
     assert len(world.builder.jobs) == 1
 
 
-@pytest.mark.parametrize("fault", ["flip", "lose", "fail", "truncate", "babble", "hang"])
+@pytest.mark.parametrize("fault", ["flip", "lose", "fail", "impostor", "truncate", "babble", "hang"])
 def test_a_bad_cache_stops_no_build_says_why_and_is_left_alone(world: World, shop: CrookedCache, fault: str) -> None:
     world.publish()
     for path in world.config.chunks.glob("*/*"):
@@ -147,6 +147,13 @@ def test_a_bad_cache_stops_no_build_says_why_and_is_left_alone(world: World, sho
     shop.fault = ""
     world.clock.sleep(61)
     assert world.once().startswith("from cache")
+
+
+def test_where_chunks_cannot_be_kept_builds_are_uploaded_and_taken_all_the_same(world: World) -> None:
+    (world.config.chunks / "index.sqlite").mkdir(parents=True)
+    world.publish()
+    assert world.once().startswith("from cache")
+    assert not world.builder.jobs
 
 
 def test_what_is_left_of_one_that_was_killed_is_no_hindrance(world: World) -> None:
