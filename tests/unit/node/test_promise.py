@@ -44,6 +44,7 @@ def server(answer: bytes, pause: float = 0.0) -> Iterator[int]:
         thread = threading.Thread(target=_serve, args=(listener, answer, pause), daemon=True)
         thread.start()
         yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)  # it may wait for a client that never came
     thread.join(5)
 
 
@@ -193,6 +194,7 @@ def greeter(behave: Callable[[socket.socket], object]) -> Iterator[int]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)  # it may wait for a client that never came
     thread.join(5)
 
 
