@@ -266,7 +266,11 @@ class SoftwareReconciler:
         """What pip, npm and others keep is for all builds, and no part of a release."""
         own = environment.registry_clients() if self._account.user is None else {}
         kept = self._config.download_cache / "tools"
-        caches = {"XDG_CACHE_HOME": str(kept), "npm_config_cache": str(kept / "npm")}
+        caches = {
+            "XDG_CACHE_HOME": str(kept),
+            "PIP_CACHE_DIR": str(kept / "pip"),
+            "npm_config_cache": str(kept / "npm"),
+        }
         return {**own, **caches, NODE_MARK: str(self._config.root), PARTITION_MARK: str(folder)}
 
     def _complete(self, supply: DesiredSupply, result: BuildResult) -> None:

@@ -1,5 +1,6 @@
 """The real slapos.core beside ours: installed once from its package, run as somebody without rights."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from slap.system import files
-from tests.system.cloud import PROJECT, Result, as_nobody, eventually, short_folder
+from tests.system.cloud import Result, as_nobody, eventually, short_folder
+from tests.system.kept import kept
 
 # Recipes beside the node: an instance is made offline, where a plain buildout finds no egg but those of its own Python.
 PACKAGES = (
@@ -29,7 +31,6 @@ PACKAGES = (
     "setuptools",
 )
 OLDEST_PYTHON = (3, 12)  # on an older one the package lacks its master and its node, without a word
-_KEPT = PROJECT / "var/slapos-peer"
 NO_PYTHON = "No Python 3.12 or newer is in PATH or in ~/.pyenv/versions: slapos.core cannot run on this machine."
 
 
@@ -149,9 +150,17 @@ database_uri = {folder}/proxy.db
 
 def eggs_of_all() -> Path:
     """Where all releases of these tests have their eggs, as many a developer has it: they are the same seventy."""
-    folder = _KEPT / "eggs"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o777)  # root builds here, and somebody without rights
+    folder = _kept() / "eggs"
+    folder.mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)  # who builds them
+    return folder
+
+
+def _kept() -> Path:
+    """For these very packages."""
+    folder = kept() / f"slapos-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:16]}"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
@@ -162,8 +171,7 @@ def installed() -> Path:
     if python is None:
         print(NO_PYTHON)
         pytest.skip(NO_PYTHON)
-    folder = _KEPT / "-".join(each.replace("==", "-") for each in PACKAGES[:1])
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = _kept() / PACKAGES[0].replace("==", "-")
     with files.exclusive(folder.with_suffix(".lock"), wait=True):
         if files.read_or(folder / "complete", "") != "\n".join(PACKAGES):
             _install(python, folder)

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import os
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from slap.node.config import NodeConfig, default_root, write
 from tests.system.cloud import PROJECT, SLAPOS, Result, eventually, short_folder
+from tests.system.kept import kept
 from tests.system.slapos_peer import free_port
 
 _DAY = 86_400.0
@@ -65,14 +65,12 @@ def tiny_image() -> Path:
     """The image, by the command that builds it; one that was built of these very sources today is taken again."""
     sources = [path for name in _SOURCES for path in sorted((PROJECT / name).rglob("*")) if path.suffix in _KINDS]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    kept = Path(f"/tmp/slap-tests-{os.geteuid()}")
-    kept.mkdir(mode=0o755, exist_ok=True)
-    assert kept.stat().st_uid == os.geteuid()
-    image = kept / f"tiny-{digest}.qcow2"
-    with (kept / "lock").open("w") as lock:
+    folder = kept()
+    image = folder / f"tiny-{digest}.qcow2"
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not image.exists() or _is_old(image):
-            for former in kept.glob("tiny-*.qcow2"):
+            for former in folder.glob("tiny-*.qcow2"):
                 if _is_old(former):  # others may be in use by the tests of other sources
                     former.unlink()
             with image_node() as node:

@@ -22,6 +22,7 @@ from slap.system.process import Command, Completed, Runner
 
 KVM_DEVICE = Path("/dev/kvm")
 VERDICT = "acceleration.json"
+OF_COMPUTER = Path("/run/slap")  # gone when the computer is started anew; only root writes there
 # A guest of a dozen instructions takes a tenth of a second. One that hangs keeps a processor busy, and is told by that, for
 # where there is much else to do, time passes for all.
 _SPINS = 2  # seconds of a processor
@@ -94,12 +95,27 @@ class Prober:
         return shared if shared is not None and os.access(shared.parent, os.W_OK) else self.own
 
 
-def settle(runner: Runner, folder: Path, clock: Clock, device: Path = KVM_DEVICE) -> None:
-    """Have the verdict for all partitions of a node in its folder; what is not sure is tried again, with more patience."""
-    if Path(EMULATOR).exists() and os.access(device, os.R_OK | os.W_OK):
-        kept = _kept(folder / VERDICT)
-        if kept is None or kept.until is not None:
-            Prober(runner, folder / VERDICT, None, device, clock, _PATIENCE_OF_FORMAT).find_out()
+def settle(
+    runner: Runner, folder: Path, clock: Clock, device: Path = KVM_DEVICE, computers: Path = OF_COMPUTER
+) -> None:
+    """Have the verdict for all partitions of a node in its folder; what is not sure is tried again, with more patience.
+
+    What root is sure of is in a folder of the computer's, too, for its other nodes.
+    """
+    if not (Path(EMULATOR).exists() and os.access(device, os.R_OK | os.W_OK)) or _is_sure(folder / VERDICT):
+        return
+    if _is_sure(computers / VERDICT):
+        files.write(folder / VERDICT, (computers / VERDICT).read_bytes(), 0o644)
+        return
+    found = Prober(runner, folder / VERDICT, None, device, clock, _PATIENCE_OF_FORMAT).find_out()
+    if found.until is None and os.access(computers.parent, os.W_OK):
+        files.make_folder(computers, 0o755)
+        files.write(computers / VERDICT, found.model_dump_json(), 0o644)
+
+
+def _is_sure(path: Path) -> bool:
+    kept = _kept(path)
+    return kept is not None and kept.until is None
 
 
 def is_proven(folder: Path) -> bool:

@@ -129,7 +129,7 @@ def test_a_build_has_an_environment_by_which_its_processes_are_found(world: Worl
 
 def test_what_tools_keep_is_no_part_of_the_release(world: World) -> None:
     world.once()
-    names = ("XDG_CACHE_HOME", "npm_config_cache")
+    names = ("XDG_CACHE_HOME", "PIP_CACHE_DIR", "npm_config_cache")
     kept = [Path(world.builder.jobs[0].environment[name]) for name in names]
     assert all(each.is_relative_to(world.config.download_cache) for each in kept)
 

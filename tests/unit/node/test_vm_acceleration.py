@@ -61,7 +61,7 @@ def test_what_format_finds_out_is_for_all_partitions_and_is_the_capability(tmp_p
     config = a_config(tmp_path / "node")
     assert "kvm" not in capabilities(config, device)
     qemu, clock = Qemu(), FakeClock()
-    settle(qemu, config.machines, clock, device)
+    settle(qemu, config.machines, clock, device, tmp_path / "run")
     assert "kvm" in capabilities(config, device)
     assert "kvm" not in capabilities(config, tmp_path / "none")
     partitions = Qemu(FAILS)
@@ -71,10 +71,19 @@ def test_what_format_finds_out_is_for_all_partitions_and_is_the_capability(tmp_p
 
 def test_format_asks_again_what_was_not_sure(tmp_path: Path, device: Path) -> None:
     config, clock = a_config(tmp_path / "node"), FakeClock()
-    settle(Qemu(TOO_LATE), config.machines, clock, device)
+    settle(Qemu(TOO_LATE), config.machines, clock, device, tmp_path / "run")
     assert "kvm" not in capabilities(config, device)
-    settle(Qemu(WORKS), config.machines, clock, device)
+    settle(Qemu(WORKS), config.machines, clock, device, tmp_path / "run")
     assert "kvm" in capabilities(config, device)
     again = Qemu(FAILS)
-    settle(again, config.machines, clock, device)
+    settle(again, config.machines, clock, device, tmp_path / "run")
+    assert again.asked == []
+
+
+def test_what_root_is_sure_of_holds_for_the_other_nodes_of_a_computer(tmp_path: Path, device: Path) -> None:
+    first, second = a_config(tmp_path / "first"), a_config(tmp_path / "second")
+    settle(Qemu(WORKS), first.machines, FakeClock(), device, tmp_path / "run")
+    again = Qemu(FAILS)
+    settle(again, second.machines, FakeClock(), device, tmp_path / "run")
+    assert "kvm" in capabilities(second, device)
     assert again.asked == []
