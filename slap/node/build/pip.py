@@ -14,6 +14,8 @@ from typing import IO, Any, NoReturn
 
 from zc.buildout import easy_install
 
+from slap.system import environment
+
 log = logging.getLogger("zc.buildout")
 
 _LOADED = ("pip._internal.cli.main", "pip._internal.commands.install")
@@ -51,7 +53,7 @@ def _become_pip(words: Sequence[str], env: Mapping[str, str], output: IO[bytes])
         os.dup2(output.fileno(), 2)
         sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 (lives as long as this process)
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
-        os.environ.update(env)
+        environment.become(dict(env))
         main = importlib.import_module(_LOADED[0]).main
         status = int(main(list(words)) or 0)
     except SystemExit as ended:
