@@ -1,13 +1,11 @@
 """HTTP to servers that a stranger names: whoever fetches for strangers must not be their way to where they may not go."""
 
-import http.client
 import ipaddress
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedReader, RawIOBase
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +20,7 @@ from slap.model.errors import InvalidInput
 from slap.model.network.firewall import Network
 from slap.system.netlink import is_delivered_here
 from slap.system.network.line import Pace
+from slap.system.network.reader import Reader, answers_by
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _SPAN, _SLOWEST = 60.0, 16 << 10  # within so many seconds, so many bytes a second
@@ -143,7 +142,7 @@ class _Careful(HTTPConnection):
     def connect(self) -> None:
         super().connect()
         pace = Pace(_SPAN, _SLOWEST, self.the_gate.monotonic)
-        self.response_class = _at_pace(pace)  # type: ignore[assignment]
+        self.response_class = answers_by(lambda source: _Paced(source, pace))  # type: ignore[assignment]
 
     def _new_conn(self) -> socket.socket:
         return self._connected() if self.judges else super()._new_conn()
@@ -164,33 +163,16 @@ class _Careful(HTTPConnection):
         raise last or NewConnectionError(self, "there is no address")
 
 
-class _Paced(RawIOBase):
+class _Paced(Reader):
     """Reads from a socket that has a time-out of its own, which begins again with each byte that drips in."""
 
     def __init__(self, source: socket.socket, pace: Pace) -> None:
-        self._source = source.makefile("rb", buffering=0)  # keeps it open for as long as an answer is read
+        super().__init__(source)
         self._pace = pace
 
-    def readable(self) -> bool:
-        return True
-
     def readinto(self, buffer: Any) -> int | None:
-        size = self._source.readinto(buffer)
+        size = self.open.readinto(buffer)
         self._pace.arrived(size or 0)
         if self._pace.is_late():
             raise ConnectionAbortedError(f"it sends less than {_SLOWEST >> 10} KiB a second")
         return size
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()
-
-    def makefile(self, mode: str) -> BufferedReader:
-        return BufferedReader(self)
-
-
-def _at_pace(pace: Pace) -> Callable[..., http.client.HTTPResponse]:
-    def read(source: socket.socket, **options: Any) -> http.client.HTTPResponse:
-        return http.client.HTTPResponse(_Paced(source, pace), **options)  # type: ignore[arg-type]
-
-    return read

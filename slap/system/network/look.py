@@ -5,10 +5,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from io import BufferedReader, RawIOBase
 from typing import Any
 
 from slap.model.check import NetworkCheck
+from slap.system.network.reader import Reader, answers_by
 
 Sensed = tuple[bool, str]
 
@@ -77,7 +77,8 @@ def _nothing_behind(check: NetworkCheck) -> str:
 
 def _sense_url(check: NetworkCheck) -> Sensed:
     connection = _connection(check)
-    connection.response_class = _in_time(time.monotonic() + check.timeout)  # type: ignore[assignment]
+    deadline = time.monotonic() + check.timeout
+    connection.response_class = answers_by(lambda source: _Patient(source, deadline))  # type: ignore[assignment]
     try:
         connection.request("GET", check.path, headers={"Connection": "close"})
         answer = connection.getresponse()
@@ -91,37 +92,19 @@ def _sense_url(check: NetworkCheck) -> Sensed:
     return True, ""
 
 
-class _Patient(RawIOBase):
+class _Patient(Reader):
     """Reads from a socket up to a moment; a socket's own time-out begins again with each byte that drips in."""
 
     def __init__(self, source: socket.socket, deadline: float) -> None:
-        self._source = source
-        self._open = source.makefile("rb", buffering=0)  # http.client closes the socket before it has read the page
+        super().__init__(source)
         self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
 
     def readinto(self, buffer: Any) -> int:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._source.settimeout(left)
-        return self._open.readinto(buffer) or 0
-
-    def close(self) -> None:
-        self._open.close()
-        super().close()
-
-    def makefile(self, mode: str) -> BufferedReader:
-        return BufferedReader(self)
-
-
-def _in_time(deadline: float) -> Callable[..., http.client.HTTPResponse]:
-    def read(source: socket.socket, **options: Any) -> http.client.HTTPResponse:
-        return http.client.HTTPResponse(_Patient(source, deadline), **options)  # type: ignore[arg-type]
-
-    return read
+        self.source.settimeout(left)
+        return self.open.readinto(buffer) or 0
 
 
 def _connection(check: NetworkCheck) -> http.client.HTTPConnection:
