@@ -144,7 +144,7 @@ def test_a_redirection_to_a_port_that_is_taken_is_told_and_the_service_runs(clou
         order(cloud, "clashing", "redirect", ports=ports)
         info = eventually(lambda: (text := said_of(cloud, "clashing")) and "Address already in use" in text and text)
         assert f"socat-tcp-{ports[0]} does not run" in info
-        assert reaches("127.0.0.1", ports[1])
+        eventually(lambda: reaches("127.0.0.1", ports[1]))
     cloud.slapos("service", "destroy", "clashing")
 
 

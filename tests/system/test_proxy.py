@@ -135,14 +135,19 @@ def test_what_partitions_use_is_measured_and_shown(cloud: Cloud) -> None:
     cloud.slapos("request", "busy", str(HELLOWORLD))
     cloud.slapos("node", "collect")
     url = cloud.master().instances("busy")[0].connection["url"]
-    subprocess.run(
-        ["curl", "-s", *[word for _ in range(200) for word in ("-o", "/dev/null", url)]], check=True, timeout=60
-    )
-    rows = cloud.slapos("node", "collect", "-f", "json").json
-    row = next(each for each in rows if each["service"] == "busy")
+
+    def measured() -> Any:
+        """Processors are counted by the hundredth of a second: an answer takes much less, so many are asked for."""
+        subprocess.run(
+            ["curl", "-s", *[word for _ in range(200) for word in ("-o", "/dev/null", url)]], check=True, timeout=60
+        )
+        rows = cloud.slapos("node", "collect", "-f", "json").json
+        row = next(each for each in rows if each["service"] == "busy")
+        return row["cpu"] > 0 and row
+
+    row = eventually(measured)
     assert row["memory"] > 1 << 20
     assert row["disk"] > 1 << 12
-    assert row["cpu"] > 0
     cloud.slapos("node", "report")
     assert "memory" in cloud.slapos("service", "info", "busy").stdout
     assert "Busiest" in cloud.slapos("computer", "info", cloud.computer).stdout
