@@ -8,16 +8,21 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from slap.model.errors import SlapError, Unreachable
+from slap.system.network.dial import dial
 from slap.system.transport import Tls
 
 _PIECE = 1 << 18
 # Of an answer that is read as an error's words.
 _WORDS = 4096
+# Seconds for all that a connection takes: the name, each of its addresses, and TLS.
+_CONNECTING = 4.0
 
 
 class TooMuch(Unreachable):
@@ -74,9 +79,10 @@ class Line:
 
     def __init__(self, tls: Tls, timeout: float) -> None:
         self._tls = tls
-        self._timeout = timeout  # seconds, of each single operation of the network
+        self._timeout = timeout  # seconds, of each single operation over a connection
         self._server = ""
         self._connection: http.client.HTTPConnection | None = None
+        self._coming: Future[http.client.HTTPConnection] = Future()
         self._is_cut = threading.Event()
 
     def ask(self, ask: Ask, take: Callable[[bytes], None] | None = None) -> Answer:
@@ -102,6 +108,7 @@ class Line:
     def cut(self) -> None:
         """Break off what goes on, from another thread; nothing is asked over this line any more."""
         self._is_cut.set()
+        self._coming.cancel()
         connection = self._connection
         sock = connection.sock if connection else None
         if sock:
@@ -129,11 +136,67 @@ class Line:
             raise ConnectionAbortedError("it was cut off")
         if self._connection is None or server != self._server or _was_dropped(self._connection):
             self.close()
-            self._connection, self._server = _connection(server, self._tls, self._timeout), server
-            self._connection.connect()
+            self._connection, self._server = self._connect(server), server
             if self._is_cut.is_set():
                 raise ConnectionAbortedError("it was cut off")
         return self._connection
+
+    def _connect(self, server: str) -> http.client.HTTPConnection:
+        """By a thread of its own: a look at a name, or a call that nobody answers, cannot be broken off, but be left."""
+        opening = _opening(server, self._tls)
+        coming = self._coming = Future()
+        if self._is_cut.is_set():  # by somebody who has not seen this one
+            coming.cancel()
+        threading.Thread(target=_arrive, args=(opening, coming), name="connect", daemon=True).start()
+        try:
+            connection = coming.result(_CONNECTING)
+        except CancelledError:
+            raise ConnectionAbortedError("it was cut off") from None
+        except TimeoutError:
+            coming.cancel()
+            raise TimeoutError(f"no connection within {_CONNECTING:.0f} s") from None
+        connection.timeout = self._timeout
+        connection.sock.settimeout(self._timeout)
+        return connection
+
+
+Opening = Callable[[], http.client.HTTPConnection]
+
+
+def _opening(server: str, tls: Tls) -> Opening:
+    """How a connection is opened; raises ValueError and InvalidInput before anything is."""
+    parts = urlsplit(server)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it is not an http or https URL")
+    if parts.scheme == "http":
+        return partial(_open, parts.hostname, parts.port or 80)
+    return partial(_open_tls, parts.hostname, parts.port or 443, tls.context())
+
+
+def _open(host: str, port: int) -> http.client.HTTPConnection:
+    made = http.client.HTTPConnection(host, port)
+    made.sock = dial(host, port, _CONNECTING)
+    return made
+
+
+def _open_tls(host: str, port: int, context: ssl.SSLContext) -> http.client.HTTPConnection:
+    made = http.client.HTTPSConnection(host, port, context=context)
+    made.sock = context.wrap_socket(dial(host, port, _CONNECTING), server_hostname=host)
+    return made
+
+
+def _arrive(opening: Opening, coming: Future[http.client.HTTPConnection]) -> None:
+    """Connect, for who may have gone meanwhile."""
+    try:
+        made = opening()
+    except (OSError, ValueError) as error:
+        with suppress(InvalidStateError):
+            coming.set_exception(error)
+        return
+    try:
+        coming.set_result(made)
+    except InvalidStateError:
+        made.close()
 
 
 def _read(response: http.client.HTTPResponse, ask: Ask, take: Callable[[bytes], None] | None) -> Answer:
@@ -155,15 +218,6 @@ def _read(response: http.client.HTTPResponse, ask: Ask, take: Callable[[bytes], 
 def _is_read(response: http.client.HTTPResponse) -> bool:
     """Whether nothing more comes; one of announced length does not count as closed by its last byte alone."""
     return response.isclosed() or response.length == 0
-
-
-def _connection(server: str, tls: Tls, timeout: float) -> http.client.HTTPConnection:
-    parts = urlsplit(server)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it is not an http or https URL")
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=tls.context())
-    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
 
 def _authorization(url: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +12,14 @@ import pytest
 from slap.cache.client.client import question_place
 from slap.cache.client.lookup import look_up
 from slap.cache.client.publish import Built, publish
+from slap.cache.client.settings import cache_at
 from slap.cache.client.trouble import NotFetched
 from slap.cache.trust.sign import sign_revocation
 from slap.model.cache.manifest import LARGEST_ARCHIVE, LARGEST_CHUNK, LARGEST_MANIFEST, MOST_CHUNKS, ChunkRef, Manifest
 from slap.model.errors import SlapError
 from tests.unit.cache.crooked import CrookedCache, crooked_cache, dead_cache
 from tests.unit.cache.things import Side, a_side, tree
+from tests.unit.system.unanswered import dropping, mute
 
 OTHER = "http://example.com/2/software.cfg"
 
@@ -128,6 +130,36 @@ def test_another_cache_stands_in_for_one_that_misbehaves(
         fetched = taker.fetch(found, client, taker.folder / "into")
         assert [each.cache for each in fetched.troubles] == [other.cache]
     assert tree(taker.folder / "into") == FILES
+
+
+@pytest.mark.parametrize(("place", "scheme"), [(dropping, "http"), (mute, "https")])
+def test_another_cache_stands_in_for_one_that_vanished(
+    shop: CrookedCache, builder: Side, taker: Side, place: Callable[[], AbstractContextManager[int]], scheme: str
+) -> None:
+    builder.publish(builder.build(FILES), shop.cache)
+    with place() as port:
+        gone = cache_at(f"{scheme}://127.0.0.1:{port}")
+        client = taker.client(shop.cache)
+        found = replace(client.look_up(taker.question()).found[0], caches=(gone, shop.cache))
+        started = time.monotonic()
+        fetched = client.fetch(found, question_place(taker.question()), taker.folder / "into", lambda done, total: None)
+        assert time.monotonic() - started < 5
+    assert [each.cache for each in fetched.troubles] == [gone]
+    assert tree(taker.folder / "into") == FILES
+
+
+@pytest.mark.parametrize(("place", "scheme"), [(dropping, "http"), (mute, "https")])
+def test_an_upload_to_a_cache_that_vanished_ends(
+    builder: Side, place: Callable[[], AbstractContextManager[int]], scheme: str
+) -> None:
+    folder = builder.build(FILES)
+    with place() as port:
+        client = builder.client(upload=cache_at(f"{scheme}://127.0.0.1:{port}"))
+        client.upload_patience = 1
+        started = time.monotonic()
+        with pytest.raises(SlapError):
+            publish(Built(folder, builder.question(), "COMP-1", 1, 2), builder.key, client, builder.shelf, int)
+        assert time.monotonic() - started < 5
 
 
 def test_many_slow_caches_get_no_more_time_than_a_few(shop: CrookedCache, builder: Side, taker: Side) -> None:

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from slap.model.errors import Unreachable
 from slap.system.network.line import Answer, Ask, Line, TooMuch
 from slap.system.transport import Tls
+from tests.unit.system.unanswered import dropping, mute
+
+Place = AbstractContextManager[int]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -121,3 +125,40 @@ def test_a_line_is_cut_while_it_waits_and_for_good(server: Server, line: Line) -
     assert time.monotonic() - began < 4
     with pytest.raises(Unreachable):
         line.ask(Ask("GET", f"{server.url}/plain/3"))
+
+
+def test_it_is_cut_while_packets_to_the_server_are_dropped(line: Line) -> None:
+    with dropping() as port:
+        assert _seconds_until_cut(line, f"http://127.0.0.1:{port}/") < 1
+
+
+def test_it_is_cut_while_the_server_does_not_take_up_tls(line: Line) -> None:
+    with mute() as port:
+        assert _seconds_until_cut(line, f"https://127.0.0.1:{port}/") < 1
+
+
+@pytest.mark.parametrize("place", [dropping, mute])
+def test_no_connection_is_waited_for_longer_than_seconds(line: Line, place: Callable[[], Place]) -> None:
+    began = time.monotonic()
+    with place() as port, pytest.raises(Unreachable, match="no connection within 4 s"):
+        line.ask(Ask("GET", f"https://127.0.0.1:{port}/"))
+    assert time.monotonic() - began < 5
+
+
+def test_a_connection_that_was_given_up_leaves_nothing(server: Server, line: Line) -> None:
+    with dropping() as port, pytest.raises(Unreachable):
+        line.ask(Ask("GET", f"http://127.0.0.1:{port}/"))
+    assert line.ask(Ask("GET", f"{server.url}/plain/3")).body == b"xxx"
+
+
+def test_a_server_is_asked_by_an_address_without_a_port_of_its_own() -> None:
+    with pytest.raises(Unreachable, match="Connection refused"):
+        Line(Tls(), 10).ask(Ask("GET", "https://[::1]/"))
+
+
+def _seconds_until_cut(line: Line, url: str) -> float:
+    threading.Timer(0.2, line.cut).start()
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="it was cut off"):
+        line.ask(Ask("GET", url))
+    return time.monotonic() - began
