@@ -21,16 +21,6 @@ def fetch_text(url: str, limit: int = 1 << 20, timeout: float = 20) -> str:
     return text
 
 
-def fetch_known(url: str, limit: int = 1 << 20, timeout: float = 20) -> str:
-    """The same from a server that is asked whether it knows something: NotFound says that it does not (404)."""
-    status, text = _fetch(url, limit, timeout)
-    if status == requests.codes.not_found:
-        raise NotFound(f"{url} does not exist.")
-    if status != requests.codes.ok:
-        raise Unreachable(f"{url} cannot be read.", f"The server answered {text}.", _CHECK)
-    return text
-
-
 def _fetch(url: str, limit: int, timeout: float) -> tuple[int, str]:
     """The status and the document; for another status than 200, its words in place of the document."""
     try:

@@ -55,7 +55,7 @@ class Bar:
 
 def line(label: str, done: int, total: int) -> str:
     if not total:
-        return f"{label:<32.32}  {size(done)}"
+        return f"{label:<24.24}  {size(done)}"
     full = min(_WIDTH, done * _WIDTH // total)
     bar = "█" * full + "░" * (_WIDTH - full)
-    return f"{label:<32.32} {bar} {min(100, done * 100 // total):>3} %  {size(done)} of {size(total)}"
+    return f"{label:<24.24} {bar} {min(100, done * 100 // total):>3} %  {size(done)} of {size(total)}"

@@ -1,18 +1,23 @@
 """What the commands about caches share: the node whose caches and keys they are about."""
 
 import argparse
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar, TypeVar
 
+from slap.cache.client.mirror import Mirror
 from slap.cache.client.settings import Cache, cache_at
 from slap.cache.trust.store import TrustStore
 from slap.cli.base import Command, Lister, Show
 from slap.cli.local import find_cfg
-from slap.model.errors import NotFound
+from slap.cli.output import Style, harmless, say
+from slap.model.errors import NotFound, SlapError, Unreachable
 from slap.node.cache.tools import CacheTools
 from slap.node.config import NodeConfig, read
 
 _CFG = "the node's slapos.cfg, whose section [networkcache] names the caches (found in the usual places)"
+
+Told = TypeVar("Told")
 
 
 class _About(Command):
@@ -55,6 +60,25 @@ def caches_of(tools: CacheTools) -> Sequence[Cache]:
             "Write cache-url = http://CACHE:5300 there, or give --cache-url.",
         )
     return tools.settings.caches
+
+
+def ask_all(tools: CacheTools, ask: Callable[[Mirror], Told]) -> dict[Cache, Told]:
+    """What the caches say, all of which are asked at once; one that fails is told. Raises Unreachable when all do."""
+    caches = caches_of(tools)
+    with ThreadPoolExecutor(len(caches)) as pool:
+        asked = {cache: pool.submit(ask, tools.client.mirror(cache)) for cache in caches}
+    told: dict[Cache, Told] = {}
+    troubles = []
+    for cache, answer in asked.items():
+        try:
+            told[cache] = answer.result()
+        except SlapError as error:
+            troubles.append(f"{cache.name}: {error.brief}")
+    if not told:
+        raise Unreachable("No cache answers.", "\n".join(troubles), "Check that they run, and their URLs.")
+    for trouble in troubles:
+        say(harmless(trouble), Style.BAD)
+    return told
 
 
 def _at(config: NodeConfig, url: str | None) -> NodeConfig:

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ from pydantic import ValidationError
 
 from slap.cache.client.client import CacheClient, question_place
 from slap.cache.client.lookup import Found, Lookup
-from slap.cache.client.settings import Cache
+from slap.cache.client.mirror import Mirror
 from slap.cache.client.shelf import Shelf
 from slap.cache.trust.envelope import payload_of
 from slap.cache.trust.question import Question
 from slap.cache.trust.refused import Refused
 from slap.cache.trust.verify import verify
 from slap.cli.cache.bar import Bar
-from slap.cli.cache.base import CacheLister, CacheShow, add_cache_url, caches_of
+from slap.cli.cache.base import CacheLister, CacheShow, add_cache_url, ask_all, caches_of
 from slap.cli.cache.summary import provenance_words, sbom_words
 from slap.cli.formats import Cell
 from slap.cli.output import Style, columns, harmless, say, short_release
@@ -30,6 +31,7 @@ from slap.node.cache.tools import CacheTools
 from slap.node.cache.words import key_name, size
 
 _MOST_ROWS = 10_000
+_MOST_PAGES = 100  # which may be empty
 
 
 class CacheList(CacheLister):
@@ -45,27 +47,27 @@ class CacheList(CacheLister):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         tools = self.tools(args)
+        told = ask_all(tools, lambda mirror: self._entries(mirror, args.url))
         rows: dict[str, tuple[Any, ...]] = {}
-        for cache in caches_of(tools):
-            for signed in self._entries(tools, cache, args.url):
-                if row := _row(signed, tools):
-                    rows.setdefault(signed.payload, row)
+        for signed in chain.from_iterable(told.values()):
+            if row := _row(signed, tools):
+                rows.setdefault(signed.payload, row)
         ordered = sorted(rows.values(), key=lambda row: (row[0].machine_readable(), row[4].machine_readable()))
         return ("release", "kind", "platform", "size", "signed", "expires", "key", "taken"), ordered
 
-    def _entries(self, tools: CacheTools, cache: Cache, url: str | None) -> Iterable[SignedEntry]:
-        mirror = tools.client.mirror(cache)
+    def _entries(self, mirror: Mirror, url: str | None) -> list[SignedEntry]:
         if url:
-            yield from mirror.entries(normalise_release_url(url, str(self.folder)))
-            return
-        page, count = "", 0
-        while count < _MOST_ROWS:
-            entries, page = mirror.all_entries(page)
-            yield from entries
-            count += len(entries)
-            if not page:
-                return
-        say(f"{cache.name} has more than {count} entries; the rest is not shown.")
+            return list(mirror.entries(normalise_release_url(url, str(self.folder))))
+        every: list[SignedEntry] = []
+        page = ""
+        for _ in range(_MOST_PAGES):
+            found, page = mirror.all_entries(page)
+            every += found
+            if not page or len(every) >= _MOST_ROWS:
+                break
+        if page:
+            say(f"{mirror.cache.name} has more than {len(every)} entries; the rest is not shown.")
+        return every
 
 
 class _AboutRelease(CacheShow):

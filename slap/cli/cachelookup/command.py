@@ -3,13 +3,16 @@
 import argparse
 import platform
 import sysconfig
-from collections.abc import Iterable, Sequence
-from configparser import ConfigParser, SectionProxy
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
 from configparser import Error as SyntaxMistake
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from slap.cli.base import Lister, read_small_file
+from slap.cli.cachelookup.ask import ask_directories
 from slap.cli.cachelookup.entries import (
     Entry,
     Machine,
@@ -23,10 +26,10 @@ from slap.cli.cachelookup.ours import our_rows
 from slap.cli.formats import Cell
 from slap.cli.local import find_cfg
 from slap.cli.output import Style, harmless, say
-from slap.model.errors import InvalidInput, NotFound
+from slap.model.errors import InvalidInput, NotFound, Unreachable
 from slap.node.cache.tools import CacheTools
 from slap.node.config import read
-from slap.system.http import fetch_known
+from slap.system.transport import Tls
 
 SECTION = "networkcache"
 _SHOWN = 12  # characters of a digest that tell it from others
@@ -41,17 +44,18 @@ class _Lookup(Lister):
 
     def look_up(self, args: argparse.Namespace, what: str, key: str) -> list[Entry]:
         """The entries under a key, with a remark on where they are; raises NotFound when there is no such key."""
-        settings = self._settings(args)
-        url = f"{settings[self.option].rstrip('/')}/{quote(key, safe=':=')}"
-        say(f"{harmless(what)} in {url}")
-        trusted = load_certificates(settings.get("signature-certificate-list", ""))
+        cfg, section = self._section(args)
+        urls = [f"{each.rstrip('/')}/{quote(key, safe=':=')}" for each in self._directories(section, cfg)]
+        say(f"{harmless(what)} in {', '.join(urls)}")
+        trusted = load_certificates(section.get("signature-certificate-list", ""))
         try:
-            return parse_entries(fetch_known(url), trusted)
+            answers = ask_directories(urls, _tls(section, cfg))
         except NotFound as error:
-            raise NotFound(f"The cache does not have {what}.", f"There is nothing at {url}.") from error
+            raise NotFound(f"The cache does not have {what}.", f"There is nothing at {', '.join(urls)}.") from error
+        return [entry for answer in answers for entry in parse_entries(answer, trusted)]
 
-    def _settings(self, args: argparse.Namespace) -> SectionProxy:
-        """[networkcache] of the node's configuration, with the directory that this command asks."""
+    def _section(self, args: argparse.Namespace) -> tuple[Path, Mapping[str, str]]:
+        """[networkcache] of the node's configuration, which may be one of SlapOS."""
         try:
             cfg = find_cfg(args.cfg or "", self.folder)
         except NotFound as error:
@@ -61,9 +65,17 @@ class _Lookup(Lister):
             parser.read_string(read_small_file(str(cfg), str, self.folder), str(cfg))
         except SyntaxMistake as error:
             raise InvalidInput(f"{cfg} cannot be understood.", str(error), "Mend the file.") from error
-        if not parser.get(SECTION, self.option, fallback="").startswith(("http://", "https://")):
-            raise NotFound("No cache is configured.", f"{cfg} has no {self.option} in a section [{SECTION}].", _HOW)
-        return parser[SECTION]
+        given = parser[SECTION] if parser.has_section(SECTION) else {}
+        return cfg, {name.replace("_", "-"): value.strip() for name, value in given.items()}
+
+    def _directories(self, section: Mapping[str, str], cfg: Path) -> list[str]:
+        """Those that this command asks; one URL may say where a whole cache is."""
+        own = [f"{url.rstrip('/')}/dir" for url in section.get("cache-url", "").split()]
+        urls = [*own, *section.get(self.option, "").split()]
+        if not urls or not all(url.startswith(("http://", "https://")) for url in urls):
+            words = f"{cfg} has no {self.option} or cache-url in a section [{SECTION}]."
+            raise NotFound("No cache is configured.", words, _HOW)
+        return list(dict.fromkeys(urls))
 
 
 class BinaryRelease(_Lookup):
@@ -78,10 +90,12 @@ class BinaryRelease(_Lookup):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         here = this_machine()
-        ours = self._ours(args)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(self.look_up, args, args.url, release_key(args.url))
+            ours = self._ours(args)
         try:
-            entries = self.look_up(args, args.url, release_key(args.url))
-        except NotFound:
+            entries = asked.result()
+        except (NotFound, Unreachable):
             if not ours:
                 raise
             entries = []
@@ -94,7 +108,7 @@ class BinaryRelease(_Lookup):
         try:
             config = read(find_cfg(args.cfg or "", self.folder))
             return our_rows(CacheTools(config, self.clock), args.url) if config.trust_file.parent.is_dir() else []
-        except (NotFound, InvalidInput):
+        except (NotFound, InvalidInput, Unreachable):  # what is wrong with a cache, its directory tells too
             return []
 
 
@@ -123,6 +137,21 @@ class Source(_Lookup):
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         entries = self.look_up(args, args.url, url_key(args.url))
         return ("url", "verified", "sha512"), [(entry.text("url"), *_common(entry)) for entry in entries]
+
+
+def _tls(section: Mapping[str, str], cfg: Path) -> Tls:
+    """By what the cache is known, and we to it; relative paths are below the node's root."""
+    try:
+        root = read(cfg).root
+    except InvalidInput:  # a file of SlapOS, in which paths are absolute
+        root = cfg.parent
+    authority, certificate, key = (_path(section, root, name) for name in ("ca-file", "cert-file", "key-file"))
+    return Tls(authority, certificate, key)
+
+
+def _path(section: Mapping[str, str], root: Path, name: str) -> Path | None:
+    given = section.get(f"shadir-{name}") or section.get(f"shacache-{name}")
+    return root / given if given else None
 
 
 def this_machine() -> Machine:
@@ -154,6 +183,8 @@ def _common(entry: Entry) -> tuple[Cell, Cell]:
 
 _HOW = f"""put the cache into the node's slapos.cfg:
   [{SECTION}]
+  cache-url = http://CACHE
+or, for one that speaks SlapOS's protocol alone,
   download-binary-dir-url = http://CACHE/dir
   download-dir-url = http://CACHE/dir
   signature-certificate-list = (certificates of those whose builds are trusted)"""

@@ -10,10 +10,10 @@ from slap.cache.trust.former import multiarch
 from slap.cache.trust.platform import this_platform
 from slap.cache.trust.refused import Refused
 from slap.cache.trust.signers import signers_of
+from slap.cli.cache.base import ask_all
 from slap.cli.formats import Cell
-from slap.cli.output import Style, harmless, say
+from slap.cli.output import Style
 from slap.model.cache import ENTRY_TYPE, Entry, SignedEntry
-from slap.model.errors import SlapError
 from slap.node.cache.tools import CacheTools
 from slap.node.cache.words import key_name
 
@@ -21,13 +21,9 @@ _SHOWN = 12
 
 
 def our_rows(tools: CacheTools, url: str) -> list[Sequence[Any]]:
-    """A row for each entry; a cache that does not answer is told, and no reason to show nothing."""
-    rows: list[Sequence[Any]] = []
-    for cache in tools.settings.caches:
-        try:
-            rows += [row for each in tools.client.mirror(cache).entries(url) for row in _row(each, tools)]
-        except SlapError as error:
-            say(harmless(f"{cache.name}: {error.brief}"), Style.BAD)
+    """A row for each entry; raises Unreachable when no cache answers."""
+    told = ask_all(tools, lambda mirror: mirror.entries(url))
+    rows = [row for entries in told.values() for each in entries for row in _row(each, tools)]
     return list({str(row[-1].machine_readable()): row for row in rows}.values())
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from slap.cli.cachelookup.command import this_machine
 from slap.cli.cachelookup.entries import Machine, load_certificates, package_key, parse_entries, release_key, url_key
+from slap.master.access.authority import in_pem, key_in_pem, new_authority, new_key
 from slap.model.errors import InvalidInput, Unreachable
 from tests.unit.cli.fakes import START, FakeTransport, Outcome, Shell
 
@@ -45,6 +47,23 @@ def shadir() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Shadir) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/dir"
+        server.shutdown()
+
+
+@pytest.fixture
+def tls_shadir(shell: Shell) -> Iterator[str]:
+    """The same over HTTPS; its authority is ca.pem."""
+    authority, key = new_authority(), new_key()
+    (shell.folder / "ca.pem").write_text(authority.certificate)
+    certificate = in_pem(authority.sign_server(("localhost",), key.public_key(), 3600))
+    (shell.folder / "server.pem").write_text(key_in_pem(key) + certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shell.folder / "server.pem")
+    Shadir.entries.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shadir) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"https://localhost:{server.server_port}/dir"
         server.shutdown()
 
 
@@ -132,6 +151,29 @@ def test_a_cache_that_is_away_is_named(shell: Shell) -> None:
     outcome = look_up(shell, "http://127.0.0.1:9/dir", "", "url", URL)
     assert outcome.status == 1
     assert "http://127.0.0.1:9/dir" in outcome.err
+
+
+def test_all_directories_are_asked(shell: Shell, shadir: str, signer: Signer) -> None:
+    Shadir.entries[url_key("http://files/a")] = json.dumps([signer.entry(sha512="ab")])
+    away = "http://127.0.0.1:9/dir"
+    outcome = look_up(shell, f"{away}\n  {shadir}", "", "url", "http://files/a", "-f", "json")
+    assert outcome.status == 0 and len(json.loads(outcome.out)) == 1 and f"from {away[:-4]}" in outcome.err
+
+
+def test_one_url_says_where_a_whole_cache_is(shell: Shell, shadir: str, signer: Signer) -> None:
+    Shadir.entries[package_key("web", "1.0")] = json.dumps([signer.entry(sha512="ab", basename="web-1.0.tar.gz")])
+    (shell.folder / "slapos.cfg").write_text(f"[networkcache]\ncache-url = {shadir.removesuffix('/dir')}\n")
+    outcome = shell.run(FakeTransport({}), "cachelookup", "pypi", "web", "1.0", "--cfg", "slapos.cfg")
+    assert outcome.status == 0 and "web-1.0.tar.gz" in outcome.out
+
+
+def test_the_authority_of_a_cache_counts(shell: Shell, tls_shadir: str) -> None:
+    Shadir.entries[url_key("http://files/a")] = json.dumps([["{}", ""]])
+    for option, status in (("shadir-ca-file = ca.pem\n", 0), ("shacache-ca-file = ca.pem\n", 0), ("", 1)):
+        option = option.replace("ca.pem", str(shell.folder / "ca.pem"))
+        (shell.folder / "slapos.cfg").write_text(f"[networkcache]\ndownload-dir-url = {tls_shadir}\n{option}")
+        outcome = shell.run(FakeTransport({}), "cachelookup", "url", "http://files/a", "--cfg", "slapos.cfg")
+        assert outcome.status == status, outcome
 
 
 @pytest.mark.parametrize(
