@@ -31,7 +31,7 @@ from slap.node.cache.tools import CacheTools
 from slap.node.cache.words import key_name, size
 
 _MOST_ROWS = 10_000
-_MOST_PAGES = 100  # which may be empty
+_MOST_PAGES = 256  # of our servers; some are empty
 
 
 class CacheList(CacheLister):

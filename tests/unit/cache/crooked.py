@@ -64,6 +64,7 @@ class CrookedCache:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body go one by one: between them it would wait for 40 ms
     shop: CrookedCache
 
     def do_GET(self) -> None:
