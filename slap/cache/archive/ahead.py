@@ -3,11 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Words = ParamSpec("Words")
 
 
 def ahead(
@@ -30,12 +29,13 @@ def ahead(
 class Behind:
     """One thread that does what it is told, one after the other. Use it in a with block, which ends when all is done.
 
-    What goes wrong is raised by a later `do`, or at the end; what was told after it may have been done or not.
+    What goes wrong is raised by a later `do`, or at the end; nothing that was told after it is done any more.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._waiting: deque[Future[None]] = deque()
+        self._last: Future[None] | None = None
         self._pool = ThreadPoolExecutor(1)
 
     def __enter__(self) -> "Behind":
@@ -48,7 +48,14 @@ class Behind:
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def do(self, work: Callable[Words, None], *words: Words.args, **named: Words.kwargs) -> None:
-        self._waiting.append(self._pool.submit(work, *words, **named))
+    def do(self, work: Callable[[], None]) -> None:
+        self._last = self._pool.submit(_after, self._last, work)
+        self._waiting.append(self._last)
         if len(self._waiting) >= self._most:
             self._waiting.popleft().result()
+
+
+def _after(before: Future[None] | None, work: Callable[[], None]) -> None:
+    if before:
+        before.result()
+    work()

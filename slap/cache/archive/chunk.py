@@ -1,7 +1,7 @@
-"""Chunks: each compressed by itself, known by the digest of its compressed bytes, and used only when that is right."""
+"""Chunks: each compressed by itself, and known by the digest of its compressed bytes."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from hashlib import sha512
 
 import zstandard
@@ -14,8 +14,8 @@ from slap.system.archive import BrokenArchive
 LEAST, AVERAGE, MOST = 64 << 10, 128 << 10, 1 << 20
 _LEVEL = 3
 
-# Where the compressed bytes of a chunk come from, in pieces of any size; called by several threads at once.
-GetChunk = Callable[[ChunkRef], Iterable[bytes | memoryview]]
+# Where the compressed bytes of a chunk come from, of the announced size, their digest looked at; called by another thread.
+GetChunk = Callable[[ChunkRef], bytes | memoryview]
 
 _own = threading.local()  # compressors keep state: each thread has its own
 
@@ -28,30 +28,8 @@ def compress(data: bytes) -> tuple[ChunkRef, bytes]:
     return ChunkRef(sha512(packed).hexdigest(), len(data), len(packed)), packed
 
 
-def load(ref: ChunkRef, get_chunk: GetChunk, is_checked: bool) -> bytes:
-    """Fetch a chunk, check it, and only then decompress it; never more than was announced, at either end.
-
-    With `is_checked` its digest was looked at by whoever brought it.
-    """
-    packed = _collect(ref, get_chunk(ref))
-    if not is_checked and sha512(packed).hexdigest() != ref.sha512:
-        raise _damaged(ref, "what came is something else")
-    return _decompress(ref, packed)
-
-
-def _collect(ref: ChunkRef, pieces: Iterable[bytes | memoryview]) -> bytes | memoryview:
-    collected, length = [], 0
-    for piece in pieces:
-        length += len(piece)
-        if length > ref.packed:
-            raise _damaged(ref, f"more than the announced {ref.packed} bytes came")
-        collected.append(piece)
-    if length < ref.packed:
-        raise _damaged(ref, f"it ended after {length} of {ref.packed} bytes")
-    return collected[0] if len(collected) == 1 else b"".join(collected)
-
-
-def _decompress(ref: ChunkRef, packed: bytes | memoryview) -> bytes:
+def decompress(ref: ChunkRef, packed: bytes | memoryview) -> bytes:
+    """What a chunk was made of; never more than was announced."""
     if not hasattr(_own, "decompressor"):
         _own.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 23)
     try:

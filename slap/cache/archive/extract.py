@@ -1,40 +1,40 @@
 """From the bytes of a tar to members: one pass, nothing is kept, and what is not as it was packed is refused."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 from slap.cache.archive.ahead import Behind
 from slap.cache.archive.errors import broken, unsafe
 from slap.cache.archive.header import BLOCK, END, LONG_LINK, LONG_NAME, Header, decode, padding
 from slap.cache.archive.member import LONGEST_NAME, Kind, Member
-from slap.cache.archive.write import Writer
+from slap.cache.archive.write import Piece, Writer
 
 MOST_MEMBERS = 1_000_000
-_LARGE = 64 << 10
-_PIECES = 8  # of large files that wait to be written; each is a chunk at most
+_BEHIND = 8  # chunks whose members wait to be written
 
 _KINDS = {kind.value: kind for kind in Kind}
 
 
 class Extraction:
-    """Reads the members of a stream of chunks, and has each written."""
+    """Reads the members of a stream of chunks, while another thread writes those of the chunks before."""
 
     def __init__(self, chunks: Iterator[bytes], writer: Writer, most: int = MOST_MEMBERS) -> None:
         self._chunks = chunks
-        self._rest = memoryview(b"")
+        self._chunk, self._at = b"", 0  # the one that is read now, and how far
+        self._pieces: list[Piece] = []  # what was found in it
         self._writer = writer
+        self._behind = Behind(_BEHIND)
         self._most = most
 
     def run(self) -> None:
-        with Behind(_PIECES) as behind:
+        with self._behind:
             for number, member in enumerate(self._members()):
                 if number >= self._most:
                     raise unsafe(member.name, f"is one of more than {self._most} members")
-                descriptor = self._writer.place(member)
-                if descriptor is not None:
-                    self._fill(descriptor, member, behind.do if member.size > _LARGE else _at_once)
-        if self._rest or any(self._chunks):
-            raise broken("There is more after its end.")
+                self._content(member)
+            if self._at < len(self._chunk) or any(self._chunks):
+                raise broken("There is more after its end.")
+            self._hand_over()
 
     def _members(self) -> Iterator[Member]:
         while True:
@@ -61,45 +61,41 @@ class Extraction:
         text = self._take(header.size + padding(header.size))
         return text[: header.size].removesuffix(b"\0")
 
-    def _fill(self, descriptor: int, member: Member, do: Callable[..., None]) -> None:
-        """Large files are written by another thread, while this one makes the small ones that follow."""
-        left = member.size
-        while left:
-            piece = self._some(left)
-            left -= len(piece)
-            do(_write, descriptor, piece)
-        do(self._writer.finish, descriptor, member)
-        if any(self._take(padding(member.size))):
+    def _content(self, member: Member) -> None:
+        at = 0
+        while at < member.size:
+            content = self._some(member.size - at)
+            self._pieces.append(Piece(member, at, content))
+            at += len(content)
+        if not member.size:
+            self._pieces.append(Piece(member, 0, b""))
+        gap = padding(member.size)
+        if self._take(gap) != END[:gap]:
             raise broken(f"There is something between {member.name!r} and what follows it.")
 
     def _take(self, count: int) -> bytes:
         """Exactly so many bytes."""
-        if count <= len(self._rest):
-            taken, self._rest = bytes(self._rest[:count]), self._rest[count:]
-            return taken
-        taken = b""
+        taken = self._chunk[self._at : self._at + count]
+        self._at += len(taken)
         while len(taken) < count:
             taken += self._some(count - len(taken))
         return taken
 
     def _some(self, most: int) -> memoryview:
         """At least one byte, at most so many."""
-        while not self._rest:
+        while self._at == len(self._chunk):
+            self._hand_over()
             chunk = next(self._chunks, None)
             if chunk is None:
                 raise broken("It ends before its end.")
-            self._rest = memoryview(chunk)
-        taken, self._rest = self._rest[:most], self._rest[most:]
+            self._chunk, self._at = chunk, 0
+        taken = memoryview(self._chunk)[self._at : self._at + most]
+        self._at += len(taken)
         return taken
 
-
-def _write(descriptor: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(descriptor, piece) :]
-
-
-def _at_once(work: Callable[..., None], *words: object) -> None:
-    work(*words)
+    def _hand_over(self) -> None:
+        self._behind.do(partial(self._writer.write, self._pieces))
+        self._pieces = []
 
 
 def _header(block: bytes) -> Header:

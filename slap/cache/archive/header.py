@@ -1,7 +1,9 @@
 """The headers of a tar as GNU writes it, in one form only: what is not exactly as written here is not read here either."""
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import NamedTuple
+from zlib import adler32
 
 from slap.cache.archive.member import TIME, Kind, Member
 
@@ -12,10 +14,12 @@ LONG_NAME, LONG_LINK = b"L", b"K"
 _LONGEST = 100  # what the fields of a header hold; longer names come before it, in blocks of their own
 _LONG = b"././@LongLink"
 _OCTAL = 1 << 33  # sizes from here on are not written in octal digits
-_ZERO_ID = b"0000000\0"
+# Name, mode, owner and group, size, time, checksum, kind, link, magic; nothing else is used.
+_FIELDS = Struct("100s 8s 16s 12s 12s 8s c 100s 8s 247x")
+_NOBODY = b"0000000\0" * 2
 _TIME = b"%011o\0" % TIME
+_BLANK = b" " * 8
 _MAGIC = b"ustar  \0"
-_TAIL = bytes(BLOCK - 265)
 
 
 class Header(NamedTuple):
@@ -38,13 +42,8 @@ def encode(member: Member) -> bytes:
 
 def decode(block: bytes) -> Header | None:
     """The fields of a header; None when it is not one that is written here."""
-    header = Header(
-        block[:100].rstrip(b"\0"),
-        _number(block[100:108]),
-        _number(block[124:136]),
-        block[156:157],
-        block[157:257].rstrip(b"\0"),
-    )
+    name, mode, _, size, _, _, kind, link, _ = _FIELDS.unpack(block)
+    header = Header(name.rstrip(b"\0"), _number(mode), _number(size), kind, link.rstrip(b"\0"))
     return header if header.size >= 0 and header.mode >= 0 and _block(header) == block else None
 
 
@@ -60,12 +59,11 @@ def _before(kind: bytes, text: bytes) -> Iterator[bytes]:
 
 
 def _block(header: Header) -> bytes:
-    before = b"%b%07o\0%b%b%b%b" % (
-        header.name.ljust(100, b"\0"), header.mode, _ZERO_ID, _ZERO_ID, _size(header.size), _TIME,
-    )  # fmt: skip
-    after = b"%b%b%b%b" % (header.kind, header.link.ljust(100, b"\0"), _MAGIC, _TAIL)
-    checksum = sum(before) + sum(after) + 8 * 0x20
-    return b"%b%06o\0 %b" % (before, checksum, after)
+    name, mode, size, kind, link = header
+    block = _FIELDS.pack(name, b"%07o\0" % mode, _NOBODY, _size(size), _TIME, _BLANK, kind, link, _MAGIC)
+    # The sum of all bytes. Adler-32 has it, plus one, in its lower half, and is ten times as fast as sum().
+    checksum = (adler32(block) & 0xFFFF) - 1
+    return b"%b%06o\0 %b" % (block[:148], checksum, block[156:])
 
 
 def _size(size: int) -> bytes:

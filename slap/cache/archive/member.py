@@ -1,6 +1,7 @@
 """Members of an archive, and what speaks against unpacking one. Nothing here touches a file."""
 
 import posixpath
+import re
 import sys
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +11,9 @@ TIME = 946_684_800
 # Each folder on the way to a member is held open while that is written.
 DEEPEST = 200
 LONGEST_NAME = 4095
+
+# Parts that files can have as names, none of which leads upwards.
+_NAME = re.compile(rb"(?:(?!\.\.?/)[^/\0]{1,255}/)*(?!\.\.?\Z)[^/\0]{1,255}")
 
 # Where links may point besides the release itself: what every machine of the platform has.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ssl", "/etc/alternatives", "/dev/null")
@@ -64,14 +68,11 @@ def objection(member: Member, place: Place) -> str:
 def _objection_to_name(name: bytes) -> str:
     if len(name) > LONGEST_NAME or name.count(b"/") >= DEEPEST:
         return "has a name that is too long or too deep"
-    if name.startswith(b"/"):
+    if _NAME.fullmatch(name):
+        return ""
+    if name.startswith(b"/") or b".." in name.split(b"/"):
         return "would be written outside of the folder"
-    for part in name.split(b"/"):
-        if part == b"..":
-            return "would be written outside of the folder"
-        if not part or part == b"." or len(part) > 255 or b"\0" in part:
-            return "has a name that no file can have"
-    return ""
+    return "has a name that no file can have"
 
 
 def _objection_to_link(member: Member, place: Place) -> str:

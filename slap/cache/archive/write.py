@@ -2,7 +2,9 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 from slap.cache.archive.errors import unsafe
 from slap.cache.archive.member import TIME, Kind, Member, Place, objection
@@ -10,6 +12,14 @@ from slap.cache.archive.member import TIME, Kind, Member, Place, objection
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIMES = (TIME * 10**9, TIME * 10**9)
+
+
+class Piece(NamedTuple):
+    """Some of the content of a member, or all of it, and where in the file it belongs."""
+
+    member: Member
+    at: int
+    content: bytes | memoryview
 
 
 class Writer:
@@ -20,41 +30,48 @@ class Writer:
     """
 
     def __init__(self, folder: str, place: Place) -> None:
-        self._place = place
+        self._there = place
         self._last: list[bytes] = []
         self._names: list[bytes] = []  # of the folders that are open, one in the other
         self._descriptors = [os.open(folder, _FOLDER)]
-        self._files: set[int] = set()  # those that are being written
+        self._file: int | None = None  # that is being written
 
     def close(self) -> None:
         self._leave(0)
         os.close(self._descriptors.pop())
-        for each in self._files:
-            os.close(each)
+        if self._file is not None:
+            os.close(self._file)
 
-    def place(self, member: Member) -> int | None:
-        """Make a member; for a file the descriptor that its content goes to, which `finish` closes."""
-        words = objection(member, self._place)
+    def write(self, pieces: Iterable[Piece]) -> None:
+        """The pieces of one member come one after the other, before those of the next one."""
+        for member, at, content in pieces:
+            if not at:
+                self._place(member)
+            if self._file is not None:
+                _write(self._file, content)
+                if at + len(content) == member.size:
+                    self._finish(self._file, member)
+
+    def _place(self, member: Member) -> None:
+        """Make a member; a file is left open for its content."""
+        words = objection(member, self._there)
         if words:
             raise unsafe(member.name, words)
         parts = self._enter(member)
         name, folder = parts[-1], self._descriptors[-1]
         try:
             if member.kind is Kind.FILE:
-                descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
-                self._files.add(descriptor)
-                return descriptor
-            self._make(member, name, folder)
+                self._file = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+            else:
+                self._make(member, name, folder)
         except FileExistsError:  # on a disk that does not tell upper case from lower case
             raise unsafe(member.name, "has a name that is taken already") from None
-        return None
 
-    def finish(self, descriptor: int, member: Member) -> None:
-        """All of a file is written. Several threads may finish, each its own."""
-        os.fchmod(descriptor, 0o755 if member.executable else 0o644)
-        os.utime(descriptor, ns=_TIMES)
-        self._files.remove(descriptor)
-        os.close(descriptor)
+    def _finish(self, file: int, member: Member) -> None:
+        os.fchmod(file, 0o755 if member.executable else 0o644)
+        os.utime(file, ns=_TIMES)
+        self._file = None
+        os.close(file)
 
     def _enter(self, member: Member) -> list[bytes]:
         """Be in the folder where a member belongs."""
@@ -98,6 +115,11 @@ class Writer:
         finally:
             os.close(source)
         raise unsafe(member.name, "is a hard link to what is no earlier file of the archive")
+
+
+def _write(file: int, content: bytes | memoryview) -> None:
+    while content:
+        content = content[os.write(file, content) :]
 
 
 def _exchange(folder: int, name: bytes) -> int:

@@ -5,14 +5,13 @@ import shutil
 import time
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from slap.cache.archive.member import Place
 from slap.cache.archive.unpack import unpack
-from slap.cache.client.batch import Content, Wanted
+from slap.cache.client.batch import Wanted
 from slap.cache.client.courier import Courier
 from slap.cache.client.lookup import Found, FoundFormer, Lookup, look_up
 from slap.cache.client.mirror import Mirror
@@ -73,7 +72,7 @@ class CacheClient:
         left = {trouble.cache for trouble in first.troubles}
         found = replace(found, caches=tuple(cache for cache in found.caches if cache not in left))
         with self._courier(found, map(_wanted, manifest.chunks), _Told(progress, entry.size)) as second:
-            unpack(manifest, partial(_chunk, second), into, place, is_checked=True)
+            unpack(manifest, lambda ref: second.take(_wanted(ref)), into, place)
         self._shelf.trim(self.settings.chunk_limit)
         return Fetched(
             first.counted.fetched + second.counted.fetched, second.counted.reused, time.monotonic() - started,
@@ -150,10 +149,6 @@ class _Told:
 
 def _wanted(ref: ChunkRef) -> Wanted:
     return Wanted(ref.sha512, ref.packed)
-
-
-def _chunk(courier: Courier, ref: ChunkRef) -> tuple[Content]:
-    return (courier.take(_wanted(ref)),)
 
 
 def question_place(question: Question) -> Place:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from slap.cache.archive.chunk import compress
@@ -21,8 +20,8 @@ class Blobs(dict[str, bytes]):
     def put(self, ref: ChunkRef, packed: bytes) -> None:
         self[ref.sha512] = packed
 
-    def get_chunk(self, ref: ChunkRef) -> Iterator[bytes]:
-        yield from (self[ref.sha512][start : start + 1000] for start in range(0, ref.packed, 1000))
+    def get_chunk(self, ref: ChunkRef) -> bytes:
+        return self[ref.sha512]
 
 
 def packed(folder: Path, place: Place = HERE) -> tuple[Manifest, Blobs]:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from hashlib import sha512
 from io import BytesIO
 from pathlib import Path
@@ -178,53 +177,35 @@ def _flip(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-def _endless(ref: ChunkRef) -> Iterator[bytes]:
-    while True:
-        yield bytes(1000)
-
-
-def _dead(ref: ChunkRef) -> Iterator[bytes]:
+def _dead(ref: ChunkRef) -> bytes:
     raise Unreachable("The cache does not answer.")
 
 
 DAMAGES = {
-    "first byte": lambda data: [_flip(data, 0)],
-    "middle byte": lambda data: [_flip(data, len(data) // 2)],
-    "last byte": lambda data: [_flip(data, len(data) - 1)],
-    "truncated": lambda data: [data[:-1]],
-    "empty": lambda data: [],
-    "longer": lambda data: [data, b"x"],
+    "first byte": lambda data: _flip(data, 0),
+    "truncated": lambda data: data[:-1],
+    "empty": lambda data: b"",
+    "longer": lambda data: data + b"x",
 }
 
 
 @pytest.mark.parametrize("name", DAMAGES)
 @pytest.mark.parametrize("which", [0, -1])
 def test_a_damaged_chunk_is_refused(release: Path, tmp_path: Path, name: str, which: int) -> None:
+    """Its digest is right when whoever published it damaged it. What others damage does not come this far."""
     (release / "noise").write_bytes(os.urandom(1 << 20))
     manifest, blobs = packed(release)
     bad = manifest.chunks[which].sha512
+    blobs[bad] = DAMAGES[name](blobs[bad])
     with pytest.raises(SlapError) as caught:
-        unpack(manifest, lambda ref: DAMAGES[name](blobs[bad]) if ref.sha512 == bad else [blobs[ref.sha512]],
-               tmp_path / "out", HERE)  # fmt: skip
+        unpacked(manifest, blobs, tmp_path / "out")
     assert caught.value.kind == "broken-archive"
     assert not (tmp_path / "out").exists()
 
 
-def test_a_whole_chunk_of_something_else_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    manifest, blobs = made_of(b"x" * 512)
-    (ref,) = manifest.chunks
-    other, data = compress(b"y" * 512)
-    assert (other.size, other.packed) == (ref.size, ref.packed)
-    with pytest.raises(SlapError, match="what came is something else"):
-        unpack(manifest, lambda ref: [data], tmp_path / "out", HERE)
-    assert blobs and not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(("get_chunk", "kind"), [(_endless, "broken-archive"), (_dead, "unreachable")])
-def test_a_cache_that_never_ends_or_never_answers(release: Path, tmp_path: Path, get_chunk, kind: str) -> None:
-    with pytest.raises(SlapError) as caught:
-        unpack(packed(release)[0], get_chunk, tmp_path / "out", HERE)
-    assert caught.value.kind == kind
+def test_a_cache_that_never_answers(release: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unreachable):
+        unpack(packed(release)[0], _dead, tmp_path / "out", HERE)
     assert not (tmp_path / "out").exists()
 
 
@@ -234,7 +215,7 @@ def test_a_chunk_that_unpacks_to_more_than_announced_is_refused_before_it_takes_
     ref = compress(bytes(1))[0]._replace(sha512=sha512(bomb).hexdigest(), size=LARGEST_CHUNK, packed=len(bomb))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(SlapError, match="does not unpack to the announced"):
-        unpack(manifest.model_copy(update={"chunks": (ref,)}), lambda ref: [bomb], tmp_path / "out", HERE)
+        unpack(manifest.model_copy(update={"chunks": (ref,)}), lambda ref: bomb, tmp_path / "out", HERE)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
@@ -244,8 +225,6 @@ def test_chunks_in_another_order_or_of_another_archive_are_refused(release: Path
     for chunks in (manifest.chunks[::-1], manifest.chunks[:-1], (*manifest.chunks, manifest.chunks[0])):
         with pytest.raises(SlapError):
             unpacked(manifest.model_copy(update={"chunks": chunks}), blobs, tmp_path / "out")
-    with pytest.raises(SlapError, match="digest of the whole"):
-        unpacked(manifest.model_copy(update={"digest": "0" * 128}), blobs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -300,7 +279,7 @@ with open(base / "in/large", "wb") as file:
     file.truncate(300 << 20)
 place = Place(str(base / "in"), str(base))
 manifest = pack(base / "in", place, lambda ref, data: (base / "blobs" / ref.sha512).write_bytes(data) and None)
-unpack(manifest, lambda ref: [(base / "blobs" / ref.sha512).read_bytes()], base / "out", place)
+unpack(manifest, lambda ref: (base / "blobs" / ref.sha512).read_bytes(), base / "out", place)
 assert (base / "out/large").stat().st_size == 300 << 20
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

@@ -110,5 +110,5 @@ def test_more_members_than_anybody_needs(tmp_path: Path) -> None:
 
 
 class _Nowhere:
-    def place(self, member: object) -> None:
-        """Takes everything, for members without content."""
+    def write(self, pieces: object) -> None:
+        """Takes everything."""
