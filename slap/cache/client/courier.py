@@ -172,7 +172,8 @@ class Courier:
     def _work(self, seat: Seat) -> None:
         try:
             while batch := self._claim(seat):
-                missing = [each for each in batch if not self._is_here(each)]
+                here = self._shelf.get([each.sha512 for each in batch])
+                missing = [each for each in batch if not self._is_here(each, here.get(each.sha512))]
                 if missing:
                     self._bring(seat, missing)
         finally:
@@ -216,8 +217,7 @@ class Courier:
             batch.append(self._queue.popleft())
         return batch
 
-    def _is_here(self, wanted: Wanted) -> bool:
-        content = self._shelf.get(wanted.sha512)
+    def _is_here(self, wanted: Wanted, content: Content | None) -> bool:
         if content is None:
             return False
         if not wanted.is_it(content):

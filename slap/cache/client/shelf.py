@@ -55,9 +55,13 @@ class Shelf:
         self._again = 0.0  # when it may be opened again
         self._is_told = False
 
-    def get(self, sha512: Sha512) -> bytes | None:
-        found = self._ask("select pack, start, size from chunk where sha512 = ?", (bytes.fromhex(sha512),))
-        return self._read(*found[0]) if found else None
+    def get(self, wanted: Sequence[Sha512]) -> dict[Sha512, bytes]:
+        """Those of some chunks that are here."""
+        keys = [bytes.fromhex(each) for each in wanted]
+        marks = ",".join("?" * len(keys))
+        found = self._ask(f"select sha512, pack, start, size from chunk where sha512 in ({marks})", keys) or []
+        read = {sha512.hex(): self._read(*where) for sha512, *where in found}
+        return {sha512: content for sha512, content in read.items() if content is not None}
 
     def put(self, chunks: Iterable[tuple[Sha512, Content]]) -> None:
         """Keep chunks, if there is room; nothing depends on it."""
