@@ -12,7 +12,7 @@ from slap.cache.archive.chunk import AVERAGE, LEAST, MOST, compress
 from slap.cache.archive.errors import CannotPack
 from slap.cache.archive.member import Place
 from slap.cache.archive.tree import Reader, Tree
-from slap.model.cache.manifest import LARGEST_ARCHIVE, ChunkRef, Manifest
+from slap.model.cache.manifest import LARGEST_ARCHIVE, MOST_CHUNKS, ChunkRef, Manifest
 
 # Who keeps the compressed bytes of a chunk; called for one after the other, by the thread that packs.
 PutChunk = Callable[[ChunkRef, bytes], None]
@@ -28,7 +28,7 @@ def pack(folder: Path, place: Place, put_chunk: PutChunk, without: Set[str] = fr
     and is not part of the build.
     The same folder is always the same manifest. Memory does not grow with the size, but for 200 bytes a chunk.
     """
-    cutter = _Cutter(place)
+    cutter = Cutter(place)
     try:
         stream = Tree(str(folder), place, without).stream()
         refs = []
@@ -42,10 +42,11 @@ def pack(folder: Path, place: Place, put_chunk: PutChunk, without: Set[str] = fr
     )
 
 
-class _Cutter:
-    """Cuts the stream where its content says, and looks at it as a whole while it passes."""
+class Cutter:
+    """Cuts the stream where its content says, into `most` chunks, and looks at it as a whole while it passes."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, most: int = MOST_CHUNKS) -> None:
+        self._most = most
         self._digest = sha512()
         self._needles = _needles(place)
         self._overlap = max(map(len, self._needles)) - 1
@@ -54,12 +55,12 @@ class _Cutter:
 
     def cut(self, stream: Iterator[bytes]) -> Iterator[bytes]:
         tail = b""
-        for chunk in FastCDC(AVERAGE, min_size=LEAST, max_size=MOST).cut_stream(Reader(stream)):
+        for number, chunk in enumerate(FastCDC(AVERAGE, min_size=LEAST, max_size=MOST).cut_stream(Reader(stream)), 1):
             data = bytes(chunk.data)
             self._digest.update(data)
             self._size += len(data)
-            if self._size > LARGEST_ARCHIVE:
-                raise CannotPack("The folder is too large for the cache.", f"It has more than {LARGEST_ARCHIVE} bytes.")
+            if number > self._most or self._size > LARGEST_ARCHIVE:
+                raise _too_large(self._most)
             self.embeds = self.embeds or self._is_in(tail + data[: self._overlap]) or self._is_in(data)
             tail = data[-self._overlap :]
             yield data
@@ -69,6 +70,14 @@ class _Cutter:
 
     def _is_in(self, data: bytes) -> bool:
         return any(needle in data for needle in self._needles)
+
+
+def _too_large(chunks: int) -> CannotPack:
+    return CannotPack(
+        "The folder is too large for the cache.",
+        f"It has more than {LARGEST_ARCHIVE >> 30} GiB, or is cut into more than {chunks} chunks.",
+        "It works on this machine all the same; other machines build it from source.",
+    )
 
 
 def _needles(place: Place) -> tuple[bytes, ...]:
