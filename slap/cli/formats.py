@@ -25,12 +25,16 @@ REMARK = "message"  # the last column of some lists: it goes below its row where
 
 
 class Cell(FormattableColumn):
-    """A value with the words and the style by which people read it; machines get the value itself."""
+    """A value with the words and the style by which people read it; machines get the value itself.
 
-    def __init__(self, value: Any, text: str | None = None, style: Style = Style.PLAIN) -> None:
+    On a terminal that is too narrow for all words, people get the `short` ones.
+    """
+
+    def __init__(self, value: Any, text: str | None = None, style: Style = Style.PLAIN, short: str = "") -> None:
         super().__init__(value)
         self.text = str(value) if text is None else text
         self.style = style
+        self.short = short or self.text
 
     def human_readable(self) -> str:
         return self.text
@@ -56,6 +60,8 @@ class Table(ListFormatter, SingleFormatter):
             table = [row[:-1] for row in table]
         else:
             below = [""] * len(table)
+        if limit and _total(_widths(table)) > limit:
+            table = [[_shorter(cell) for cell in row] for row in table]
         widths = fit(_widths(table), limit)
         for row, remark in zip(table, below, strict=True):
             stdout.writelines(f"{line}\n" for line in _lines(row, widths, stdout))
@@ -150,8 +156,12 @@ def _whole(value: Any) -> str:
 
 def _cell(value: Any) -> Cell:
     cell = value if isinstance(value, Cell) else Cell(value, "" if value is None else None)
-    cell.text = harmless(cell.text)
+    cell.text, cell.short = harmless(cell.text), harmless(cell.short)
     return cell
+
+
+def _shorter(cell: Cell) -> Cell:
+    return Cell(cell.machine_readable(), cell.short, cell.style)
 
 
 def _total(widths: Sequence[int]) -> int:

@@ -4,27 +4,21 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from slap.cache.client.client import CacheClient, question_place
 from slap.cache.client.lookup import Found, Lookup
 from slap.cache.client.mirror import Mirror
 from slap.cache.client.shelf import Shelf
-from slap.cache.trust.envelope import payload_of
 from slap.cache.trust.question import Question
-from slap.cache.trust.refused import Refused
-from slap.cache.trust.verify import verify
 from slap.cli.cache.bar import Bar
 from slap.cli.cache.base import CacheLister, CacheShow, add_cache_url, ask_all, caches_of
+from slap.cli.cache.rows import COLUMNS, entry_row, minute
 from slap.cli.cache.summary import provenance_words, sbom_words
-from slap.cli.formats import Cell
 from slap.cli.output import Style, columns, harmless, say, short_release
-from slap.model.cache import ENTRY_TYPE, Entry, SignedEntry
+from slap.model.cache import SignedEntry
 from slap.model.errors import NotFound, SlapError
 from slap.model.software import normalise_release_url
 from slap.node.cache.tools import CacheTools
@@ -50,10 +44,10 @@ class CacheList(CacheLister):
         told = ask_all(tools, lambda mirror: self._entries(mirror, args.url))
         rows: dict[str, tuple[Any, ...]] = {}
         for signed in chain.from_iterable(told.values()):
-            if row := _row(signed, tools):
+            if row := entry_row(signed, tools):
                 rows.setdefault(signed.payload, row)
         ordered = sorted(rows.values(), key=lambda row: (row[0].machine_readable(), row[4].machine_readable()))
-        return ("release", "kind", "platform", "size", "signed", "expires", "key", "taken"), ordered
+        return COLUMNS, ordered
 
     def _entries(self, mirror: Mirror, url: str | None) -> list[SignedEntry]:
         if url:
@@ -145,37 +139,6 @@ class CacheVerify(_AboutRelease):
         return "whole"
 
 
-def _row(signed: SignedEntry, tools: CacheTools) -> tuple[Any, ...] | None:
-    try:
-        entry = Entry.model_validate_json(payload_of(signed, ENTRY_TYPE))
-    except (Refused, ValidationError):  # what a key says of itself, or nonsense
-        return None
-    taken = _taken(signed, entry, tools)
-    signer = signed.signatures[0].keyid if signed.signatures else ""
-    return (
-        Cell(entry.key), entry.kind.value, Cell(str(entry.platform)), Cell(entry.size, size(entry.size)),
-        _day(entry.version), _day(entry.expires_at), Cell(signer, signer[:16]), taken,
-    )  # fmt: skip
-
-
-def _taken(signed: SignedEntry, entry: Entry, tools: CacheTools) -> Cell:
-    """Whether it would be taken here as the answer to the question that it is an answer to."""
-    asked = tools.question(entry.key)
-    question = Question(entry.key, asked.root, asked.platform, tools.now, entry.kind, "")
-    if entry.kind != question.kind or entry.kind == "part":
-        question = Question(entry.key, entry.root, asked.platform, tools.now, entry.kind, entry.folder)
-    try:
-        verify(signed, tools.trust, question)
-    except Refused as refused:
-        return Cell(refused.reason.value, refused.reason.value, Style.BAD)
-    return Cell("yes", "yes", Style.GOOD)
-
-
-def _day(seconds: int) -> Cell:
-    at = datetime.fromtimestamp(seconds, UTC)
-    return Cell(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
-
-
 def _document(tools: CacheTools, found: Found, name: str) -> Any:
     blob = getattr(found.verified.entry, name)
     if blob is None:
@@ -193,8 +156,8 @@ def _words(found: Found, data: dict[str, Any]) -> str:
         ("Release", entry.key),
         ("For", f"{entry.root}/{entry.folder}\n{entry.platform}"),
         ("Signed by", key_name(found.verified.key)),
-        ("Built", f"{_day(entry.built_at).text} by {entry.builder or 'nobody who says so'}"),
-        ("Good until", _day(entry.expires_at).text),
+        ("Built", f"{minute(entry.built_at)} by {entry.builder or 'nobody who says so'}"),
+        ("Good until", minute(entry.expires_at)),
         ("Size", f"{size(entry.size)}, unpacked {size(entry.unpacked_size)}"),
         ("In", "\n".join(cache.name for cache in found.caches)),
         ("Contains", sbom_words(data["contents"])),

@@ -16,7 +16,7 @@ KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,199}$")]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=1000)]
 Size = Annotated[int, Field(ge=0, lt=1 << 53)]
-Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]  # since the epoch
+Seconds = Annotated[int, Field(ge=0, lt=253_402_300_800)]  # since the epoch, to the end of the year 9999
 
 # What DSSE calls payloadType: what a signed payload is, so that one kind of statement never passes for another.
 ENTRY_TYPE = "application/vnd.slap.cache.entry.v1+json"
@@ -49,7 +49,12 @@ class Platform(Frozen):
     python: Line  # kind of the Python that builds embed, and where it is: "cpython-311 /usr/bin/python3.11"
 
     def __str__(self) -> str:
-        return f"{self.os} {self.version}, {self.machine}, {self.libc}, {self.python}"
+        return ", ".join(filter(None, self.pieces))
+
+    @property
+    def pieces(self) -> tuple[str, str, str, str]:
+        """In words; some are empty where they do not count."""
+        return f"{self.os} {self.version}".strip(), self.machine, self.libc, self.python
 
 
 class Blob(Frozen):

@@ -3,16 +3,27 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from slap.cache.client.mirror import Mirror
+from slap.cache.trust.keys import SigningKey
+from slap.cache.trust.question import Question
 from slap.cache.trust.sign import sign
+from slap.cache.trust.store import TrustedKey
+from slap.cli.cache.rows import COLUMNS, entry_row
+from slap.cli.formats import Table
+from slap.model.cache import Entry
+from slap.node.cache.tools import CacheTools
 from slap.node.config import write
+from slap.node.image.share import question_of
+from slap.system.clock import FakeClock
 from slap.system.transport import Tls
 from tests.unit.cache.crooked import CrookedCache, crooked_cache
-from tests.unit.cache.trust_world import URL, World, entry
+from tests.unit.cache.trust_world import NOW, URL, World, entry
 from tests.unit.cli.fakes import FakeTransport, Outcome, Shell
 from tests.unit.node.things import a_config
 
@@ -20,11 +31,25 @@ DEAD = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[CrookedCache]:
+def key(tmp_path: Path) -> SigningKey:
+    """The builder's."""
+    return World(tmp_path).key()
+
+
+@pytest.fixture
+def shop(key: SigningKey) -> Iterator[CrookedCache]:
     """It has one entry."""
     with crooked_cache() as made:
-        Mirror(made.cache, Tls()).put_entry(URL, sign(entry(expires_at=int(time.time()) + 9999), World(tmp_path).key()))
+        Mirror(made.cache, Tls()).put_entry(URL, sign(entry(expires_at=int(time.time()) + 9999), key))
         yield made
+
+
+@pytest.fixture
+def tools(shell: Shell, key: SigningKey) -> CacheTools:
+    """A node that trusts the builder."""
+    made = CacheTools(a_config(shell.folder / "node"), FakeClock(NOW))
+    made.trust.trust(TrustedKey(key.public))
+    return made
 
 
 def look(shell: Shell, *words: str, caches: str) -> Outcome:
@@ -50,3 +75,42 @@ def test_a_cache_whose_pages_never_end_is_not_listed_for_ever(shell: Shell, shop
     shop.answer = lambda method, path, body: (200, b'{"entries": [], "next": "more"}')  # type: ignore[method-assign]
     seen = look(shell, "cache", "list", caches=shop.url)
     assert seen.status == 0 and "more than 0 entries" in seen.err
+
+
+def test_a_statement_of_a_time_that_nobody_can_write_is_not_listed(
+    shell: Shell, shop: CrookedCache, key: SigningKey
+) -> None:
+    Mirror(shop.cache, Tls()).put_entry(URL, sign(entry(expires_at=1 << 39), key))
+    seen = look(shell, "cache", "list", URL, "-f", "json", caches=shop.url)
+    assert seen.status == 0 and len(json.loads(seen.out)) == 1
+
+
+def test_what_this_node_would_take_is_said_of_every_kind(tools: CacheTools, key: SigningKey) -> None:
+    questions = [tools.question(URL), tools.part_question("openssl", "ab" * 32), question_of("debian-12", NOW)]
+    for each in questions:
+        signed = sign(_answer(each), key)
+        row = entry_row(signed, tools)
+        assert row and row[-1].machine_readable() == "yes", each
+        elsewhere = replace(each, root=each.root + "-2")
+        row = entry_row(sign(_answer(elsewhere), key), tools)
+        assert row and row[-1].machine_readable() == "other-root", each
+
+
+def test_entries_are_told_apart_on_a_narrow_terminal(tools: CacheTools, key: SigningKey) -> None:
+    out = StringIO()
+    mine = _answer(tools.question("https://example.com/software/1.0.234/wordpress/software.cfg"))
+    other = mine.model_copy(update={"platform": mine.platform.model_copy(update={"machine": "aarch64"})})
+    part = _answer(tools.part_question("openssl", "ab" * 32))
+    rows = [row for each in (mine, other, part) if (row := entry_row(sign(each, key), tools))]
+    Table(80).emit_list(COLUMNS, rows, out, None)
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert [line.split()[0] for line in lines[:3]] == ["RELEASE", "wordpress", "wordpress"]
+    assert lines[3].startswith("openssl/ab")
+    assert "as here" in lines[1] and "aarch64" in lines[2] and lines[1].endswith("yes")
+
+
+def _answer(question: Question) -> Entry:
+    return entry(
+        kind=question.kind, key=question.key, root=question.root, folder=question.name, platform=question.platform
+    )

@@ -85,6 +85,14 @@ def test_a_table_in_a_pipe_is_not_cut_and_cells_may_have_lines() -> None:
     assert out.getvalue().splitlines() == ["NAME   TEXT", f"ü      {'x' * 200}", "three", "lines"]
 
 
+def test_where_not_all_words_fit_the_short_ones_do() -> None:
+    row = (Cell("http://example.com/wiki/software.cfg", short="wiki"), "x" * 20)
+    for limit, line in ((40, f"wiki  {'x' * 20}"), (80, f"{row[0].text}  {'x' * 20}"), (20, f"wiki  {'x' * 13}…")):
+        out = io.StringIO()
+        Table(limit).emit_list(("url", "text"), [row], out, None)
+        assert out.getvalue().splitlines()[1] == line
+
+
 def test_a_message_without_room_beside_its_row_gets_a_line_below() -> None:
     rows = [("web", "error", "Promise url:\nrefused " + "x" * 80), ("db", "started", "")]
     narrow, wide = io.StringIO(), io.StringIO()
