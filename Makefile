@@ -19,6 +19,8 @@ stop:  ## end every process that `make run` started
 	@if [ -x $(BIN)/slapos ]; then $(BIN)/slapos standalone down; else echo "Nothing runs: make run was never used here."; fi
 
 # Tests wait as much as they work: there are more at a time than the two processors of the smallest machine.
+# What was compiled once is kept, whatever the environment says of that: each of them would compile all tests anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/installed-test test-packages  ## all tests, linters and types among them
 	@$(BIN)/pytest -n 4 tests/house tests/unit tests/contract
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/system

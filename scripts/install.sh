@@ -47,3 +47,5 @@ extras=${1:-}${1:+${extras:+,}}$extras
 echo "Installing ${1:+$1 }packages into .venv; the first time takes a minute." >&2
 install pip setuptools wheel
 install --no-build-isolation --editable ".${extras:+[$extras]}"
+# Partitions run it as users who cannot write here: their commands would compile it at each start.
+.venv/bin/python -m compileall -q slap
