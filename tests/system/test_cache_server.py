@@ -367,13 +367,13 @@ def test_garbage_goes_while_the_server_serves(server: CacheServer, world: World)
     for path in server.objects():
         os.utime(path, (old, old))
     dry = json.loads(_type(server, "gc", "--dry-run", "-f", "json", "--unused", "30"))
-    assert [(row["What"], row["Why"], row["Number"]) for row in dry] == [
+    assert [(row["what"], row["why"], row["number"]) for row in dry] == [
         ("blob", "no entry needs it", 2),
         ("entry", "unused", 1),
     ]
     assert len(server.objects()) == 3
     gone = json.loads(_type(server, "gc", "-f", "json"))
-    assert [(row["What"], row["Why"], row["Number"], row["Bytes"]) for row in gone] == [
+    assert [(row["what"], row["why"], row["number"], row["bytes"]) for row in gone] == [
         ("blob", "no entry needs it", 1, 500)
     ]
     assert server.ask("GET", f"/cache/{digest}").body == content

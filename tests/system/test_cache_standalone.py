@@ -54,6 +54,6 @@ def test_what_is_supplied_outlives_its_age(cloud: Cloud) -> None:
             os.utime(path, (old, old))
     words = ("cache", "gc", "--folder", str(cloud.folder / "cache"), "-f", "json", "--unused", "30", "--dry-run")
     numbers = [
-        {row["What"]: row["Number"] for row in cloud.slapos(*words, *more).json} for more in ((), ("--keep-supplied",))
+        {row["what"]: row["number"] for row in cloud.slapos(*words, *more).json} for more in ((), ("--keep-supplied",))
     ]
     assert numbers == [{"blob": 2, "entry of SlapOS": 2}, {"blob": 1, "entry of SlapOS": 1}]

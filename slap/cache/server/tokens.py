@@ -22,7 +22,8 @@ class TokenFile:
         return self._current().get(_digest(token), "") if token else ""
 
     def names(self) -> list[str]:
-        return sorted(self._current().values())
+        """Each once, though it may have several tokens."""
+        return sorted(set(self._current().values()))
 
     def add(self, name: str) -> str:
         """A new token, whose words are stored nowhere."""
@@ -38,7 +39,8 @@ class TokenFile:
         with files.exclusive(self._path.with_name(f"{self._path.name}.lock")):
             known = _parsed(self._path)
             if name not in known.values():
-                raise NotFound(f"There is no token of {name!r}.", f"There are: {', '.join(self.names()) or 'none'}.")
+                there = ", ".join(self.names()) or "nobody"
+                raise NotFound(f"There is no token of {name!r}.", f"There are tokens of: {there}.")
             self._write({digest: each for digest, each in known.items() if each != name})
 
     def _current(self) -> Mapping[str, str]:

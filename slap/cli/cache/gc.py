@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from slap.cache.gc import Plan, Removal, Rules, chunks_in, plan, remove_all, supplied_keys, survey
 from slap.cache.storage.storage import Storage
-from slap.cache.storage.url import open_storage
+from slap.cache.storage.url import open_existing
 from slap.cli.base import Lister
 from slap.cli.cache.settings import CFG_HELP, settings_of, with_place
 from slap.cli.output import Style, say
@@ -59,16 +58,16 @@ class CacheGc(Lister):
         return parser
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        settings = settings_of(args, self.folder, Path.home())
+        settings = settings_of(args, self.folder, self.home)
         shortest = _SHORTEST_GRACE.get(settings.storage_url.partition(":")[0], _SHORTEST)
         if args.grace < shortest:
             raise UsageError(f"--grace is at least {shortest} days.", "What came since then may still be on its way.")
         supplied = self._supplied(args) if args.keep_supplied else None
-        storage = open_storage(settings.storage_url, settings.folder)
+        storage = open_existing(settings.storage_url, settings.folder)
         made = self._plan(storage, args, supplied)
         removed = made.removals if args.dry_run else tuple(_removed(storage, made))
         _summarise(made, removed, args.dry_run)
-        return ("What", "Why", "Number", "Bytes"), _rows(removed)
+        return ("what", "why", "number", "bytes"), _rows(removed)
 
     def _supplied(self, args: argparse.Namespace) -> frozenset[str]:
         found = find_configuration(args.client_cfg or "", self.around)

@@ -1,7 +1,6 @@
 """`slapos cache serve` and `slapos cache token`: a cache for other nodes, and who may write to it."""
 
 import argparse
-from pathlib import Path
 
 from slap.cache.server.serve import serve
 from slap.cache.server.settings import CacheSettings
@@ -10,7 +9,7 @@ from slap.cli.base import Command
 from slap.cli.cache.settings import settings_of, with_storage
 from slap.cli.computer import hand_over, with_token_file
 from slap.cli.output import Style, say
-from slap.system import files
+from slap.model.errors import NotFound
 
 
 class CacheServe(Command):
@@ -27,7 +26,7 @@ class CacheServe(Command):
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
-        settings = settings_of(args, self.folder, Path.home())
+        settings = settings_of(args, self.folder, self.home)
         place = settings.storage_url.partition("?")[0]
         say(f"The cache listens on {settings.url} and keeps its data in {place}. Ctrl-C ends it.")
         serve(settings)
@@ -43,7 +42,7 @@ class CacheToken(Command):
         return parser
 
     def take_action(self, args: argparse.Namespace) -> None:
-        settings = settings_of(args, self.folder, Path.home())
+        settings = settings_of(args, self.folder, self.home)
         if args.revoke:
             _tokens(settings).remove(args.name)
             say(f"The tokens of {args.name} do not work any more.", Style.GOOD)
@@ -52,5 +51,11 @@ class CacheToken(Command):
 
 
 def _tokens(settings: CacheSettings) -> TokenFile:
-    files.make_folder(settings.folder, 0o700)
+    """A folder that is missing was mistyped more likely than it is to be served later."""
+    if not settings.folder.is_dir():
+        raise NotFound(
+            f"There is no cache in {settings.folder}.",
+            "There is no such folder; slapos cache serve makes it.",
+            "Name the one that is served: --folder FOLDER, or --cfg FILE.",
+        )
     return TokenFile(settings.token_file)
