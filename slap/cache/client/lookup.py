@@ -13,7 +13,7 @@ from slap.cache.client.trouble import Trouble
 from slap.cache.trust.former import FormerVerified, verify_former
 from slap.cache.trust.notices import absorb
 from slap.cache.trust.question import Question, release_folder
-from slap.cache.trust.refused import Refused
+from slap.cache.trust.refused import Reason, Refused
 from slap.cache.trust.store import TrustStore
 from slap.cache.trust.verify import Verified, verify
 from slap.model.cache import ENTRY_TYPE, EntryKind, KeyId, SignedEntry
@@ -50,6 +50,7 @@ class Lookup:
     refused: tuple[str, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     notices: tuple[str, ...] = ()  # what keys said of themselves
+    is_of_strangers: bool = False  # whether something is signed by a key that is not trusted here
 
 
 @dataclass
@@ -72,6 +73,7 @@ class _Judged:
     shown: dict[str, list[Cache]] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
+    is_of_strangers: bool = False
 
 
 def look_up(question: Question, caches: Sequence[Cache], make: MakeMirror, trust: TrustStore) -> Lookup:
@@ -93,6 +95,7 @@ def look_up(question: Question, caches: Sequence[Cache], make: MakeMirror, trust
         tuple(judged.refused),
         tuple(Trouble(cache, each.error) for cache, each in told.items() if not each.is_complete),
         tuple(judged.notices),
+        judged.is_of_strangers,
     )
 
 
@@ -177,6 +180,7 @@ def _judge(signed: SignedEntry, cache: Cache, trust: TrustStore, question: Quest
         verified = verify(signed, trust, question)
     except Refused as refused:
         judged.refused[refused.brief] = None
+        judged.is_of_strangers |= refused.reason is Reason.UNKNOWN_KEY
         return
     judged.found[verified.digest] = verified
     judged.shown.setdefault(verified.digest, []).append(cache)

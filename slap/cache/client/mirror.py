@@ -21,6 +21,11 @@ _MOST_ENTRIES = 256
 _LARGEST_ANSWER = _MOST_ENTRIES * LARGEST_ENVELOPE
 _TIMEOUT = 30.0  # of single operations of the network; who waits cuts the line long before
 _MISSING = 404
+# What helps, by status, in our own words: those of a cache are not for people to follow.
+_NEXT: Mapping[int, str] = {
+    401: "Who runs the cache makes a token there, by slapos cache token NAME: put it into the node's etc/cache.token.",
+    507: "Who runs the cache makes room there, by slapos cache gc, or raises its `quota`.",
+}
 _WORDS = 300  # characters of what a cache says of itself
 _FORMER = TypeAdapter(list[tuple[str, str]])
 
@@ -150,11 +155,12 @@ def _good(answer: Answer) -> Answer:
 
 def _failure(answer: Answer) -> Unreachable:
     """What a cache says of itself is for people to read, and no more: strangers choose none of our kinds of errors."""
+    brief, next_step = f"It answers {answer.status}.", _NEXT.get(answer.status, "")
     try:
         document = ErrorDocument.model_validate_json(answer.body)
     except ValidationError:
-        return Unreachable(f"It answers {answer.status}.")
-    return Unreachable(_shown(document.brief) or f"It answers {answer.status}.", _shown(document.details))
+        return Unreachable(brief, "", next_step)
+    return Unreachable(_shown(document.brief) or brief, _shown(document.details), next_step)
 
 
 def _shown(words: str) -> str:

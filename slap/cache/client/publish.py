@@ -45,9 +45,11 @@ class Built:
 
 @dataclass(frozen=True)
 class Published:
-    """What was published, and how many bytes of it the cache did not have."""
+    """What was published: the bytes of all its blobs, documents about the build included, and of those that the cache did
+    not have."""
 
     entry: Entry
+    size: int
     sent: int
 
 
@@ -64,7 +66,7 @@ def publish(built: Built, key: SigningKey, client: CacheClient, shelf: Shelf, se
         raise SlapError(f"{built.folder} was changed while it was packed.", "", "It is uploaded when that is over.")
     with _Sender(client, cache, shelf, sent) as last:
         last.entry(sign(entry, key), entry.key)
-    return Published(entry, sender.sent)
+    return Published(entry, sender.size, sender.sent)
 
 
 def _send(built: Built, sender: "_Sender") -> Entry:
@@ -98,6 +100,7 @@ class _Sender:
     """Sends blobs by a few threads, and never holds more than some of them."""
 
     def __init__(self, client: CacheClient, cache: Cache, shelf: Shelf, sent: Sent) -> None:
+        self.size = 0
         self.sent = 0
         self._packer = Packer(shelf)  # the next version of the same release begins with what is on the shelf
         self._told = sent
@@ -141,6 +144,7 @@ class _Sender:
         self._waiting.append(self._pool.submit(send))
 
     def _hand_over(self, digest: str, content: bytes) -> None:
+        self.size += len(content)
         self._waiting.append(self._pool.submit(self._send, digest, content))
         if len(self._waiting) >= _MOST_WAITING:
             self._settle()

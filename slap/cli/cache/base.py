@@ -21,10 +21,19 @@ Told = TypeVar("Told")
 
 
 class _About(Command):
-    """A command about the caches and keys of a node."""
+    """A command about the caches and keys of a node. What only looks makes no node: the configuration may be a wrong one."""
+
+    makes_node: ClassVar[bool] = False
 
     def tools(self, args: argparse.Namespace) -> CacheTools:
-        config = read(find_cfg(args.cfg or "", self.folder))
+        cfg = find_cfg(args.cfg or "", self.folder)
+        config = read(cfg)
+        if not self.makes_node and not config.root.is_dir():
+            raise NotFound(
+                f"There is no node in {config.root}, where {cfg} says.",
+                "There is no such folder; slapos node format makes it.",
+                "Name the node's own configuration: --cfg FILE.",
+            )
         config.make_folders()
         return CacheTools(_at(config, getattr(args, "cache_url", None)), self.clock)
 

@@ -55,6 +55,7 @@ class CacheTrust(CacheLister):
     """Take the builds that a key signs, from now on; without a KEY, list the keys that are known here."""
 
     when_empty = "No key is trusted here: nothing is taken from caches."
+    makes_node = True  # keys may be trusted before anything else is there
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)
@@ -115,6 +116,8 @@ class CacheRevoke(CacheCommand):
 
     With --key-file the key itself says so, to all nodes that ask the cache.
     """
+
+    makes_node = True
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(name)

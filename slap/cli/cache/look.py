@@ -24,6 +24,7 @@ from slap.model.software import normalise_release_url
 from slap.node.cache.tools import CacheTools
 from slap.node.cache.words import key_name, size
 
+_TRUST = "slapos cache trust KEY takes what a key signs from now on: its owner has the line."
 _MOST_ROWS = 10_000
 _MOST_PAGES = 256  # of our servers; some are empty
 
@@ -41,6 +42,8 @@ class CacheList(CacheLister):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         tools = self.tools(args)
+        if args.url:
+            self.when_empty = f"The caches have no build of {harmless(args.url)}."
         told = ask_all(tools, lambda mirror: self._entries(mirror, args.url))
         rows: dict[str, tuple[Any, ...]] = {}
         for signed in chain.from_iterable(told.values()):
@@ -85,7 +88,11 @@ class _AboutRelease(CacheShow):
         if found.found:
             return found.found[0]
         why = "\n".join(found.refused) or f"They have nothing for {question.platform} in {question.root}."
-        raise NotFound(f"The caches have nothing of {question.key} for this node.", why, "slapos cache list")
+        raise NotFound(
+            f"The caches have nothing of {question.key} for this node.",
+            why,
+            _TRUST if found.is_of_strangers else "slapos cache list",
+        )
 
 
 class CacheInfo(_AboutRelease):

@@ -14,7 +14,7 @@ from slap.model.software import normalise_release_url
 from slap.node.cache.releases import NodeCache, make_node_cache
 from slap.node.cache.store import Upload
 from slap.node.cache.tools import CacheTools
-from slap.node.cache.words import size
+from slap.node.cache.words import left
 from slap.node.partition.users import Account
 from slap.node.software import MARKER, fingerprint_of
 
@@ -60,9 +60,7 @@ class CachePush(CacheLister):
             counter = _Counter(bar, short_release(url))
             upload = Upload(EntryKind.RELEASE, url, str(folder), built, built)
             published = cache.uploads.upload(upload, counter)
-        entry = published.entry
-        took = duration(self.clock.monotonic() - started)
-        say(f"Uploaded {size(published.sent)} of {size(entry.size)} in {took}; the rest was there.", Style.GOOD)
+        say(left(published, duration(self.clock.monotonic() - started)), Style.GOOD)
 
     def _work_off(self, cache: NodeCache) -> None:
         """Each that is due is tried once: a failure makes it due later."""

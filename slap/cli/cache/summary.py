@@ -13,7 +13,7 @@ def sbom_words(document: Any) -> str:
     if not components:
         return ""
     kinds = Counter(_kind(each) for each in components)
-    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    counts = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in sorted(kinds.items()))
     names = sorted(f"{_text(each.get('name'))} {_text(each.get('version'))}".strip() for each in components)
     more = [f"... and {len(names) - _MOST} more (-f json has all)"] if len(names) > _MOST else []
     return "\n".join([counts, *names[:_MOST], *more])
@@ -36,9 +36,9 @@ def provenance_words(document: Any) -> str:
 
 
 def _kind(component: dict[str, Any]) -> str:
-    """By its purl: pypi, deb, npm; sources without one are files."""
+    """By its purl: package of pypi, deb, npm; sources without one are files."""
     purl = _text(component.get("purl"))
-    return purl.removeprefix("pkg:").partition("/")[0] if purl.startswith("pkg:") else "file"
+    return f"{purl.removeprefix('pkg:').partition('/')[0]} package" if purl.startswith("pkg:") else "file"
 
 
 def _get(document: Any, name: str) -> Any:

@@ -11,7 +11,7 @@ from slap.cli.image.words import SHOWN, bytes_cell, day, fields_of, names_of
 from slap.cli.output import Style, columns, harmless, say
 from slap.model.errors import NotFound
 from slap.model.vm.kept import KeptImage
-from slap.node.cache.words import key_name, size
+from slap.node.cache.words import key_name, left
 from slap.node.image import manage, share
 
 
@@ -82,7 +82,7 @@ class ImagePush(ImageShow):
             disk.hardlink_to(place.store.disk(kept.sha512))
             published = share.leave(name, kept, disk, place.tools, tell)
         entry = published.entry
-        say(f"Uploaded {size(published.sent)} of {size(entry.size)}; the rest was there.", Style.GOOD)
+        say(left(published), Style.GOOD)
         self.text = columns([("Key", entry.key), ("For", entry.platform.machine), ("Builder", entry.builder)], indent=0)
         return self.fields(
             {"key": entry.key, "machine": entry.platform.machine, "size": entry.size, "sent": published.sent}

@@ -87,3 +87,8 @@ def in_words(error: SlapError | OSError) -> str:
     if isinstance(error, OSError):
         return str(error)
     return " ".join(f"{error.brief} {error.details}".split())
+
+
+def with_next(error: SlapError | OSError) -> str:
+    """The same, with what to do."""
+    return f"{in_words(error)} {error.resolution}".strip() if isinstance(error, SlapError) else in_words(error)

@@ -16,7 +16,7 @@ from slap.model.errors import SlapError
 from slap.node.backoff import delay
 from slap.node.cache import words
 from slap.node.cache.store import Upload
-from slap.node.cache.tools import CacheTools, in_words
+from slap.node.cache.tools import CacheTools, with_next
 from slap.system import files
 
 log = logging.getLogger(__name__)
@@ -108,8 +108,8 @@ class Uploader:
             published = self.upload(upload, sent)
         except (SlapError, OSError) as error:
             failures = upload.failures + 1
-            log.warning("Uploading %s failed, and is tried again: %s", upload.key, in_words(error))
-            store.queue(replace(upload, failures=failures, due=now + delay(failures) * 5, why=in_words(error)))
+            log.warning("Uploading %s failed, and is tried again: %s", upload.key, with_next(error))
+            store.queue(replace(upload, failures=failures, due=now + delay(failures) * 5, why=with_next(error)))
             return
         store.queue(replace(upload, failures=0, why="", due=now + _RENEW_AFTER))
         log.info("Uploaded %s: %s were new to the cache", upload.key, words.size(published.sent))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from slap.cache.client.client import Fetched
+from slap.cache.client.publish import Published
 from slap.cache.trust.keys import PublicKey
 from slap.cache.trust.store import FormerKey
 
@@ -26,6 +27,14 @@ def key_name(key: PublicKey | FormerKey) -> str:
 def taken(key: PublicKey | FormerKey, fetched: Fetched) -> str:
     here = f", {size(fetched.reused)} were here" if fetched.reused else ""
     return f"from cache, signed by {key_name(key)}, {size(fetched.fetched)} in {fetched.seconds:.1f} s{here}"
+
+
+def left(published: Published, took: str = "") -> str:
+    """What was uploaded now, of all that there is."""
+    time = f" in {took}" if took else ""
+    if published.sent == published.size:
+        return f"Uploaded {size(published.sent)}{time}."
+    return f"Uploaded {size(published.sent)} of {size(published.size)}{time}; the rest was there."
 
 
 def not_taken(reasons: Iterable[str]) -> str:

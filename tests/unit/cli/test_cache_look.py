@@ -21,6 +21,7 @@ from slap.node.cache.tools import CacheTools
 from slap.node.config import write
 from slap.node.image.share import question_of
 from slap.system.clock import FakeClock
+from slap.system.files import remove_tree
 from slap.system.transport import Tls
 from tests.unit.cache.crooked import CrookedCache, crooked_cache
 from tests.unit.cache.trust_world import NOW, URL, World, entry
@@ -69,6 +70,32 @@ def test_caches_that_answer_are_shown_and_others_told(shell: Shell, shop: Crooke
 def test_it_fails_when_none_answers(shell: Shell, words: tuple[str, ...]) -> None:
     seen = look(shell, *words, caches=f"{DEAD}\n{DEAD}/other")
     assert (seen.status, seen.out) == (1, "") and DEAD in seen.err and "refused" in seen.err
+
+
+def test_a_list_of_nothing_names_what_was_asked_for(shell: Shell, shop: CrookedCache) -> None:
+    other = "http://example.com/other/software.cfg"
+    assert f"no build of {other}." in look(shell, "cache", "list", other, caches=shop.url).err
+
+
+def test_for_a_key_that_is_not_trusted_the_next_step_is_to_trust_it(shell: Shell, key: SigningKey) -> None:
+    tools = CacheTools(a_config(shell.folder / "node"), FakeClock(NOW))
+    question = tools.question(URL)
+    with crooked_cache() as shop:
+        Mirror(shop.cache, Tls()).put_entry(URL, sign(_answer(question), key))
+        seen = look(shell, "cache", "info", URL, caches=shop.url)
+        other = look(shell, "cache", "info", f"{URL}2/software.cfg", caches=shop.url)
+    assert seen.status == 1 and "Next: slapos cache trust KEY" in seen.err
+    assert other.status == 1 and "Next: slapos cache list" in other.err
+
+
+@pytest.mark.parametrize("words", [("list",), ("info", URL), ("verify", URL), ("push",), ("push", URL)])
+def test_what_looks_makes_no_node(shell: Shell, words: tuple[str, ...]) -> None:
+    config = a_config(shell.folder / "node", networkcache={"cache-url": DEAD})
+    write(shell.folder / "node.cfg", config)
+    remove_tree(shell.folder / "node")
+    seen = shell.run(FakeTransport({}), "cache", *words, "--cfg", str(shell.folder / "node.cfg"))
+    assert seen.status == 1 and str(config.root) in seen.err and "--cfg" in seen.err
+    assert not (shell.folder / "node").exists()
 
 
 def test_a_cache_whose_pages_never_end_is_not_listed_for_ever(shell: Shell, shop: CrookedCache) -> None:

@@ -55,7 +55,10 @@ def test_a_bill_of_materials_in_words() -> None:
         {"name": "requests", "version": "2.0", "purl": "pkg:pypi/requests@2.0"},
         {"name": "a.tar.gz"},
     ]
-    assert sbom_words({"components": components}) == "1 deb, 1 file, 1 pypi\na.tar.gz\nrequests 2.0\nzlib 1.3"
+    assert sbom_words({"components": components}) == (
+        "1 deb package, 1 file, 1 pypi package\na.tar.gz\nrequests 2.0\nzlib 1.3"
+    )
+    assert sbom_words({"components": components * 2}).startswith("2 deb packages, 2 files, 2 pypi packages\n")
 
 
 @pytest.mark.parametrize(
