@@ -13,7 +13,9 @@ from slap.system.processes import Mark, find_marked
 from tests.system.cloud import PROJECT, Cloud, Result, eventually
 
 KVM = PROJECT / "software/kvm/software.cfg"
-_OPTIONS = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=5")
+# A connection of a moment without a firewall is none of those that it lets through when it is back: it has to be noticed.
+_NOTICE = ("ServerAliveInterval=5", "ServerAliveCountMax=4")
+_OPTIONS = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=5", *_NOTICE)
 
 
 @dataclass(frozen=True)
