@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -191,6 +192,29 @@ if environment.is_root():
             yield lambda: mount("-o", "remount,size=200m")
         finally:
             subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_who_is_ended_while_qemu_says_what_it_can_do_ends_that_too(guests: Guests) -> None:
+    cloud = guests.cloud
+    shutil.rmtree(cloud.folder / "run/machines/capabilities")  # as on a computer that never ran a machine
+    guests.order("hasty", "--no-wait", check=False)
+    eventually(lambda: _running(f"{cloud.srv}/", "qmp.monitor"))
+    (runner,) = _running("vm run", f"{cloud.srv / partition_of(cloud, 'hasty')} ")
+    os.kill(runner, signal.SIGTERM)
+    cloud.slapos("service", "destroy", "hasty")
+    eventually(lambda: not _running(f"{cloud.srv}/", "qmp.monitor"))
+
+
+def _running(*words: str) -> list[int]:
+    """Processes by what is in their command lines."""
+    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _has(path, words)]
+
+
+def _has(cmdline: Path, words: tuple[str, ...]) -> bool:
+    with suppress(OSError):  # it ended meanwhile
+        line = cmdline.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return all(word in line for word in words)
+    return False
 
 
 def test_nothing_is_left_of_one_that_is_destroyed(guests: Guests) -> None:

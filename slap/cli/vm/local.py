@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ class MachineCommand(Command):
             leave_root()
         except CommandFailed as error:
             return self._failed(error)
+        # libvirt has a qemu tell what it can do, and ends it before it returns: so long whoever is told to end waits.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         return super().run(args)
 
     def get_parser(self, name: str) -> argparse.ArgumentParser:
