@@ -167,7 +167,7 @@ if environment.is_root():
         with small_disk(cloud.srv / f"slappart{number}") as grow:
             guests.order("small", disk_size="1 GiB")
             assert partition_of(cloud, "small") == f"slappart{number}"
-            told = guests.ssh("small", "dd if=/dev/urandom of=/root/big bs=64k count=800; sync; dmesg | tail -n 3")
+            told = guests.ssh("small", "dd if=/dev/zero of=/root/big bs=64k count=420; sync; dmesg | tail -n 3")
             assert "I/O error" in told
             said = eventually(
                 lambda: "is full: " in (seen := cloud.slapos("service", "info", "small").stdout) and seen, 60, 0.5
