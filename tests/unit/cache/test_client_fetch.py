@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -29,12 +29,6 @@ def content(seed: int, size: int) -> bytes:
 
 
 FILES = {"bin/run": b"#!/bin/sh\n", "lib/big": content(1, 3 << 20), "lib/empty": b""}
-
-
-@pytest.fixture
-def shop() -> Iterator[CrookedCache]:
-    with crooked_cache() as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What is asked of caches, and in which order: many trusted keys cost no answer, and none of them is never heard."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,10 @@ from slap.cache.client.mirror import Mirror
 from slap.cache.trust.sign import sign_revocation, sign_succession
 from slap.model.cache import SignedEntry
 from slap.system.transport import Tls
-from tests.unit.cache.crooked import CrookedCache, crooked_cache
+from tests.unit.cache.crooked import CrookedCache
 from tests.unit.cache.trust_world import ENTRY, NOW, QUESTION, URL, World
 
 FAR = 0.25  # seconds of a round trip: within 1.5 of them there are five
-
-
-@pytest.fixture
-def shop() -> Iterator[CrookedCache]:
-    with crooked_cache() as made:
-        yield made
 
 
 @pytest.fixture

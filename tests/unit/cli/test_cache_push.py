@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,15 +11,9 @@ from slap.model.errors import SlapError, StorageFull, Unauthenticated
 from slap.node.cache.store import CacheStore, Upload
 from slap.node.config import NodeConfig, write
 from slap.node.software import MARKER, Marker
-from tests.unit.cache.crooked import CrookedCache, crooked_cache
+from tests.unit.cache.crooked import CrookedCache
 from tests.unit.cli.fakes import FakeTransport, Outcome, Shell
 from tests.unit.node.things import URL, a_config
-
-
-@pytest.fixture
-def shop() -> Iterator[CrookedCache]:
-    with crooked_cache() as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import hashlib
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from slap.node.software import FORCED, MARKER, SoftwareReconciler, fingerprint_o
 from slap.node.store import Store
 from slap.system.clock import FakeClock
 from slap.system.files import remove_tree
-from tests.unit.cache.crooked import CrookedCache, crooked_cache
+from tests.unit.cache.crooked import CrookedCache
 from tests.unit.node.things import URL, Ear, FakeBuilder, a_config, a_supply, wants
 
 DONE = BuildResult(id=0, outcome=Outcome.DONE, fingerprint="f")
@@ -94,12 +93,6 @@ class World:
     def left(self) -> set[str]:
         """What lies in the software root, but for the node's own folders."""
         return {path.name for path in self.config.software_root.iterdir()} - {".download-cache", "shared"}
-
-
-@pytest.fixture
-def shop() -> Iterator[CrookedCache]:
-    with crooked_cache() as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import hashlib
 from base64 import b64decode
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,11 @@ from slap.cache.trust.sign import renewed, sign
 from slap.model.cache import Blob, Entry, SignedEntry
 from slap.model.cache.manifest import LARGEST_MANIFEST
 from tests.unit.cache.archives import made_of, member, tar
-from tests.unit.cache.crooked import CrookedCache, crooked_cache
+from tests.unit.cache.crooked import CrookedCache
 from tests.unit.cache.test_archive_hostile import HOSTILE
 from tests.unit.node.test_cache import World
 
 GOOD = tar(member(".installed.cfg"), member("instance.cfg", content=b"[buildout]\nparts =\n"))
-
-
-@pytest.fixture
-def shop() -> Iterator[CrookedCache]:
-    with crooked_cache() as made:
-        yield made
 
 
 @pytest.fixture
