@@ -23,11 +23,16 @@ def open_existing(url: str, folder: Path) -> Storage:
     """The same for who only looks after what is there: makes no folder, but raises NotFound."""
     place = _place(url, folder)
     if place and not any((place / each).is_dir() for each in _MARKS):
-        why = "It has no objects." if place.is_dir() else "There is no such folder."
-        raise NotFound(
-            f"There is no cache in {place}.", why, "Name the one that is served: --folder FOLDER, or --cfg FILE."
-        )
+        raise no_cache_in(place)
     return open_storage(url, folder)
+
+
+def no_cache_in(place: Path) -> NotFound:
+    """Of a folder that was mistyped more likely than it is to be served later."""
+    why = "It has no objects." if place.is_dir() else "There is no such folder; slapos cache serve makes it."
+    return NotFound(
+        f"There is no cache in {place}.", why, "Name the one that is served: --folder FOLDER, or --cfg FILE."
+    )
 
 
 def _place(url: str, folder: Path) -> Path | None:

@@ -5,11 +5,11 @@ import argparse
 from slap.cache.server.serve import serve
 from slap.cache.server.settings import CacheSettings
 from slap.cache.server.tokens import TokenFile
+from slap.cache.storage.url import no_cache_in
 from slap.cli.base import Command
 from slap.cli.cache.settings import settings_of, with_storage
 from slap.cli.computer import hand_over, with_token_file
 from slap.cli.output import Style, say
-from slap.model.errors import NotFound
 
 
 class CacheServe(Command):
@@ -51,11 +51,6 @@ class CacheToken(Command):
 
 
 def _tokens(settings: CacheSettings) -> TokenFile:
-    """A folder that is missing was mistyped more likely than it is to be served later."""
     if not settings.folder.is_dir():
-        raise NotFound(
-            f"There is no cache in {settings.folder}.",
-            "There is no such folder; slapos cache serve makes it.",
-            "Name the one that is served: --folder FOLDER, or --cfg FILE.",
-        )
+        raise no_cache_in(settings.folder)
     return TokenFile(settings.token_file)
