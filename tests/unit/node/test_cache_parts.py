@@ -13,10 +13,10 @@ from slap.node.prune import find_leftovers
 from slap.node.software import MARKER, fingerprint_of
 from slap.system.files import remove_tree
 from tests.unit.cache.crooked import CrookedCache
-from tests.unit.node.test_cache import DIGEST, UsesPart, World, parts, shop, world
+from tests.unit.node.test_cache import DIGEST, UsesPart, World, parts, world
 from tests.unit.node.things import URL
 
-__all__ = ["parts", "shop", "world"]
+__all__ = ["parts", "world"]
 
 
 def restarted(world: World) -> None:
