@@ -6,6 +6,7 @@ What it remembers (the key, whom it trusts, the chunks that it has) is in the fo
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from slap.cache.archive.pack import pack
@@ -82,4 +83,7 @@ def _question(name: str) -> Question:
 
 
 if __name__ == "__main__":
-    {"publish": publish, "fetch": fetch, "lookups": lookups, "whole": whole}[sys.argv[1]](*sys.argv[2:])
+    commands: dict[str, Callable[..., None]] = {
+        "publish": publish, "fetch": fetch, "lookups": lookups, "whole": whole,
+    }  # fmt: skip
+    commands[sys.argv[1]](*sys.argv[2:])

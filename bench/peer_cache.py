@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from slapos.libnetworkcache import NetworkcacheClient
@@ -22,7 +23,7 @@ def client(state: str, port: str) -> NetworkcacheClient:
     folder, url = Path(state), f"http://127.0.0.1:{port}"
     folder.mkdir(exist_ok=True)
     if not (folder / "key.pem").exists():
-        names = ["-keyout", folder / "key.pem", "-out", folder / "certificate.pem", "-subj", "/CN=bench"]
+        names = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem"), "-subj", "/CN=bench"]
         made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", *names]
         subprocess.run(made, check=True, stderr=subprocess.DEVNULL)
     return NetworkcacheClient(
@@ -60,4 +61,5 @@ def lookups(state: str, port: str, seconds: str) -> None:
 
 
 if __name__ == "__main__":
-    {"publish": publish, "fetch": fetch, "lookups": lookups}[sys.argv[1]](*sys.argv[2:])
+    commands: dict[str, Callable[..., None]] = {"publish": publish, "fetch": fetch, "lookups": lookups}
+    commands[sys.argv[1]](*sys.argv[2:])

@@ -9,4 +9,4 @@ listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
 listener.bind((sys.argv[1], int(sys.argv[2])))
 listener.listen(8)
 while True:
-    _socket.close(listener._accept()[0])
+    _socket.close(listener._accept()[0])  # type: ignore[attr-defined]

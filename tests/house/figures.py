@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeGuard
 
 from tests.house.sources import Source
 
@@ -146,11 +147,11 @@ def _is_typed(function: AnyFunction) -> bool:
     return function.returns is not None and all(argument.annotation for argument in _named(function) + rest)
 
 
-def _is_broad_handler(node: ast.AST) -> bool:
+def _is_broad_handler(node: ast.AST) -> TypeGuard[ast.ExceptHandler]:
     return isinstance(node, ast.ExceptHandler) and bool(_caught(node.type) & BROAD)
 
 
-def _is_broad_suppress(node: ast.AST) -> bool:
+def _is_broad_suppress(node: ast.AST) -> TypeGuard[ast.Call]:
     if not isinstance(node, ast.Call) or ast.unparse(node.func).split(".")[-1] != "suppress":
         return False
     return any(_caught(argument) & BROAD for argument in node.args)

@@ -1,5 +1,6 @@
 """The figures of the house style hold; and each check is shown to fail on a made-up source."""
 
+from collections.abc import Callable, Iterable
 from statistics import median
 
 import pytest
@@ -30,7 +31,9 @@ def test_there_is_code_to_measure() -> None:
     ("measure", "middle", "most", "longest"),
     [(figures.body_lengths, 4, 20, 40), (figures.file_lengths, 120, 300, 400)],
 )
-def test_functions_and_files_are_short(measure, middle: int, most: int, longest: int) -> None:
+def test_functions_and_files_are_short(
+    measure: Callable[[Iterable[Source]], list[Figure]], middle: int, most: int, longest: int
+) -> None:
     found = measure(CODE)
     assert median(figure.value for figure in found) <= middle
     assert figures.percentile(found, 0.95).value <= most
@@ -42,7 +45,7 @@ def test_no_function_takes_more_than_six_parameters() -> None:
 
 
 @pytest.mark.parametrize("find", [figures.untyped, figures.inner_imports, figures.unfinished])
-def test_there_is_no(find) -> None:
+def test_there_is_no(find: Callable[[Iterable[Source]], list[str]]) -> None:
     assert find(CODE) == []
 
 
@@ -89,7 +92,7 @@ def test_a_long_file_and_many_parameters_are_found() -> None:
         (figures.unfinished, "a = 1  # TO" + "DO later", True),
     ],
 )
-def test_a_bad_source_is_found(find, text: str, found: bool) -> None:
+def test_a_bad_source_is_found(find: Callable[[Iterable[Source]], list[str]], text: str, found: bool) -> None:
     assert bool(find([Source("a.py", text)])) is found
 
 
@@ -113,7 +116,7 @@ def test_a_bad_source_is_found(find, text: str, found: bool) -> None:
         (figures.patches, "import a\na.dispatch()", False),
     ],
 )
-def test_a_bad_habit_is_found(check, text: str, found: bool) -> None:
+def test_a_bad_habit_is_found(check: Callable[[Source], object], text: str, found: bool) -> None:
     assert bool(check(Source("a.py", text))) is found
 
 

@@ -2,15 +2,17 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.house.sources import ROOT
+from tests.house.sources import ROOT, all_texts
 
 BIN = Path(sys.executable).parent
 CHECK = ("ruff", "check", "--no-cache", "--quiet")
 FORMAT = ("ruff", "format", "--no-cache", "--check")
+SHEBANG = "#!/usr/bin/env python"
 
 pytestmark = pytest.mark.lint
 
@@ -36,6 +38,20 @@ def test_a_function_without_types_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def f(a): return a\n")
     done = _run("mypy", "--cache-dir=/dev/null", str(tmp_path / "a.py"))
     assert "no-untyped-def" in done.stdout
+
+
+def test_a_name_that_a_test_module_has_not_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("from tests.interpreter import GONE\n")
+    done = _run("mypy", "--cache-dir=/dev/null", str(tmp_path / "a.py"))
+    assert "attr-defined" in done.stdout
+
+
+def test_types_are_checked_wherever_there_is_python() -> None:
+    python = [each.name for each in all_texts() if each.name.endswith(".py") or each.text.startswith(SHEBANG)]
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
+    folders = tuple(f"{place}/" for place in checked)
+    left = [name for name in python if not (name.endswith(".py") and name.startswith(folders))]
+    assert set(left) <= set(checked)
 
 
 def _run(program: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -51,7 +51,7 @@ class CacheServer:
         cfg.write_text(f"[cache]\nfolder = data\nport = {self.port}\n{self.settings}")
         with (self.folder / "log").open("ab") as log:
             environment = {"HOME": str(self.home), "PATH": "/usr/bin:/bin"}
-            argv = [SLAPOS, "cache", "serve", "--cfg", cfg]
+            argv: list[str | Path] = [SLAPOS, "cache", "serve", "--cfg", cfg]
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment)
         eventually(self._answers, 30)
 

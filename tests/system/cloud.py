@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from slap.client.config import read_configuration
 from slap.client.master import Master
@@ -142,7 +142,7 @@ def as_nobody(argv: tuple[str, ...]) -> tuple[str, ...]:
     return ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *rights, "--", *argv)
 
 
-def eventually(look: Callable[[], Seen], seconds: float = 30, pause: float = 0.02) -> Seen:
+def eventually(look: Callable[[], Seen | Literal[False] | None], seconds: float = 30, pause: float = 0.02) -> Seen:
     """What `look` returns as soon as that is true, or fails after some time with the last it saw."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):

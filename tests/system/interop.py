@@ -15,7 +15,7 @@ from slap.client.native import NativeMaster
 from slap.model.errors import SlapError, Unreachable
 from slap.node.config import read
 from slap.node.partition.supervision import connect
-from slap.system.supervisor import News, Supervisor
+from slap.system.supervisor import News, RpcSupervisor
 from tests.system.cloud import SLAPOS, Result, as_nobody, eventually
 from tests.system.slapos_peer import Peer, eggs_of_all
 
@@ -287,7 +287,7 @@ class Ours:
         }
 
 
-def end_supervisor(supervisor: Supervisor) -> None:
+def end_supervisor(supervisor: RpcSupervisor) -> None:
     with suppress(Unreachable):
         for group in supervisor.groups():
             supervisor.remove(group)

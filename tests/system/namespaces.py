@@ -6,7 +6,6 @@ Names are the test's own, and everything is gone afterwards. Takes root.
 import os
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,6 @@ from tests.system.slapos_peer import free_port
 IP = "/usr/sbin/ip"
 _SOCAT = "/usr/bin/socat"
 ENV = {"PATH": environment.CLEAN_PATH}
-PYTHON = sys._base_executable  # one that every user may read
 
 
 @dataclass(frozen=True)

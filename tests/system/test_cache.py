@@ -60,7 +60,7 @@ class Scene:
     cache: "subprocess.Popen[bytes]"
 
     def start_cache(self) -> None:
-        argv = [SLAPOS, "cache", "serve", "--port", str(self.relay.target), "--folder", str(self.cache_folder)]
+        argv = [str(SLAPOS), "cache", "serve", "--port", str(self.relay.target), "--folder", str(self.cache_folder)]
         self.cache = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(partial(_answers, self.relay.target))
 

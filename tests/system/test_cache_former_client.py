@@ -61,7 +61,7 @@ class FormerClient:
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         python = installed() / "python"
-        argv = [python, self.folder / "client.py", self.folder / "client.cfg", *words]
+        argv: list[str | Path] = [python, self.folder / "client.py", self.folder / "client.cfg", *words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
         assert not check or done.returncode == 0, done.stderr
         return done

@@ -15,7 +15,7 @@ from tests.unit.cache.trust_world import World
 
 
 def typed(server: CacheServer, *words: str) -> str:
-    argv = [SLAPOS, "cache", *words, "--cfg", server.folder / "cache.cfg"]
+    argv: list[str | Path] = [SLAPOS, "cache", *words, "--cfg", server.folder / "cache.cfg"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -23,8 +23,9 @@ from slap.system import environment
 from slap.system.clock import FakeClock
 from slap.system.network.nftables import Nftables
 from slap.system.supervisor import FakeSupervisor
+from tests.interpreter import PYTHON
 from tests.system.cloud import eventually
-from tests.system.namespaces import PYTHON, Namespace, joined
+from tests.system.namespaces import Namespace, joined
 
 # Listens at each HOST PORT, and says when it does.
 _LISTEN = """

@@ -8,12 +8,14 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from slap.model.computer import PartitionUse
 from slap.node.partition.supervision import shut_down
 from slap.system import environment
 from slap.system.netlink import KernelNetwork, Link
 from slap.system.process import Command, SystemRunner
+from tests.interpreter import PYTHON
 from tests.system.cloud import Cloud, release, set_options, short_folder
-from tests.system.namespaces import ENV, PYTHON, Namespace, joined
+from tests.system.namespaces import ENV, Namespace, joined
 from tests.system.test_node_as_root import SOFTWARE_USER, USERS, a_master, configure, started
 from tests.system.two_nodes import forget_users
 
@@ -129,7 +131,7 @@ if environment.is_root():
             cloud.slapos("node", "format", "--undo")
             assert users() == set()
 
-    def computer(cloud: Cloud, namespace: Namespace) -> list:
+    def computer(cloud: Cloud, namespace: Namespace) -> list[PartitionUse]:
         with namespace.inside():
             return list(cloud.master().computer(cloud.computer).partitions)
 

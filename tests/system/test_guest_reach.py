@@ -10,14 +10,15 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from slap.system.processes import Mark, find_marked
+from tests.interpreter import PYTHON
 from tests.system.cloud import Cloud, eventually
 from tests.system.machines import KVM, attempts, processes_of, program_of, qemu_of
-from tests.system.namespaces import PYTHON
 from tests.system.one_computer import Computer, a_computer, is_possible
 from tests.system.test_firewall import _CONNECT, listening
 from tests.system.test_vm_life import in_browser, is_connected
@@ -28,7 +29,7 @@ LOOPBACK, ALIAS, RESOLVER = "10.0.2.2", "10.0.2.77", "10.0.2.3"  # in qemu's net
 CLOSED, OPEN, VAULT = "2001:db8:0:1::2", "2001:db8:0:1::3", "2001:db8:0:1::4"
 
 # What, its address as a guest says it, the port, and which guests reach it.
-FROM_A_GUEST = [
+FROM_A_GUEST: list[tuple[str, str, int | str, str]] = [
     ("loopback of the computer", LOOPBACK, SERVICE, ""),
     ("the same by another address", ALIAS, SERVICE, ""),
     ("the same by IPv6", "fec0::2", SERVICE, ""),
@@ -109,8 +110,11 @@ if is_possible():
         computer.cloud.slapos("request", "vault", str(KVM), "--type", "vault", *waits_not, check=False)
         guests.order("tapped", *waits_not, check=False, use_tap=True, user_data=OF_A_TAP)
         for name in ("closed", "open", "tapped"):
-            eventually(lambda name=name: _says(computer, name, "hostname") == name, 180, 1)
+            eventually(partial(_is_up, computer, name), 180, 1)
         eventually(lambda: _status(computer, "vault") == "started", 60, 0.5)
+
+    def _is_up(computer: Computer, name: str) -> bool:
+        return _says(computer, name, "hostname") == name
 
     def _listen(computer: Computer, stack: ExitStack) -> None:
         folder = computer.cloud.folder
@@ -209,8 +213,11 @@ if is_possible():
             image = {"url": url, "sha512": "0" * 128}
             computer.guests().order("greedy", "--no-wait", check=False, image=image)
             host = url.split("/")[2].partition(":")[0]
-            eventually(lambda host=host: f"Nothing is fetched from {host}." in _message(computer, "greedy"), 60, 0.5)
+            eventually(partial(_is_refused, computer, host), 60, 0.5)
         computer.cloud.slapos("service", "destroy", "greedy")
+
+    def _is_refused(computer: Computer, host: str) -> bool:
+        return f"Nothing is fetched from {host}." in _message(computer, "greedy")
 
     def _message(computer: Computer, name: str) -> str:
         return str(computer.cloud.slapos("service", "info", name, "-f", "json").json["message"])

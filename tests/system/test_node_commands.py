@@ -4,6 +4,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,7 @@ def test_a_promise_that_fails_has_slapos_exit_status(alone: Cloud) -> None:
     try:
         (alone.folder / "holds").unlink()
         for words in (("promise", "--only-cp", "slappart0"), ("instance", "--force", "--timeout", "3")):
-            failed = eventually(lambda words=words: _not_passed(alone, words), 60)
+            failed = eventually(partial(_not_passed, alone, words), 60)
             assert "no file" in failed.stdout + failed.stderr
     finally:
         (alone.folder / "holds").touch()

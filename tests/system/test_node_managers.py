@@ -5,11 +5,11 @@ import os
 import pwd
 import signal
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from slap.system.clock import SystemClock
 from slap.system.host.cpusets import FirstVersion, find_cpusets
 from slap.system.process import SystemRunner, start_child
 from slap.system.supervisor import FakeSupervisor
+from tests.interpreter import PYTHON
 from tests.system.cloud import Cloud, eventually, release, small_cloud
 from tests.system.namespaces import Namespace, a_namespace
 from tests.system.test_node_as_root import a_node
@@ -75,11 +76,10 @@ def order(cloud: Cloud, name: str, parts: str, status: int = 0, ports: tuple[int
     """Have an instance of a release with some parts; returns the folder that its script writes to."""
     folder = cloud.folder / name
     source, target = ports if ports[1] else (1, free_port())
-    python = sys._base_executable
     cloud.supply(
         release(
             folder,
-            PROFILE.format(parts=parts, folder=folder, status=status, source=source, target=target, python=python),
+            PROFILE.format(parts=parts, folder=folder, status=status, source=source, target=target, python=PYTHON),
         )
     )
     cloud.slapos("request", name, str(folder), check=False)
@@ -95,6 +95,15 @@ def agent_pid(cloud: Cloud) -> int:
     return next(each.pid for each in cloud.processes("slapos-agent"))
 
 
+def is_another(cloud: Cloud, agent: int) -> bool:
+    return agent_pid(cloud) not in (0, agent)
+
+
+def is_empty(group: Path) -> bool:
+    """Whether no process is in a control group."""
+    return not (group / "cgroup.procs").read_text()
+
+
 def test_removal_waits_for_its_scripts_and_a_killed_agent_takes_it_up_again(cloud: Cloud) -> None:
     folder = order(cloud, "saving", "prerm data")
     cloud.slapos("service", "destroy", "saving", "--no-wait", check=False)
@@ -104,7 +113,7 @@ def test_removal_waits_for_its_scripts_and_a_killed_agent_takes_it_up_again(clou
     for _ in range(2):
         agent = agent_pid(cloud)
         os.kill(agent, signal.SIGKILL)
-        eventually(lambda agent=agent: agent_pid(cloud) not in (0, agent))
+        eventually(partial(is_another, cloud, agent))
     (folder / "go").touch()
     eventually(lambda: not (cloud.srv / "slappart0/data").exists())
     eventually(lambda: not cloud.processes("slappart0-prerm"))
@@ -195,12 +204,12 @@ if environment.is_root():
     @contextmanager
     def listening(inside: Namespace) -> Iterator[int]:
         """A server on all addresses of the namespace; its port."""
-        with inside.background(sys._base_executable, "-m", "http.server", "--bind", "::", "8000"):
+        with inside.background(PYTHON, "-m", "http.server", "--bind", "::", "8000"):
             eventually(lambda: can_reach(inside, "10.99.0.1", 0))
             yield 8000
 
     def can_reach(inside: Namespace, address: str, user: int) -> bool:
-        argv = (sys._base_executable, "-I", "-c", _CONNECT, address, "8000")
+        argv = (PYTHON, "-I", "-c", _CONNECT, address, "8000")
         return inside.words(*argv, user=user).status == 0
 
     def test_a_partition_reaches_what_its_whitelist_names_and_nobody_else_notices(tmp_path: Path) -> None:
@@ -277,5 +286,5 @@ if environment.is_root():
             os.kill(sleeper.pid, signal.SIGKILL)
             sleeper.wait()
             for group in (*root.glob("cpu[0-9]*"), root):
-                eventually(lambda group=group: not (group / "cgroup.procs").read_text())
+                eventually(partial(is_empty, group))
                 group.rmdir()

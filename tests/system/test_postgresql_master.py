@@ -68,7 +68,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _api(port: int, token: str) -> Master:
+def _api(port: int, token: str) -> NativeMaster:
     return NativeMaster(f"http://127.0.0.1:{port}", token)
 
 

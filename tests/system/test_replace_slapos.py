@@ -183,10 +183,15 @@ def _slapproxy_comes_back(place: Place) -> None:
     (place.peer.folder / "proxy.db.slapos-copy").rename(place.peer.folder / "proxy.db")
     assert list(place.peer.folder.glob("proxy.db*")) == [place.peer.folder / "proxy.db"]
     with place.peer.slapproxy():
-        eventually(lambda: (place.work(), page(place, "slappart0"))[1] == "Salut", 120)
-        eventually(lambda: (place.work(), page(place, "slappart2"))[1] == "Servus", 120)
+        eventually(lambda: _page_after_work(place, "slappart0") == "Salut", 120)
+        eventually(lambda: _page_after_work(place, "slappart2") == "Servus", 120)
         assert set(place.services()) == {"web", "tree", "guest"}
     assert (place.partition("slappart0") / "srv/www/kept").read_text() == "data of the service"
+
+
+def _page_after_work(place: Place, partition: str) -> str:
+    place.work()
+    return page(place, partition)
 
 
 @contextmanager

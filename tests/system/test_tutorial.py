@@ -68,7 +68,8 @@ class Terminal:
         ).stdout
 
     def _last(self, pattern: re.Pattern[str]) -> str:
-        return next(match for shown in reversed(self.seen) for match in reversed(pattern.findall(shown)))
+        last: str = next(match for shown in reversed(self.seen) for match in reversed(pattern.findall(shown)))
+        return last
 
 
 @pytest.fixture

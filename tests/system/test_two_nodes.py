@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from slap.system import environment
+from tests.interpreter import PYTHON
 from tests.system.cloud import eventually, release
-from tests.system.namespaces import PYTHON
 from tests.system.test_node_managers import reaches
 from tests.system.two_nodes import Cluster, ClusterNode, Wanted, two_nodes
 

@@ -4,6 +4,7 @@ Cheaper than slapos.cookbook and slapos.toolbox, which a real release uses: the 
 """
 
 import os
+from collections.abc import Mapping
 
 PROMISE = """import sys
 sys.path[0:0] = {path!r}
@@ -27,16 +28,22 @@ class RunPromise(GenericPromise):
 """
 
 
+Sections = Mapping[str, Mapping[str, str]]
+
+
 class Recipe:
-    def __init__(self, buildout, name, options):
+    def __init__(self, buildout: Sections, name: str, options: Mapping[str, str]) -> None:
         self.options = options
         self.connection = buildout.get("slap-connection", {})
         self.folder = buildout["buildout"]["directory"]
 
-    def update(self):
+    def install(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def update(self) -> None:
         self.install()
 
-    def write(self, path, text, mode=0o644):
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
         path = os.path.join(self.folder, path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as file:
@@ -47,7 +54,7 @@ class Recipe:
 class File(Recipe):
     """`content` in `path`."""
 
-    def install(self):
+    def install(self) -> tuple[str, ...]:
         self.write(self.options["path"], self.options["content"])
         return ()
 
@@ -55,7 +62,7 @@ class File(Recipe):
 class Service(Recipe):
     """The payload on this partition's loopback address, kept by supervisord and watched by a promise."""
 
-    def install(self):
+    def install(self) -> tuple[str, ...]:
         number = int("".join(filter(str.isdigit, self.connection["partition-id"])))
         host, port = f"127.78.{number // 250}.{number % 250 + 1}", int(self.options["port"])
         command = f"exec {self.options['python']} -I -S {self.options['program']} {host} {port}"
@@ -68,7 +75,7 @@ class Service(Recipe):
 class Request(Recipe):
     """With a depth beyond 1: request a child of one less, and publish what the child published, or this address."""
 
-    def __init__(self, buildout, name, options):
+    def __init__(self, buildout: Sections, name: str, options: Mapping[str, str]) -> None:
         import slapos.slap  # here, because it takes a quarter of a second, and only trees need it
 
         super().__init__(buildout, name, options)
@@ -86,7 +93,7 @@ class Request(Recipe):
             )
             self.leaf = (child._connection_dict or {}).get("leaf", "")
 
-    def install(self):
+    def install(self) -> tuple[str, ...]:
         if not self.leaf:
             raise RuntimeError("the child has published nothing yet")
         self.own.setConnectionDict({"leaf": self.leaf})

@@ -1,7 +1,7 @@
 """A client of the classic protocol, as small as can be: it knows nothing of ours."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlencode
 
 from slap.model.slapos.object import SlapObject
@@ -92,6 +92,12 @@ def attributes(found: object, class_name: str) -> dict[str, Any]:
     return dict(found.attributes)
 
 
-def place(guid: str, name: str) -> dict[str, str]:
+class Where(TypedDict):
     """How a form says which partition it is about."""
-    return {"computer_id": guid, "computer_partition_id": name}
+
+    computer_id: str
+    computer_partition_id: str
+
+
+def place(guid: str, name: str) -> Where:
+    return Where(computer_id=guid, computer_partition_id=name)

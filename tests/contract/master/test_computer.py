@@ -78,7 +78,7 @@ def test_a_computer_speaks_only_for_itself_and_a_user_sees_only_their_own(world:
     node, other = world.computer("one"), world.computer("two")
     eve = world.user("eve")
     assert eve.computers() == []
-    for call in (
+    for hidden in (
         lambda: eve.computer(node.guid),
         lambda: eve.bang_computer(node.guid, ""),
         lambda: eve.new_computer_token(node.guid),
@@ -86,13 +86,13 @@ def test_a_computer_speaks_only_for_itself_and_a_user_sees_only_their_own(world:
         lambda: node.api.configure_computer(other.guid, ComputerConfiguration(partitions=())),
     ):
         with pytest.raises(NotFound):
-            call()
-    for call in (
+            hidden()
+    for forbidden in (
         lambda: node.api.desired_state(other.guid),
         lambda: eve.desired_state(node.guid),
         lambda: node.api.register_computer(ComputerRegistration(title="mine")),
         lambda: node.api.new_computer_token(node.guid),
     ):
         with pytest.raises(Forbidden):
-            call()
+            forbidden()
     assert [each.guid for each in node.api.computers()] == [node.guid]

@@ -89,7 +89,7 @@ def test_only_the_node_of_its_host_publishes_for_it(world: World) -> None:
     other = world.computer("two")
     elsewhere = world.admin.request(order(world.supplied(other, name="other"), "elsewhere"))
     page = _served(world, node, host, url)
-    stolen = {page.guid: {"url": "http://evil"}}
+    stolen: dict[str, dict[str, object]] = {page.guid: {"url": "http://evil"}}
     _says(other, elsewhere, shared=stolen)
     other.report(InstanceReport(guid=page.guid, state=ReportedInstanceState.ERROR, connection={"url": "http://evil"}))
     node.report(InstanceReport(guid=page.guid, state=ReportedInstanceState.ERROR, connection={"url": "http://evil"}))

@@ -244,7 +244,7 @@ def test_the_name_of_ones_own_computer_opens_nobody_elses(world: World, classic:
     classic.order("web", url)
     world.computer(GUID, owner=world.user("eve"))
     eve = Classic(world.address, f"Bearer {create_user(world.database, 'eve')}")
-    inside = {"computer_id": GUID, "computer_partition_id": "slappart0"}
+    inside = place(GUID, "slappart0")
     assert eve.get("getComputerPartitionCertificate", **inside).status == 404
     assert eve.post("stoppedComputerPartition", **inside).status in (404, 303)
     assert eve.ask("child", url, **inside).status == 404

@@ -69,7 +69,7 @@ def sqlite(empty_sqlite: Path, tmp_path: Path) -> Path:
 
 
 def test_a_full_disk_is_said_and_nothing_of_the_transaction_stays(sqlite: Path) -> None:
-    async def work(store: Store) -> tuple[list[object], str, list[str]]:
+    async def work(store: Store) -> tuple[list[str | BaseException], str, list[str]]:
         assert isinstance(store, SqliteStore)
         store._driver.execute("PRAGMA max_page_count=1")  # as large as it is now: the disk is full
         jobs = [store.write(_put(name, "x" * size)) for name, size in (("small", 1), ("large", 1_000_000))]

@@ -36,7 +36,7 @@ def test_a_partition_sees_its_own_tree_and_nothing_else(world: World) -> None:
     other = world.admin.request(order(url, "other"))
     assert partition.instance(child.guid).guid == child.guid
     assert world.partition(node, child).instance(root.guid).guid == root.guid
-    for forbidden in (
+    for hidden in (
         lambda: partition.instance(other.guid),
         lambda: partition.tree(other.guid),
         lambda: partition.history(other.guid),
@@ -44,7 +44,7 @@ def test_a_partition_sees_its_own_tree_and_nothing_else(world: World) -> None:
         lambda: partition.logs(other.guid),
     ):
         with pytest.raises(NotFound):
-            forbidden()
+            hidden()
     for forbidden in (partition.computers, partition.supplies, lambda: node.api.request(order(url, "mine"))):
         with pytest.raises(Forbidden):
             forbidden()

@@ -9,7 +9,8 @@ from slap.system.clock import Clock, FakeClock, SystemClock
 
 @pytest.fixture(params=[SystemClock, FakeClock])
 def clock(request: pytest.FixtureRequest) -> Clock:
-    return request.param()
+    made: Clock = request.param()
+    return made
 
 
 def test_sleeping_moves_both_times_by_as_much(clock: Clock) -> None:

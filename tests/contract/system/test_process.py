@@ -18,7 +18,8 @@ ANSWERS = {
 
 @pytest.fixture(params=[SystemRunner, lambda: FakeRunner(ANSWERS)], ids=["real", "fake"])
 def runner(request: pytest.FixtureRequest) -> Runner:
-    return request.param()
+    made: Runner = request.param()
+    return made
 
 
 @pytest.mark.parametrize("command", [TRUE, ECHO, MISSING])

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from hashlib import sha512
 from io import BytesIO
 from pathlib import Path
@@ -32,12 +33,13 @@ NAMES = st.one_of(
 ).filter(lambda name: name not in (b".", b".."))
 CONTENTS = st.one_of(st.binary(max_size=1500), st.sampled_from([b"", b"x" * 512, b"z" * 200_000]))
 FILES = st.tuples(CONTENTS, st.sampled_from([0o644, 0o755, 0o600, 0o4755, 0o444]))
+Tree = dict[bytes, "tuple[bytes, int] | Tree"]
 TREES = st.recursive(FILES, lambda inner: st.dictionaries(NAMES, inner, max_size=4), max_leaves=12)
 
 
 @settings(max_examples=40, deadline=None)
 @given(tree=st.dictionaries(NAMES, TREES, max_size=5), links=st.integers(0, 3))
-def test_what_is_packed_comes_out(tmp_path_factory: pytest.TempPathFactory, tree: dict, links: int) -> None:
+def test_what_is_packed_comes_out(tmp_path_factory: pytest.TempPathFactory, tree: Tree, links: int) -> None:
     base = tmp_path_factory.mktemp("trip")
     _write(os.fsencode(base / "in"), tree)
     for number in range(links):
@@ -99,7 +101,7 @@ def test_bytecode_does_not_tell_when_it_was_made_and_is_good_where_it_comes_out(
         source.parent.mkdir(exist_ok=True)
         source.write_text("VALUE = 1\n")
         os.utime(source, (time, time))
-        compiled = Path(py_compile.compile(str(source), dfile="module.py"))
+        compiled = py_compile.compile(str(source), dfile="module.py")
         manifests.append(packed(tmp_path / "in")[0])
     assert manifests[0] == manifests[1]
     out = unpacked(*packed(tmp_path / "in"), tmp_path / "out")
@@ -107,7 +109,8 @@ def test_bytecode_does_not_tell_when_it_was_made_and_is_good_where_it_comes_out(
     said = subprocess.run(words, cwd=out, capture_output=True, text=True, check=True, timeout=60).stderr
     assert f"matches {out / 'module.py'}" in said
     source.write_text("VALUE = 22\n")
-    assert compiled.exists()
+    assert compiled is not None
+    assert Path(compiled).exists()
     assert not list(unpacked(*packed(tmp_path / "in"), tmp_path / "second").rglob("*.pyc")), "a stale one is left out"
 
 
@@ -188,7 +191,7 @@ def _dead(ref: ChunkRef) -> bytes:
     raise Unreachable("The cache does not answer.")
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "first byte": lambda data: _flip(data, 0),
     "truncated": lambda data: data[:-1],
     "empty": lambda data: b"",
@@ -265,7 +268,7 @@ def test_nothing_is_unpacked_over_what_is_there(release: Path, tmp_path: Path) -
         {"more": 1},
     ],
 )
-def test_a_manifest_with_anything_odd_in_it_is_none(change: dict) -> None:
+def test_a_manifest_with_anything_odd_in_it_is_none(change: dict[str, object]) -> None:
     good = made_of(bytes(1024))[0].model_dump()
     assert Manifest.model_validate(good)
     with pytest.raises(ValueError):
@@ -314,7 +317,7 @@ def release(tmp_path: Path) -> Path:
     return folder
 
 
-def _write(folder: bytes, tree: dict) -> None:
+def _write(folder: bytes, tree: Tree) -> None:
     os.mkdir(folder)
     for name, what in tree.items():
         path = os.path.join(folder, name)

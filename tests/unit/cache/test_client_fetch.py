@@ -152,7 +152,9 @@ def test_an_upload_to_a_cache_that_vanished_ends(
         client.upload_patience = 1
         started = time.monotonic()
         with pytest.raises(SlapError):
-            publish(Built(folder, builder.question(), "COMP-1", 1, 2), builder.key, client, builder.shelf, int)
+            publish(
+                Built(folder, builder.question(), "COMP-1", 1, 2), builder.key, client, builder.shelf, lambda size: None
+            )
         assert time.monotonic() - started < 5
 
 

@@ -27,6 +27,12 @@ USUAL = RECORDED["usual"]
 KEY = read_former_key(USUAL["certificate"], "old cache")
 
 
+def _entry(sample: dict[str, Any]) -> tuple[str, str]:
+    """Its text and its signature."""
+    text, signature = sample["entry"]
+    return text, signature
+
+
 def refusal(text: str, signature: str, question: Question = QUESTION, keys: Any = (KEY,)) -> Reason:
     with pytest.raises(Refused) as caught:
         verify_former(text, signature, keys, question)
@@ -36,7 +42,7 @@ def refusal(text: str, signature: str, question: Question = QUESTION, keys: Any 
 @pytest.mark.parametrize(("sample", "kind"), SAMPLES)
 def test_what_the_old_client_signed_is_taken_once_its_key_is_trusted(sample: dict[str, Any], kind: str) -> None:
     key = read_former_key(sample[kind])
-    found = verify_former(*sample["entry"], (KEY, key), QUESTION)
+    found = verify_former(*_entry(sample), (KEY, key), QUESTION)
     assert found.entry.sha512 == json.loads(sample["entry"][0])["sha512"]
     assert found.key.id == key.id
 
@@ -47,12 +53,12 @@ def test_a_key_has_one_id_however_it_is_given() -> None:
 
 def test_without_the_operators_word_nothing_of_it_is_taken() -> None:
     with pytest.raises(Refused) as caught:
-        verify_former(*USUAL["entry"], (), QUESTION)
+        verify_former(*_entry(USUAL), (), QUESTION)
     assert (caught.value.reason, "--former" in caught.value.resolution) == (Reason.UNKNOWN_KEY, True)
 
 
 def test_the_key_of_another_cache_does_not_fit() -> None:
-    assert refusal(*RECORDED["small"]["entry"]) is Reason.BAD_SIGNATURE
+    assert refusal(*_entry(RECORDED["small"])) is Reason.BAD_SIGNATURE
 
 
 @pytest.mark.parametrize(
@@ -67,12 +73,12 @@ def test_the_key_of_another_cache_does_not_fit() -> None:
     ],
 )
 def test_it_must_be_the_answer(question: Question, reason: Reason) -> None:
-    assert refusal(*USUAL["entry"], question) is reason
+    assert refusal(*_entry(USUAL), question) is reason
 
 
 def test_points_of_a_debian_release_run_on_each_other() -> None:
     platform = PLATFORM.model_copy(update={"version": "12.5"})
-    assert verify_former(*USUAL["entry"], (KEY,), replace(QUESTION, platform=platform))
+    assert verify_former(*_entry(USUAL), (KEY,), replace(QUESTION, platform=platform))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

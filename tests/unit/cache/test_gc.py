@@ -92,7 +92,7 @@ def test_without_a_rule_nothing_current_goes_by_age() -> None:
 
 def test_what_another_writer_stored_supersedes_nothing() -> None:
     """Whoever may write may claim any signer, and would remove a revocation otherwise."""
-    notice = {"blob": "", "needs": (), "manifest": ""}
+    notice: dict[str, Any] = {"blob": "", "needs": (), "manifest": ""}
     genuine = indexed(1, days=90, **notice)
     before = indexed(2, days=90, stored=Stored("entry/key/002-id", 10, 0), **notice)
     forged = [indexed(n, stored=Stored(f"entry/key/{n:03}-id-thief", 10, NOW), **notice) for n in (3, 4)]
@@ -162,7 +162,7 @@ def test_a_survey_finds_what_entries_reach(world: World, tmp_path: Path) -> None
     assert list(chunks_in(storage, native.manifest) or ()) == [chunk]
     assert chunks_in(storage, blob(b"sbom").sha512) is None and chunks_in(storage, "0" * 128) == ()
     assert seen.unreadable == (f"{place}/002-b",)
-    assert (native.keys, native.expires_at) == ({URL}, ENTRY.expires_at)
+    assert (native.keys, native.expires_at) == (frozenset({URL}), ENTRY.expires_at)
     assert (revocation.blob, former.needs) == ("", ("0" * 128,))
     assert former.keys == {"k", URL}
     assert (len(seen.blobs), len(steps)) == (3, 7)

@@ -1,6 +1,5 @@
 """The master under SlapOS's names, and scripts that use them."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,7 @@ def test_the_console_shows_our_errors_in_our_words(capsys: pytest.CaptureFixture
     console = Console({"fail": fail})
     console.push("fail()")
     assert capsys.readouterr().err == "There is no such thing.\n  None.\nNext: look elsewhere\n"
-    console.write = io.StringIO().write  # type: ignore[method-assign]
+    console.write = lambda data: None  # type: ignore[method-assign]
     assert console.push("1 / 1") is False
 
 

@@ -1,7 +1,7 @@
 """The command as a whole, against a master that answers from a table: what is printed where, and the exit status."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +24,11 @@ SUPPLY = Supply(url="/r/hello/software.cfg", computer="COMP-1", requested=Supply
 
 def ordering(*trees: Any, accepted: Any = None, **more: Any) -> FakeTransport:
     """A master that takes a new order and then shows these trees."""
-    answers = {"GET /instances": [[]], "POST /instances": [accepted or an_instance()], TREE: trees}
+    answers: dict[str, Sequence[Any]] = {
+        "GET /instances": [[]],
+        "POST /instances": [accepted or an_instance()],
+        TREE: trees,
+    }
     return FakeTransport(answers | more)
 
 
@@ -45,7 +49,11 @@ def test_a_request_shows_its_phases_on_stderr_and_the_connection_on_stdout(shell
 
 
 def test_what_is_already_so_is_said_at_once(shell: Shell) -> None:
-    known = {"GET /instances": [[started()]], "POST /instances": [started()], TREE: [a_tree(started())]}
+    known: dict[str, Sequence[Any]] = {
+        "GET /instances": [[started()]],
+        "POST /instances": [started()],
+        TREE: [a_tree(started())],
+    }
     outcome = shell.run(FakeTransport(known), *REQUEST)
     assert outcome.status == 0
     assert outcome.err.startswith("hello is already requested like this.")
@@ -159,14 +167,14 @@ def test_a_list_is_a_table_for_people_and_data_for_machines(shell: Shell) -> Non
 
 
 def test_a_misspelt_service_is_answered_with_the_one_that_was_meant(shell: Shell) -> None:
-    missing = {"GET /instances": [[], [started()]], "GET /instances/helo": [NotFound("?")]}
+    missing: dict[str, Sequence[Any]] = {"GET /instances": [[], [started()]], "GET /instances/helo": [NotFound("?")]}
     outcome = shell.run(FakeTransport(missing), "service", "info", "helo")
     assert outcome.status == 1
     assert "Did you mean hello?" in outcome.err
 
 
 def plan(**changes: Any) -> Plan:
-    known: Mapping[str, Any] = {
+    known: dict[str, Any] = {
         "reference": "hello",
         "action": "update",
         "changes": (FieldChange(field="parameters.port", before="80", after="81"),),

@@ -1,7 +1,9 @@
 """What is shown of services and computers."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -59,7 +61,10 @@ def test_what_a_service_ordered_is_named_by_both_names(shell: Shell) -> None:
     console = {"console-url": "https://[2001:db8::3]:10352/", "console-user": "console", "console-password": "secret"}
     child = started(guid="INST-2", root="INST-1", reference="vm-1", connection=console)
     odd = started(guid="INST-3", reference="a/b", connection=console | {"console-user": "odd"})
-    answers = {"GET /instances": [[], [cluster]], "GET /instances/INST-1/tree": [a_tree(cluster, child)]}
+    answers: dict[str, Sequence[Any]] = {
+        "GET /instances": [[], [cluster]],
+        "GET /instances/INST-1/tree": [a_tree(cluster, child)],
+    }
     said = shell.run(FakeTransport(answers), "vm", "console", "many/vm-1", "-f", "json")
     assert json.loads(said.out) == console
     missing = shell.run(FakeTransport(answers), "vm", "console", "many/vm-2")
@@ -70,7 +75,11 @@ def test_what_a_service_ordered_is_named_by_both_names(shell: Shell) -> None:
 
 def test_scripts_that_read_slapos_get_its_output(shell: Shell) -> None:
     failing = started(reported="error", message="Promise url: refused", parameters={"port": 80})
-    answers = {"GET /instances": [[failing]], "GET /instances/INST-1/tree": [a_tree(failing)], "GET /releases": [[]]}
+    answers: dict[str, Sequence[Any]] = {
+        "GET /instances": [[failing]],
+        "GET /instances/INST-1/tree": [a_tree(failing)],
+        "GET /releases": [[]],
+    }
     master = FakeTransport({**answers, "GET /instances/INST-1/usage": [NotOffered("No.")]})
     listed = shell.run(master, "service", "list", "-f", "slapos").out
     assert json.loads(listed) == {"hello": "/r/hello/software.cfg"}

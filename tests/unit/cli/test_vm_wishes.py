@@ -20,7 +20,7 @@ from slap.model.instance import Instance
 from slap.model.vm.life_parameters import LifeParameters, life_of, read_period
 from tests.unit.cli.fakes import an_instance
 
-VAULT = {"url": "https://[::1]:9/", "password": "secret-secret", "certificate": "PEM"}
+VAULT: dict[str, Any] = {"url": "https://[::1]:9/", "password": "secret-secret", "certificate": "PEM"}
 NOW = datetime(2026, 11, 26, 13, 30, tzinfo=UTC)
 SECONDS = 1795699800  # the same
 BACKUPS = [{"name": "20261126-120000"}, {"name": "20261126-130000"}]

@@ -81,7 +81,7 @@ def test_after_a_master_was_away_another_one_may_have_come() -> None:
 
 def test_what_is_not_asked_of_masters_is_not_there() -> None:
     with pytest.raises(AttributeError):
-        _ = Crowd(OURS).master()._private
+        _ = Crowd(OURS).master()._private  # type: ignore[attr-defined]
 
 
 def test_all_that_can_be_asked_can_be_asked_of_a_master_of_ours() -> None:

@@ -9,7 +9,7 @@ from slap.model.node import InstanceReport
 from slap.model.state import ReportedInstanceState
 
 
-@dataclass(frozen=True)
+@dataclass
 class Page:
     """A shared instance, requested at revision 5."""
 

@@ -1,7 +1,7 @@
 """Names are safe to put into paths, and documents hold nothing but what they should."""
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from slap.model.base import Name, PartitionName
 from slap.model.computer import ComputerRegistration, Partition
@@ -59,7 +59,7 @@ def test_a_hostile_guid_is_refused(guid: str) -> None:
         (NodeReport, {}),
     ],
 )
-def test_a_field_that_nobody_knows_is_refused(kind, document: dict[str, str]) -> None:
+def test_a_field_that_nobody_knows_is_refused(kind: type[BaseModel], document: dict[str, str]) -> None:
     kind.model_validate(document)
     with pytest.raises(ValidationError, match="extra_forbidden"):
         kind.model_validate({**document, "colour": "blue"})

@@ -1,10 +1,14 @@
 """Which states may follow which, and what people are shown."""
 
+from typing import TypeVar
+
 import pytest
 from pydantic import ValidationError
 
 from slap.model.node import InstanceReport, SupplyReport
 from slap.model.state import InstanceState, ReportedInstanceState, Status, derive_status
+
+State = TypeVar("State", InstanceState, ReportedInstanceState)
 
 STARTED, STOPPED, DESTROYED = InstanceState
 TABLE = {
@@ -25,7 +29,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("requested", "reported", "status"), CASES)
-def test_status_is_derived_from_both_states(requested, reported, status) -> None:
+def test_status_is_derived_from_both_states(
+    requested: InstanceState, reported: ReportedInstanceState, status: Status
+) -> None:
     assert derive_status(requested, reported) is status
 
 
@@ -40,7 +46,7 @@ def test_only_what_was_seen_is_called_done() -> None:
 
 
 @pytest.mark.parametrize("kind", [InstanceState, ReportedInstanceState])
-def test_destroyed_is_final_and_all_else_is_free(kind) -> None:
+def test_destroyed_is_final_and_all_else_is_free(kind: type[State]) -> None:
     final = kind("destroyed")
     for old in kind:
         for new in kind:

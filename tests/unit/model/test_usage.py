@@ -12,7 +12,7 @@ _START = datetime(2026, 5, 4, tzinfo=UTC)
 
 
 def _slot(number: int, **amounts: float) -> Usage:
-    return Usage(start=_START + timedelta(minutes=30 * number), seconds=1800, **amounts)  # type: ignore[arg-type]
+    return Usage(start=_START + timedelta(minutes=30 * number), seconds=1800, **amounts)
 
 
 def test_what_is_told_again_replaces_what_was_known() -> None:

@@ -52,8 +52,8 @@ def test_a_part_that_a_build_made_meanwhile_stays(world: World, parts: UsesPart,
     remove_tree(parts.part)
     note_taken = world.tools.store.note_taken
 
-    def made_meanwhile(key: str) -> None:
-        note_taken(key)
+    def made_meanwhile(part: str) -> None:
+        note_taken(part)
         parts.part.mkdir()
         (parts.part / "mine").touch()
 

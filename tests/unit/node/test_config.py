@@ -41,7 +41,9 @@ def test_managers_are_written_down_only_when_somebody_chose_them(tmp_path: Path)
 @pytest.mark.parametrize(
     "labels", [{"a=b": "c"}, {"a": "b\nc"}, {"a": " b"}, {"a\n[slapos]\nroot": "/"}, {"#a": "b"}, {"[a]": "b"}]
 )
-def test_what_such_a_file_cannot_say_is_refused_and_the_former_file_stays(tmp_path: Path, labels: dict) -> None:
+def test_what_such_a_file_cannot_say_is_refused_and_the_former_file_stays(
+    tmp_path: Path, labels: dict[str, str]
+) -> None:
     path = tmp_path / "slapos.cfg"
     write(path, a_node())
     with pytest.raises(InvalidInput, match="cannot be written"):

@@ -60,7 +60,7 @@ def planned(config: NodeConfig, observed: Observed = NOTHING) -> list[str]:
     ],
 )  # fmt: skip
 def test_only_what_is_missing_is_planned(
-    tmp_path: Path, changes: dict, observed: Observed, expected: list[str]
+    tmp_path: Path, changes: dict[str, Any], observed: Observed, expected: list[str]
 ) -> None:
     assert planned(node(tmp_path, **changes), observed) == expected
 
@@ -98,7 +98,7 @@ def test_users_are_made_without_a_way_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"alter_user": True}, {"alter_network": True}])
-def test_users_and_addresses_are_for_root(tmp_path: Path, changes: dict) -> None:
+def test_users_and_addresses_are_for_root(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Asked by whoever is not root it is refused, and by root it is not."""
     config = node(tmp_path, **changes)
     if environment.is_root():

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -263,7 +264,7 @@ def test_the_manager_hears_wishes_and_forgets_who_left(images: Shelf) -> None:
         ([{"name": f"n{number}"} for number in range(17)], "17 images"),
     ],
 )
-def test_a_wish_that_cannot_be_granted_is_told(asked, says: str) -> None:
+def test_a_wish_that_cannot_be_granted_is_told(asked: list[Any], says: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         entries_of(asked, PART)
     assert says in str(caught.value)

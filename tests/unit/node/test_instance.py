@@ -18,7 +18,7 @@ DEAD = (ProcessInfo("web", ProcessState.FATAL),)
 
 
 def seen(record: Any = None, **changes: Any) -> Seen:
-    known = {"digest": "d", "configured": True, "supervised": True, "processes": (), "now": 100.0}
+    known: dict[str, Any] = {"digest": "d", "configured": True, "supervised": True, "processes": (), "now": 100.0}
     return Seen(record, **(known | changes))
 
 

@@ -128,10 +128,13 @@ def test_what_is_published_is_ipv6_where_there_is_any(tmp_path: Path) -> None:
     config = Room(tmp_path, {"managers": {"firewall": {"allow": "127.0.0.1:3142"}}}).config
     both = (Partition(name="a", ipv4=("10.0.0.2",), ipv6=("2001:db8::2",)),)
     found = surroundings(config, both, "# none\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\n")
-    assert (found.published, found.private) == ({"2001:db8::2"}, (config.format.ipv4_local_network,))
-    assert (found.resolvers, [str(each) for each in found.exceptions]) == ({"127.0.0.53"}, ["127.0.0.1/32:3142"])
+    assert (found.published, found.private) == (frozenset({"2001:db8::2"}), (config.format.ipv4_local_network,))
+    assert (found.resolvers, [str(each) for each in found.exceptions]) == (
+        frozenset({"127.0.0.53"}),
+        ["127.0.0.1/32:3142"],
+    )
     only = surroundings(config, (Partition(name="a", ipv4=("10.0.0.2",)),), "")
-    assert (only.published, only.private) == ({"10.0.0.2"}, ())
+    assert (only.published, only.private) == (frozenset({"10.0.0.2"}), ())
 
 
 def test_an_exception_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
@@ -141,7 +144,8 @@ def test_an_exception_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_masters_address_is_asked_for_now_and_then_and_kept_when_nobody_answers() -> None:
-    clock, answers = FakeClock(), [["192.0.2.1"], OSError("away"), ["192.0.2.2"]]
+    clock = FakeClock()
+    answers: list[list[str] | OSError] = [["192.0.2.1"], OSError("away"), ["192.0.2.2"]]
 
     def resolve(host: str) -> list[str]:
         answer = answers.pop(0)

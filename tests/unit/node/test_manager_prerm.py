@@ -1,5 +1,6 @@
 """Pre-removal scripts: begun once, waited for, not for ever, and taken up again by the next agent."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,11 @@ def a_world(folder: Path) -> World:
     return world
 
 
+def twice(reconciler: Reconciler) -> None:
+    for _ in range(2):
+        reconciler.once(PART)
+
+
 def an_agent(world: World) -> tuple[Reconciler, Reporter, Store]:
     store = Store(world.config.store_file)
     reporter = Reporter("COMP-1", world.ear.master, store, lambda name: None)
@@ -159,7 +165,7 @@ def test_killed_at_any_line_the_next_agent_waits_for_the_same_scripts_and_emptie
     while killed:
         world = a_world(tmp_path / str(line))
         first, _, store = an_agent(world)
-        killed = killed_at(line, lambda once=first.once: [once(PART), once(PART)])
+        killed = killed_at(line, partial(twice, first))
         store.close()
         second, reporter, _ = an_agent(world)
         for _ in range(4):

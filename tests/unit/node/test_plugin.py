@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slap.model.check import CommandCheck, PluginCheck
+from slap.model.check import Check, CommandCheck, PluginCheck
 from slap.node.plugin.launch import PluginLauncher
 from slap.node.promise import PartitionPlace, PromiseRunner
 from slap.system.clock import SystemClock
@@ -149,7 +149,7 @@ def test_plugins_learn_the_node_how_often_they_want_to_be_run(world: World) -> N
     world.plugin("p", say="water", frequency="5")
     runner = PromiseRunner(SystemRunner(), SystemClock(), world.launcher)
     place = PartitionPlace(world.folder, frozenset(), {"PATH": "/usr/bin:/bin"})
-    checks = {**world.plugins, "c": CommandCheck(check="command", command=("true",))}
+    checks: dict[str, Check] = {**world.plugins, "c": CommandCheck(check="command", command=("true",))}
     assert runner.as_learned(checks)["p"].frequency == 120
     assert [(each.name, each.passed) for each in runner.run(place, checks)] == [("c", True), ("p", True)]
     assert {name: each.frequency for name, each in runner.as_learned(checks).items()} == {"p": 300, "c": 60}

@@ -35,7 +35,8 @@ def planned(config: NodeConfig, links: dict[str, Link], users: dict[str, int] | 
 
 
 def tap(**fields: Any) -> Link:
-    return Link(**({"kind": "tap", "owner": ME, "is_up": True} | fields))
+    known: dict[str, Any] = {"kind": "tap", "owner": ME, "is_up": True}
+    return Link(**(known | fields))
 
 
 BRIDGE = Link("bridge", is_up=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from slap.model.node import DesiredInstance, DesiredSupply
 from slap.model.state import InstanceState, SupplyState
 from slap.node.prune import find_leftovers, prune
 from slap.node.store import Store
@@ -22,7 +23,9 @@ from tests.unit.node.things import PART, URL, a_config, a_supply, an_instance, w
         (an_instance(state=InstanceState.DESTROYED), False),  # it may still run
     ],
 )
-def test_a_release_goes_when_neither_supply_nor_instance_wants_it(tmp_path: Path, wish, goes: bool) -> None:
+def test_a_release_goes_when_neither_supply_nor_instance_wants_it(
+    tmp_path: Path, wish: DesiredSupply | DesiredInstance | None, goes: bool
+) -> None:
     config = a_config(tmp_path)
     store = Store(config.store_file)
     if wish:

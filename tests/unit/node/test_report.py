@@ -3,6 +3,7 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from slap.model.node import NodeReport, SupplyReport
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState
 from slap.node.report import Reporter
 from slap.node.store import SoftwareRecord, Store
-from tests.unit.node.things import PART, URL, Ear, a_record, a_report, a_supply, an_instance, wants
+from tests.unit.node.things import PART, URL, Ear, a_record, a_report, a_supply, an_instance, record_in, wants
 
 DESTROYED = a_report(ReportedInstanceState.DESTROYED)
 
@@ -25,7 +26,7 @@ class World:
         self.free: list[str] = []
         self.reporter = Reporter("COMP-1", self.ear.master, self.store, self.free.append)
 
-    def saw(self, number: int, **changes: object) -> None:
+    def saw(self, number: int, **changes: Any) -> None:
         guid = f"INST-{number}"
         report = a_report(guid=guid, **changes)
         self.store.save_instance(a_record(partition=f"slappart{number}", guid=guid, report=report))
@@ -61,7 +62,7 @@ def test_what_was_not_heard_is_told_again(world: World, error: SlapError) -> Non
         world.reporter.flush()
     world.ear.refuses = lambda report: None
     assert world.reporter.flush() == 1
-    assert world.store.instance_record("slappart0").told
+    assert record_in(world.store).told
 
 
 def test_not_even_an_unforeseen_fault_loses_a_report(world: World) -> None:
@@ -85,7 +86,7 @@ def test_a_report_that_is_refused_holds_back_no_other(world: World) -> None:
     world.reporter.poke_software(URL)
     world.reporter.flush()
     assert [each.guid for report in world.ear.reports for each in report.instances] == ["INST-0", "INST-2"]
-    assert [world.store.instance_record(f"slappart{n}").told for n in range(3)] == [True, False, True]
+    assert [record_in(world.store, f"slappart{n}").told for n in range(3)] == [True, False, True]
     world.saw(1, message="good")
     assert world.reporter.flush() == 1
 
@@ -122,8 +123,10 @@ def test_an_acknowledgement_that_comes_late_leaves_the_next_instance_alone(world
     world.reporter.poke(PART)
     world.ear.refuses = go_on
     world.reporter.flush()
-    assert world.store.instance_record(PART).applied == "x"
-    assert world.store.instance_in(PART).guid == "INST-2"
+    assert record_in(world.store).applied == "x"
+    left = world.store.instance_in(PART)
+    assert left is not None
+    assert left.guid == "INST-2"
 
 
 def test_a_release_that_is_gone_is_forgotten_too(world: World) -> None:
@@ -153,7 +156,7 @@ def test_while_it_runs_it_tells_at_once_and_outlives_a_master_that_is_away(world
     world.saw(0)
     away.set()
     deadline = time.monotonic() + 5
-    while not world.store.instance_record("slappart0").told:
+    while not record_in(world.store).told:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     world.reporter.stop()

@@ -1,6 +1,7 @@
 """Releases: what to do about one, and that what is built is whole, told, and retried when it failed."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def a_software(**changes: Any) -> SoftwareRecord:
         ({"state": GONE}, {"failures": 3, "retry_at": 999.0}, False, False, Step.REMOVE),
     ],
 )
-def test_the_next_step(supply: dict, record: dict | None, complete: bool, used: bool, step: Step) -> None:
+def test_the_next_step(
+    supply: dict[str, Any], record: dict[str, Any] | None, complete: bool, used: bool, step: Step
+) -> None:
     known = None if record is None else a_software(**record)
     assert decide(a_supply(**supply), Seen(known, complete, ("slappart0",) if used else (), 100.0)) is step
 
@@ -209,7 +212,7 @@ def test_half_of_a_release_that_was_being_removed_is_none(tmp_path: Path) -> Non
         files.make_folder(world.folder / "a")
         (world.folder / MARKER).touch()
         wants(world.store, a_supply(state=GONE))
-        killed_at(line, lambda reconciler=world.reconciler: reconciler.once(URL))
+        killed_at(line, partial(world.reconciler.once, URL))
         seen.add(((world.folder / "a").exists(), (world.folder / MARKER).exists()))
         world.store.close()
         if not world.folder.exists():

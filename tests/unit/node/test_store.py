@@ -11,7 +11,7 @@ from slap.model.node import DesiredState, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState
 from slap.node.store import HISTORY, SoftwareRecord, Store
-from tests.unit.node.things import PART, URL, a_record, a_report, a_supply, an_instance, wants
+from tests.unit.node.things import PART, URL, a_record, a_report, a_supply, an_instance, record_in, wants
 
 ERROR = a_report(ReportedInstanceState.ERROR, message="no")
 
@@ -60,9 +60,9 @@ def test_an_acknowledgement_is_of_one_report_and_not_of_a_newer_one(store: Store
     assert not store.save_instance(a_record())
     store.save_instance(a_record(report=ERROR))
     store.mark_told(PART, a_report())
-    assert not store.instance_record(PART).told
+    assert not record_in(store).told
     store.mark_told(PART, ERROR)
-    assert store.instance_record(PART).told
+    assert record_in(store).told
 
 
 def test_what_the_master_knows_is_not_taken_from_who_saves(store: Store) -> None:
@@ -71,7 +71,7 @@ def test_what_the_master_knows_is_not_taken_from_who_saves(store: Store) -> None
     store.save_instance(stale)
     store.mark_told(PART, stale.report)
     assert store.save_instance(stale.model_copy(update={"applied": "x"}))
-    told = store.instance_record(PART)
+    told = record_in(store)
     store.untell()
     assert not store.save_instance(told)
     store.mark_told(PART, stale.report)
@@ -91,7 +91,7 @@ def test_the_same_holds_for_releases_and_another_supply_is_told_anew(store: Stor
 def test_forgetting_an_instance_leaves_the_next_one_in_its_partition(store: Store) -> None:
     store.save_instance(a_record(guid="INST-2"))
     store.delete_instance_record(PART, "INST-1")
-    assert store.instance_record(PART).guid == "INST-2"
+    assert record_in(store).guid == "INST-2"
     store.delete_instance_record(PART, "INST-2")
     assert store.instance_record(PART) is None
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from supervisor.options import UnhosedConfigParser
 
 from slap.model.errors import InvalidInput
+from slap.node.config import NodeConfig
 from slap.node.partition.folder import Partitions
 from slap.node.partition.names import check_file_name
 from slap.node.partition.supervision import Program, group_text, partition_environment
 from slap.node.store import Installed
-from slap.system.supervisor_plugin import UnhosedConfigParser
 from tests.unit.node.things import PART, a_config
 
 
@@ -19,7 +20,7 @@ def parsed(text: str) -> UnhosedConfigParser:
     return parser
 
 
-def group_of(config, installed: Installed) -> str:
+def group_of(config: NodeConfig, installed: Installed) -> str:
     return Partitions(config).get(PART).group(installed)
 
 

@@ -52,7 +52,14 @@ PASSED, FAILED = result(True), result(False, "no route")
         (ONCE, [process("EXITED", "init", 0)], FAILED, False, "error", "no route"),
     ],
 )
-def test_the_verdict(installed, processes, results, starting: bool, state: str, words: str) -> None:
+def test_the_verdict(
+    installed: Installed,
+    processes: list[ProcessInfo],
+    results: dict[str, PromiseResult],
+    starting: bool,
+    state: str,
+    words: str,
+) -> None:
     verdict = judge(installed, processes, results, Patience(starting), lambda name: "last words")
     assert (verdict.state.value, verdict.is_ready) == (state, state == "started")
     assert words in verdict.message

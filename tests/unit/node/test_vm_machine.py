@@ -14,9 +14,9 @@ from slap.model.vm.image import FailedImage, FetchingImage, ImageEntry, ImageSta
 from slap.model.vm.machine import MACHINE_FILE
 from slap.model.vm.parameters import Place, machine_of, read_parameters
 from slap.model.vm.phase import Stage
-from slap.node.life.backup import Backups
 from slap.node.life.keeper import Keeper
 from slap.node.life.past import MachinePast
+from slap.node.life.store import Backups
 from slap.node.vm import machine
 from slap.node.vm.acceleration import Prober
 from slap.node.vm.folder import MachineFolder
@@ -288,11 +288,11 @@ def test_a_disk_never_becomes_smaller_while_it_runs(
         world.order(**({"disk_size": size} if size else {}))
         machine.run(world.tools)
         machine.apply(world.tools)
-    size, asked = size_of_root(world), list(world.driver.asked)
-    world.order(disk_size=f"{size // MIB - 1} MiB", nat_rules=[81], **more)
+    held, asked = size_of_root(world), list(world.driver.asked)
+    world.order(disk_size=f"{held // MIB - 1} MiB", nat_rules=[81], **more)
     with pytest.raises(InvalidInput, match="Disk root cannot become smaller"):
         machine.apply(world.tools)
-    assert (size_of_root(world), world.driver.asked) == (size, asked)
+    assert (size_of_root(world), world.driver.asked) == (held, asked)
 
 
 def test_memory_that_grew_to_all_that_it_may_be_is_taken_back(world: World) -> None:

@@ -50,6 +50,13 @@ def a_record(**changes: Any) -> InstanceRecord:
     return InstanceRecord(**({"partition": PART, "guid": "INST-1", "report": a_report()} | changes))
 
 
+def record_in(store: Store, partition: str = PART) -> InstanceRecord:
+    """The record of a partition that has one."""
+    found = store.instance_record(partition)
+    assert found is not None
+    return found
+
+
 def wants(store: Store, *wishes: DesiredInstance | DesiredSupply, revision: int = 1, since: int = 1) -> None:
     """Have the master want something."""
     supplies = tuple(each for each in wishes if isinstance(each, DesiredSupply))
@@ -80,7 +87,11 @@ class Ear:
     @property
     def states(self) -> list[str]:
         """What was said of instances and releases, one after the other."""
-        return [each.state.value for report in self.reports for each in (*report.instances, *report.supplies)]
+        return [
+            state.value
+            for report in self.reports
+            for state in (*(each.state for each in report.instances), *(each.state for each in report.supplies))
+        ]
 
 
 @dataclass

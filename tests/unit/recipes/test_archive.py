@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slap.recipes.deb import merged
 from slap.system.archive import BrokenArchive, Unpacking, UnsafeArchive, unpack
+from slap.system.debian import merged
 
 FILE, FOLDER, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 

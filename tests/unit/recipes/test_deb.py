@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from slap.model.errors import CommandFailed
-from slap.recipes.deb import Recipe, interpreter, library_folders, merged, wrapper
-from slap.system.debian import Kind, configuration, machine_sources, of_kind, parse_uris
+from slap.recipes.deb import Recipe, interpreter, library_folders, wrapper
+from slap.system.debian import Kind, configuration, machine_sources, merged, of_kind, parse_uris
 from tests.unit.recipes.parts import ScriptedRunner, failure, part_of, refusal
 from tests.unit.recipes.test_archive import SYMLINK, deb_of, member
 

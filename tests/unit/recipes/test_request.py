@@ -44,7 +44,7 @@ def test_a_child_is_ordered_as_its_parent_where_nothing_else_is_said(partition: 
     master = FakeMaster()
     order(partition, master, "")
     assert master.requests == [
-        InstanceRequest(reference="db", software_release="/releases/web/software.cfg", state="stopped")  # type: ignore[arg-type]
+        InstanceRequest(reference="db", software_release="/releases/web/software.cfg", state="stopped")
     ]
 
 
@@ -60,7 +60,7 @@ def test_a_child_is_ordered_as_the_options_say(partition: Partition) -> None:
     sla = Sla(computer="COMP-2", network="n", labels={"zone": "paris"}, capabilities=frozenset({"kvm", "ipv6"}))
     assert master.requests == [
         InstanceRequest(
-            reference="My database", software_release="/db/software.cfg", software_type="big", state="stopped",  # type: ignore[arg-type]
+            reference="My database", software_release="/db/software.cfg", software_type="big", state="stopped",
             parameters={"nested": {"a": [1]}, "size": "3"}, sla=sla,
         )
     ]  # fmt: skip

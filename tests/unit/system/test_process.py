@@ -4,8 +4,10 @@ import os
 import pwd
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ RUNNER = SystemRunner()
 CLEAN = {"PATH": environment.CLEAN_PATH}
 
 
-def _sh(script: str, **options) -> Command:
+def _sh(script: str, **options: Any) -> Command:
     return Command(("/bin/sh", "-c", script), **options)
 
 
@@ -131,7 +133,7 @@ def _wait_until_gone(pid: int) -> None:
     _wait_for(lambda: not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-def _wait_for(condition) -> None:
+def _wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline

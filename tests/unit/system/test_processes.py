@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from slap.system.processes import (
     is_descendant,
     wait_for_end,
 )  # fmt: skip
+from tests.interpreter import PYTHON
 
 # Forks twice, leaves its session, and says its number.
 _DAEMON = """
@@ -39,15 +41,21 @@ _NOBODY = 65534
 
 
 @contextmanager
-def program(code: str, **options) -> Iterator[subprocess.Popen]:
-    # The base interpreter: other users may not be able to look into the folder of this project.
-    started = subprocess.Popen([sys._base_executable, "-I", "-c", code], stdout=subprocess.PIPE, text=True, **options)
+def program(code: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    started = subprocess.Popen([PYTHON, "-I", "-c", code], stdout=subprocess.PIPE, text=True, **options)
     try:
         yield started
     finally:
         started.kill()
         started.wait()
+        assert started.stdout is not None
         started.stdout.close()
+
+
+def line_of(started: subprocess.Popen[str]) -> str:
+    """What a program says first."""
+    assert started.stdout is not None
+    return started.stdout.readline()
 
 
 def a_mark(tmp_path: Path) -> Mark:
@@ -65,7 +73,7 @@ def test_a_mark_is_a_whole_variable(text: bytes, found: bool) -> None:
 def test_what_is_marked_is_ended_with_its_daemons(tmp_path: Path) -> None:
     mark = a_mark(tmp_path)
     with program(_DAEMON, env={mark.name: mark.value}) as started:
-        daemon = int(started.stdout.readline())
+        daemon = int(line_of(started))
         assert is_alive(daemon)
         assert daemon in end_marked(mark)
         assert not is_alive(daemon)
@@ -86,7 +94,7 @@ def test_what_does_not_end_is_named_instead_of_waited_for_without_end(tmp_path: 
 
         def one_more(pid: int) -> bool:
             script = "import time; print(flush=True); time.sleep(60)"
-            stack.enter_context(program(script, env={mark.name: mark.value})).stdout.readline()  # now it has its mark
+            line_of(stack.enter_context(program(script, env={mark.name: mark.value})))  # now it has its mark
             return False
 
         one_more(0)
@@ -98,7 +106,7 @@ def test_a_process_of_a_user_is_found_however_it_hides(tmp_path: Path) -> None:
     """Without a mark, and with what /proc tells of it closed. Root asks for another user, anybody else for itself."""
     user = _NOBODY if environment.is_root() else os.getuid()
     with program(_HIDE, user=user, env={}) as started:
-        started.stdout.readline()
+        line_of(started)
         assert started.pid in find_marked(a_mark(tmp_path), user)
         assert started.pid not in find_marked(a_mark(tmp_path), user + 1)
 

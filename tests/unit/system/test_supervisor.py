@@ -5,6 +5,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,12 @@ def test_nobody_misses_what_came_too_early() -> None:
 
 def test_who_waits_is_woken_by_its_own_group_alone() -> None:
     news, woken = News(), threading.Event()
-    thread = threading.Thread(target=lambda: (news.wait("a", 0, 5), woken.set()))
+
+    def wait() -> None:
+        news.wait("a", 0, 5)
+        woken.set()
+
+    thread = threading.Thread(target=wait)
     thread.start()
     news.tell("b")
     assert not woken.wait(0.03)
@@ -67,8 +73,8 @@ class Event:
 
 
 def an_event(name: str) -> Event:
-    named = type("Named", (), {"config": type("Config", (), {"name": name})})
-    return Event(type("Process", (), {"config": named.config, "group": named}))
+    config = SimpleNamespace(name=name)
+    return Event(SimpleNamespace(config=config, group=SimpleNamespace(config=config)))
 
 
 def test_a_listener_that_is_busy_hears_all_of_it_later(tmp_path: Path) -> None:
@@ -77,7 +83,7 @@ def test_a_listener_that_is_busy_hears_all_of_it_later(tmp_path: Path) -> None:
         slow.bind(str(tmp_path / "slow.sock"))
         for number in range(3000):
             announcer.announce(an_event(f"p{number}"))
-        heard = []
+        heard: list[str] = []
         slow.setblocking(False)
         while len(heard) < 3000:
             announcer.catch_up()
