@@ -20,7 +20,8 @@ from slap.node.identity.credentials import Renewal, computer_credentials, stamp
 from slap.node.instance import Reconciler
 from slap.node.logs import read_logs
 from slap.node.manager.base import Tools
-from slap.node.manager.table import make_managers, partition_of
+from slap.node.manager.groups import partition_of
+from slap.node.manager.table import make_managers
 from slap.node.partition.folder import Partitions
 from slap.node.partition.steps import Hands, Steps
 from slap.node.partition.supervision import connect

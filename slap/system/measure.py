@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pyroute2 import DiagSocket
-from pyroute2.netlink.exceptions import NetlinkError
-
+from slap.system.netlink import pyroute2
 from slap.system.processes import PARTITION_MARK
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -59,10 +58,10 @@ def processes(users: Mapping[int, str], places: Mapping[str, str]) -> Iterator[P
 def connections() -> dict[int, SocketUse]:
     """The TCP connections of this network namespace by inode; empty where the kernel does not tell."""
     try:
-        with DiagSocket() as diagnosis:
+        with pyroute2().DiagSocket() as diagnosis:
             diagnosis.bind()
             return {use.inode: use for use in _sockets(diagnosis)}
-    except (OSError, NetlinkError):
+    except (OSError, pyroute2().NetlinkError):
         return {}
 
 
@@ -116,7 +115,7 @@ def _open_sockets(folder: Path) -> Iterator[int]:
                 yield int(target[8:-1])
 
 
-def _sockets(diagnosis: DiagSocket) -> Iterator[SocketUse]:
+def _sockets(diagnosis: Any) -> Iterator[SocketUse]:
     for family in (socket.AF_INET, socket.AF_INET6):
         for message in diagnosis.get_sock_stats(family=family, states=_CONNECTED, extensions=_WITH_TCP_INFO):
             info = message.get_attr("INET_DIAG_INFO")

@@ -11,7 +11,7 @@ from slap.cli.local import NodeCommand, find_cfg
 from slap.cli.output import Style, duration, harmless, say
 from slap.model.errors import NotFound, UsageError
 from slap.node.config import NodeConfig, read
-from slap.node.manager.table import partition_of
+from slap.node.manager.groups import partition_of
 from slap.node.partition.supervision import connect, is_running
 from slap.node.store import Store
 from slap.system import files

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.node.manager.base import Hooks
+from slap.node.manager.groups import FORWARDERS
 from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
 from slap.node.partition.supervision import Program, group_text, partition_environment
@@ -21,7 +22,6 @@ from slap.system.network.ports import first_free_port
 from slap.system.network.socat import Forward
 from slap.system.supervisor import ProcessState
 
-SUFFIX = "-socat"
 _LAST_LINES = 2
 _AGAIN = 50.0  # seconds
 
@@ -88,15 +88,15 @@ class Portredir(Hooks):
         if not redirects:
             self.stopped(folder)
             return
-        text = group_text(folder.name + SUFFIX, [self._program(folder, each) for each in redirects])
+        text = group_text(folder.name + FORWARDERS, [self._program(folder, each) for each in redirects])
         files.make_folder(folder.logs, 0o750)
         files.write_if_changed(self._file(folder), text, 0o600)
-        self.tools.supervisor.update(folder.name + SUFFIX)
+        self.tools.supervisor.update(folder.name + FORWARDERS)
         self._check(folder)
 
     def stopped(self, folder: PartitionFolder) -> None:
         if self._file(folder).exists():
-            self.tools.supervisor.remove(folder.name + SUFFIX)
+            self.tools.supervisor.remove(folder.name + FORWARDERS)
             self._file(folder).unlink()
 
     def _program(self, folder: PartitionFolder, redirect: Redirect) -> Program:
@@ -116,7 +116,7 @@ class Portredir(Hooks):
 
     def _check(self, folder: PartitionFolder) -> None:
         """One that does not stay up, for its port is taken, is an error until it does; it is tried again now and then."""
-        group, now = folder.name + SUFFIX, self.tools.clock.now().timestamp()
+        group, now = folder.name + FORWARDERS, self.tools.clock.now().timestamp()
         dead = [each for each in self.tools.supervisor.processes(group) if not each.state.is_alive]
         if not dead:
             return
@@ -127,7 +127,7 @@ class Portredir(Hooks):
         raise CommandFailed(f"Port redirection {names} does not run.", words, "Choose a port that is free.")
 
     def _file(self, folder: PartitionFolder) -> Path:
-        return self.tools.config.supervisor_folder / f"{folder.name}{SUFFIX}.conf"
+        return self.tools.config.supervisor_folder / f"{folder.name}{FORWARDERS}.conf"
 
 
 def _own_address(folder: PartitionFolder) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Farewell, Hooks
+from slap.node.manager.groups import FAREWELLS
 from slap.node.partition.folder import PartitionFolder
 from slap.node.partition.names import check_file_name
 from slap.node.partition.supervision import Program, group_text, partition_environment
@@ -19,7 +20,6 @@ from slap.system.supervisor import ProcessInfo, ProcessState
 
 log = logging.getLogger(__name__)
 
-SUFFIX = "-prerm"
 _MOST = 100
 _LAST_LINES = 3
 
@@ -50,7 +50,7 @@ class Prerm(Hooks):
     def leaving(self, folder: PartitionFolder) -> Farewell:
         if not self._begin(folder):
             return Farewell()
-        group = folder.name + SUFFIX
+        group = folder.name + FAREWELLS
         now, patience = self.tools.clock.now().timestamp(), self.tools.config.prerm_timeout
         seen = judge(self.tools.supervisor.processes(group), now, patience)
         if seen.running and not seen.overdue:
@@ -63,7 +63,7 @@ class Prerm(Hooks):
         """Last: as long as the file is there, scripts are not begun anew in a partition that is half empty."""
         if self._file(folder).exists():
             self._file(folder).unlink()
-            self.tools.supervisor.remove(folder.name + SUFFIX)
+            self.tools.supervisor.remove(folder.name + FAREWELLS)
 
     def _begin(self, folder: PartitionFolder) -> bool:
         """Whether there are scripts. supervisord is told each time, for one that knows the group does nothing then."""
@@ -72,9 +72,9 @@ class Prerm(Hooks):
             if not programs:
                 return False
             files.make_folder(folder.logs, 0o750)
-            files.write(self._file(folder), group_text(folder.name + SUFFIX, programs), 0o600)
+            files.write(self._file(folder), group_text(folder.name + FAREWELLS, programs), 0o600)
             log.info("%s: running pre-removal scripts", folder.name)
-        self.tools.supervisor.update(folder.name + SUFFIX)
+        self.tools.supervisor.update(folder.name + FAREWELLS)
         return True
 
     def _program(self, folder: PartitionFolder, name: str) -> Program:
@@ -97,7 +97,7 @@ class Prerm(Hooks):
         return Farewell(complaints="\n".join((*late, *failed)))
 
     def _file(self, folder: PartitionFolder) -> Path:
-        return self.tools.config.supervisor_folder / f"{folder.name}{SUFFIX}.conf"
+        return self.tools.config.supervisor_folder / f"{folder.name}{FAREWELLS}.conf"
 
 
 def scripts_of(partition: Path) -> list[str]:

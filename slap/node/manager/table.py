@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 
 from slap.model.errors import InvalidInput
-from slap.node.manager import portredir, prerm
 from slap.node.manager.base import Manager, Managers, Tools
 from slap.node.manager.cpuset import Cpuset
 from slap.node.manager.devperm import Devperm
@@ -39,8 +38,3 @@ def make_managers(tools: Tools) -> Managers:
             "Mend manager_list in slapos.cfg.",
         )
     return Managers(KNOWN[name](tools) for name in names)
-
-
-def partition_of(group: str) -> str:
-    """The partition that a group of supervised processes belongs to."""
-    return group.removesuffix(portredir.SUFFIX).removesuffix(prerm.SUFFIX)

@@ -8,7 +8,8 @@ import pytest
 from slap.model.state import ReportedInstanceState
 from slap.node.instance import Reconciler
 from slap.node.manager.base import Farewell, Managers, Tools
-from slap.node.manager.prerm import SUFFIX, Prerm, Verdict, judge, scripts_of
+from slap.node.manager.groups import FAREWELLS
+from slap.node.manager.prerm import Prerm, Verdict, judge, scripts_of
 from slap.node.partition.folder import Partitions
 from slap.node.partition.steps import Hands, Steps
 from slap.node.partition.watch import Watch
@@ -68,12 +69,12 @@ def test_without_scripts_nothing_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_scripts_run_once_under_supervision_and_are_waited_for(tmp_path: Path) -> None:
-    room, group = Room(tmp_path), PART + SUFFIX
+    room, group = Room(tmp_path), PART + FAREWELLS
     room.write("etc/prerm/backup", "#!/bin/sh\n")
     prerm = Prerm(room.tools)
     room.supervisor.outcomes[group] = [one("backup", RUNNING, room.clock.seconds)]
     assert prerm.leaving(room.folder) == Farewell("pre-removal script backup")
-    assert "autorestart = false" in room.group(SUFFIX)
+    assert "autorestart = false" in room.group(FAREWELLS)
     assert (prerm.is_leaving(room.folder), prerm.leaving(room.folder).waits_for) == (True, "pre-removal script backup")
     room.supervisor.outcomes[group] = [one("backup", EXITED, status=0)]
     assert prerm.leaving(room.folder) == Farewell()
@@ -82,7 +83,7 @@ def test_scripts_run_once_under_supervision_and_are_waited_for(tmp_path: Path) -
 
 
 def test_one_that_takes_too_long_is_ended_and_told(tmp_path: Path) -> None:
-    room, group = Room(tmp_path, {"prerm_timeout": 60}), PART + SUFFIX
+    room, group = Room(tmp_path, {"prerm_timeout": 60}), PART + FAREWELLS
     room.write("etc/prerm/backup", "")
     room.supervisor.outcomes[group] = [one("backup", RUNNING, room.clock.seconds)]
     prerm = Prerm(room.tools)
@@ -96,7 +97,7 @@ def test_one_that_takes_too_long_is_ended_and_told(tmp_path: Path) -> None:
 def test_one_that_fails_is_told_in_its_own_words_and_holds_nothing_up(tmp_path: Path) -> None:
     room = Room(tmp_path)
     room.write("etc/prerm/backup", "")
-    room.supervisor.outcomes[PART + SUFFIX] = [one("backup", EXITED, status=3)]
+    room.supervisor.outcomes[PART + FAREWELLS] = [one("backup", EXITED, status=3)]
     room.folder.logs.mkdir(parents=True)
     (room.folder.logs / "prerm-backup.log").write_text("no space\n")
     assert Prerm(room.tools).leaving(room.folder) == Farewell("", "Pre-removal script backup failed: no space")
@@ -108,7 +109,7 @@ class Half(Supervisord):
     looks = 0
 
     def processes(self, group: str) -> list[ProcessInfo]:
-        if not group.endswith(SUFFIX):
+        if not group.endswith(FAREWELLS):
             return super().processes(group)
         self.looks += group in self.taken
         return [one("backup", EXITED if self.looks > 1 else RUNNING, 1e6, status=0)] if group in self.taken else []
@@ -147,7 +148,7 @@ def test_the_requester_sees_what_removal_waits_for(tmp_path: Path) -> None:
     world = a_world(tmp_path)
     reconciler, reporter, store = an_agent(world)
     assert reconciler.once(PART) == Again(2.0, content=False)
-    assert list(world.supervisord.taken) == [PART + SUFFIX]  # the service has ended
+    assert list(world.supervisord.taken) == [PART + FAREWELLS]  # the service has ended
     record = store.instance_record(PART)
     assert record
     assert (record.report.state, record.report.message) == (

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from slap.model.errors import InvalidInput
-from slap.node.manager.table import KNOWN, make_managers, partition_of
+from slap.node.manager.groups import partition_of
+from slap.node.manager.table import KNOWN, make_managers
 from slap.node.manager.wish import read_list, read_wish
 from slap.node.partition.users import Account
 from tests.unit.node.managed import Room
