@@ -18,7 +18,7 @@ from slap.node.identity.register import Registration, register
 from slap.node.partition.supervision import Program, connect, ensure_running, group_text, is_running
 from slap.system import environment, files
 from slap.system.clock import Clock
-from slap.system.netlink import KernelNetwork
+from slap.system.network.netlink import KernelNetwork
 from slap.system.processes import NODE_MARK
 from slap.system.supervisor import News
 from slap.system.transport import HttpTransport, Reply

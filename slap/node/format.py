@@ -20,7 +20,7 @@ from slap.node.prepare.members import KVM_DEVICE, JoinGroup, may_use_kvm, member
 from slap.node.vm.acceleration import is_proven, settle
 from slap.system import environment, files
 from slap.system.clock import Clock
-from slap.system.netlink import Network
+from slap.system.network.netlink import Network
 from slap.system.process import Command, Runner
 
 log = logging.getLogger(__name__)

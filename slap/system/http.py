@@ -1,11 +1,17 @@
 """Small documents from anywhere, by requests, in bounded time and size."""
 
 import time
-
-import requests
-from urllib3.exceptions import HTTPError
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from slap.model.errors import NotFound, Unreachable
+from slap.system.later import Later
+
+if TYPE_CHECKING:
+    import requests
+    from urllib3 import exceptions
+else:
+    requests, exceptions = Later("requests"), Later("urllib3.exceptions")
 
 _CHECK = "Check the URL, and that its server can be reached from here."
 
@@ -16,7 +22,7 @@ def fetch_text(url: str, limit: int = 1 << 20, timeout: float = 20) -> str:
     Never reads much more than `limit` bytes, and never takes much longer than twice `timeout`, whatever the server does.
     """
     status, text = _fetch(url, limit, timeout)
-    if status != requests.codes.ok:
+    if status != HTTPStatus.OK:
         raise NotFound(f"{url} cannot be read.", f"The server answered {text}.", _CHECK)
     return text
 
@@ -25,14 +31,14 @@ def _fetch(url: str, limit: int, timeout: float) -> tuple[int, str]:
     """The status and the document; for another status than 200, its words in place of the document."""
     try:
         with requests.get(url, timeout=timeout, stream=True) as response:
-            if response.status_code != requests.codes.ok:
+            if response.status_code != HTTPStatus.OK:
                 return response.status_code, f"{response.status_code} {response.reason}"
             return response.status_code, _bounded(response, limit, timeout).decode(errors="replace")
-    except (requests.RequestException, HTTPError) as error:
+    except (requests.RequestException, exceptions.HTTPError) as error:
         raise Unreachable(f"{url} cannot be read.", reason(error), _CHECK) from error
 
 
-def _bounded(response: requests.Response, limit: int, timeout: float) -> bytes:
+def _bounded(response: "requests.Response", limit: int, timeout: float) -> bytes:
     """The body, as long as it comes in time: the timeout of requests is only that of a single read."""
     content = b""
     deadline = time.monotonic() + timeout

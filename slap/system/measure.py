@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slap.system.netlink import pyroute2
+from slap.system.later import Later
 from slap.system.processes import PARTITION_MARK
+
+pyroute2: Any = Later("pyroute2")
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -58,10 +60,10 @@ def processes(users: Mapping[int, str], places: Mapping[str, str]) -> Iterator[P
 def connections() -> dict[int, SocketUse]:
     """The TCP connections of this network namespace by inode; empty where the kernel does not tell."""
     try:
-        with pyroute2().DiagSocket() as diagnosis:
+        with pyroute2.DiagSocket() as diagnosis:
             diagnosis.bind()
             return {use.inode: use for use in _sockets(diagnosis)}
-    except (OSError, pyroute2().NetlinkError):
+    except (OSError, pyroute2.NetlinkError):
         return {}
 
 

@@ -11,7 +11,7 @@ import pytest
 from slap.model.computer import PartitionUse
 from slap.node.partition.supervision import shut_down
 from slap.system import environment
-from slap.system.netlink import KernelNetwork, Link
+from slap.system.network.netlink import KernelNetwork, Link
 from slap.system.process import Command, SystemRunner
 from tests.interpreter import PYTHON
 from tests.system.cloud import Cloud, release, set_options, short_folder

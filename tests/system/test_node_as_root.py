@@ -24,7 +24,7 @@ from slap.node.config import NodeConfig, read
 from slap.node.manager.surroundings import table_of
 from slap.node.partition.supervision import shut_down
 from slap.system import environment
-from slap.system.netlink import KernelNetwork
+from slap.system.network.netlink import KernelNetwork
 from slap.system.network.nftables import Nftables
 from slap.system.process import Command, Completed, SystemRunner
 from slap.system.processes import Mark, find_marked

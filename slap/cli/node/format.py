@@ -21,7 +21,7 @@ from slap.node.partition.folder import FORMATTED
 from slap.node.partition.supervision import connect, ensure_running
 from slap.system import environment, files
 from slap.system.clock import SystemClock
-from slap.system.netlink import KernelNetwork, Network
+from slap.system.network.netlink import KernelNetwork, Network
 from slap.system.process import SystemRunner
 from slap.system.supervisor import News
 

@@ -10,7 +10,7 @@ from slap.node.manager.surroundings import table_of
 from slap.node.node import computer_master
 from slap.node.prepare.undo import Means, carry_out, check_undo, undo_plan
 from slap.system import files
-from slap.system.netlink import KernelNetwork
+from slap.system.network.netlink import KernelNetwork
 from slap.system.process import SystemRunner
 
 

@@ -8,13 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
-import psycopg
 from sqlalchemy import URL, create_engine, func, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from slap.master.database.engine import unavailable
 from slap.master.database.store import Reading, Result, Store, Transaction, Writing
+from slap.system.later import Later
+
+if TYPE_CHECKING:
+    import psycopg
+else:
+    psycopg = Later("psycopg")  # a master with SQLite has no use for it
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig, NodeConfig
 from slap.node.partition.users import partition_account
 from slap.node.prepare.ledger import Kind, Made
-from slap.system.netlink import Link, Network
+from slap.system.network.netlink import Link, Network
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from slap.node.prepare.ledger import Kind, Ledger, Made
 from slap.node.prepare.members import leave_group, members_of
 from slap.node.store import Store
 from slap.system import environment
-from slap.system.netlink import Link, Network
+from slap.system.network.netlink import Link, Network
 from slap.system.network.nftables import Nftables
 from slap.system.process import Command, Runner
 

@@ -18,8 +18,8 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from slap.model.errors import InvalidInput
 from slap.model.network.firewall import Network
-from slap.system.netlink import is_delivered_here
 from slap.system.network.line import Pace
+from slap.system.network.netlink import is_delivered_here
 from slap.system.network.reader import Reader, answers_by
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -6,7 +6,7 @@ import pytest
 
 from slap.model.errors import CommandFailed, NotFound
 from slap.system import environment
-from slap.system.netlink import FakeNetwork, KernelNetwork, Link, Network
+from slap.system.network.netlink import FakeNetwork, KernelNetwork, Link, Network
 from tests.system.namespaces import a_namespace
 
 KINDS = ["fake", *(["kernel"] if environment.is_root() else [])]

@@ -71,3 +71,10 @@ def test_a_list_of_services_loads_only_what_it_shows(master: str, tmp_path: Path
 def test_the_version_and_the_overview_load_no_models() -> None:
     for words in ((), ("--version",)):
         assert among(loaded_by(*words), HEAVY | MODELS) == []
+
+
+def test_looking_at_a_node_and_starting_a_master_load_what_they_use() -> None:
+    """What talks to the kernel, to PostgreSQL, and to servers of releases is loaded by who does that."""
+    assert among(loaded_by("node", "status", "--help"), {*HEAVY - {"slap.node", "supervisor", "xml"}}) == []
+    assert among(loaded_by("node", "instance", "--help"), {"psycopg", "pyroute2", "sqlalchemy", "zc.buildout"}) == []
+    assert among(loaded_by("master", "start", "--help"), {"psycopg", "pyroute2", "requests", "zc.buildout"}) == []

@@ -22,7 +22,7 @@ from slap.node.format import (
 )  # fmt: skip
 from slap.node.partition.folder import Partitions, read_format
 from slap.system import environment
-from slap.system.netlink import FakeNetwork
+from slap.system.network.netlink import FakeNetwork
 from slap.system.process import FakeRunner
 
 BOTH = frozenset({"slappart0", "slappart1"})

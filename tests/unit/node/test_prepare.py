@@ -18,7 +18,7 @@ from slap.node.prepare.members import may_use_kvm, members_of, missing_members
 from slap.node.prepare.undo import Means, carry_out, check_undo, undo_plan
 from slap.node.store import Store
 from slap.system import environment
-from slap.system.netlink import FakeNetwork, Link
+from slap.system.network.netlink import FakeNetwork, Link
 from slap.system.process import FakeRunner
 from tests.unit.node.test_format import node
 from tests.unit.node.things import an_instance

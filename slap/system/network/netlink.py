@@ -1,20 +1,15 @@
 """Network interfaces and their addresses, by pyroute2."""
 
 import errno
-import importlib
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any, Protocol
 
 from slap.model.errors import CommandFailed, NotFound
+from slap.system.later import Later
 
-
-@cache
-def pyroute2() -> Any:
-    """The package, loaded by those who ask the kernel: it takes a fifth of the time of a command that asks nothing."""
-    return importlib.import_module("pyroute2")
+pyroute2: Any = Later("pyroute2")
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class KernelNetwork:
     """The real one; changing anything needs CAP_NET_ADMIN."""
 
     def addresses(self, interface: str) -> frozenset[str]:
-        with pyroute2().IPRoute() as route:
+        with pyroute2.IPRoute() as route:
             found = route.get_addr(index=_index(route, interface))
             return frozenset(f"{each.get_attr('IFA_ADDRESS')}/{each['prefixlen']}" for each in found)
 
@@ -54,25 +49,25 @@ class KernelNetwork:
         self._change("del", interface, address, errno.EADDRNOTAVAIL)
 
     def links(self) -> Mapping[str, Link]:
-        with pyroute2().IPRoute() as route:
+        with pyroute2.IPRoute() as route:
             found = list(route.get_links())
         names = {each["index"]: str(each.get_attr("IFLA_IFNAME")) for each in found}
         return {names[each["index"]]: _link(each, names) for each in found}
 
     def add_bridge(self, name: str) -> None:
-        with pyroute2().IPRoute() as route:
+        with pyroute2.IPRoute() as route:
             _add_link(route, name, kind="bridge")
             route.link("set", index=_index(route, name), state="up")
 
     def add_tap(self, name: str, owner: int, bridge: str = "") -> None:
-        with pyroute2().IPRoute() as route:
+        with pyroute2.IPRoute() as route:
             if not route.link_lookup(ifname=name):
                 _add_link(route, name, kind="tuntap", mode="tap", uid=owner)
             options = {"master": _index(route, bridge)} if bridge else {}
             route.link("set", index=_index(route, name), state="up", **options)
 
     def delete_link(self, name: str) -> None:
-        with pyroute2().IPRoute() as route:
+        with pyroute2.IPRoute() as route:
             for index in route.link_lookup(ifname=name):
                 route.link("del", index=index)
 
@@ -81,20 +76,20 @@ class KernelNetwork:
         options = {"address": str(parsed.ip), "prefixlen": parsed.network.prefixlen}
         if parsed.version == 6:
             options["flags"] = _IFA_F_NODAD
-        with pyroute2().IPRoute() as route:
+        with pyroute2.IPRoute() as route:
             try:
                 route.addr(verb, index=_index(route, interface), **options)
-            except pyroute2().NetlinkError as error:
+            except pyroute2.NetlinkError as error:
                 if error.code != harmless:
                     raise CommandFailed(f"Address {address} of {interface}: {error}.") from error
 
 
 def is_delivered_here(address: str) -> bool:
     """Whether packets to an address stay on this computer."""
-    with pyroute2().IPRoute() as route:
+    with pyroute2.IPRoute() as route:
         try:
             return any(each["type"] == _RTN_LOCAL for each in route.route("get", dst=address))
-        except pyroute2().NetlinkError:  # no way leads there
+        except pyroute2.NetlinkError:  # no way leads there
             return False
 
 
@@ -148,7 +143,7 @@ _TAP = 2  # linux/if_tun.h: IFF_TAP
 def _add_link(route: Any, name: str, **options: Any) -> None:
     try:
         route.link("add", ifname=name, **options)
-    except (pyroute2().NetlinkError, OSError) as error:
+    except (pyroute2.NetlinkError, OSError) as error:
         if getattr(error, "code", 0) != errno.EEXIST:
             raise CommandFailed(f"Interface {name} cannot be made: {error}.") from error
 
