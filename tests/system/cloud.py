@@ -143,12 +143,17 @@ def as_nobody(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def eventually(look: Callable[[], Seen | Literal[False] | None], seconds: float = 30, pause: float = 0.02) -> Seen:
-    """What `look` returns as soon as that is true, or fails after some time with the last it saw."""
+    """What `look` returns as soon as that is true, or fails after some time with the last it saw.
+
+    What is waited for is mostly at work: looking, which may be a command or a login, takes half of the time at most.
+    """
     deadline = time.monotonic() + seconds
-    while not (seen := look()):
+    while True:
+        began = time.monotonic()
+        if seen := look():
+            return seen
         assert time.monotonic() < deadline, f"still {seen!r} after {seconds} s"
-        time.sleep(pause)
-    return seen
+        time.sleep(max(pause, time.monotonic() - began))
 
 
 def release(folder: Path, instance: str, schema: dict[str, Any] | None = None) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from slap.model.state import Status
 from tests.system.cloud import eventually, small_cloud
 from tests.system.machines import KVM, Guests, make_key
 from tests.system.tiny import tiny_image
@@ -34,7 +35,8 @@ def info(guests: Guests, name: str) -> dict[str, Any]:
 
 def wait(guests: Guests, name: str) -> None:
     """On a busy computer a guest may boot for longer than it counts as starting."""
-    eventually(lambda: info(guests, name)["status"] == "started", 180, 0.5)
+    master = guests.cloud.master()
+    eventually(lambda: master.instances(name)[0].status is Status.STARTED, 180, 0.1)
 
 
 def names(said: list[dict[str, Any]]) -> list[str]:
