@@ -32,6 +32,7 @@ CONFIGURATION = """[slapos]
 software_root = {base}/soft
 instance_root = {base}/inst
 master_url = http://127.0.0.1:{port}
+master_rest_url = http://127.0.0.1:{port}/hateoas
 computer_id = {computer}
 root_check = False
 pidfile_software = {base}/software.pid
