@@ -1,6 +1,6 @@
 # Everything runs from .venv, with the exact versions of constraints.txt. `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run stop test test-packages compiler lint bench clean
+.PHONY: help install run stop test test-packages compiler lint mutants bench clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -36,6 +36,9 @@ lint: .venv/installed-test  ## style, format and types only
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+mutants: .venv/installed-test test-packages  ## remove one defence at a time, and see a test notice (ONLY=TEXT: some of them)
+	@$(BIN)/python -m tests.mutants $(ONLY)
 
 bench: .venv/installed-test  ## measure this project against slapos.core
 	@$(BIN)/python bench/node
