@@ -1,6 +1,7 @@
 """The parts of a standalone cloud: a master, a cache and an agent under the node's own supervisord, all in one folder."""
 
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from slap.system.transport import HttpTransport, Reply
 
 _FIRST_PORT = 5000
 _PORTS = 100
+_PROGRAMS = ("slapos-master", "slapos-cache", "slapos-agent", "slapos-watchdog")
+_ENDLESS_RETRIES = 1_000_000
 _PATIENCE = 30.0  # seconds until a master that was started has to answer
 
 
@@ -57,10 +60,12 @@ class Cloud:
     def services(self) -> list[Instance]:
         return self.master().instances()
 
-    def runs(self) -> bool:
-        """Whether all of it is up already."""
+    def missing(self) -> list[str]:
+        """The programs that do not run: never started, ended, or given up by supervisord."""
         supervisor = connect(self.node_config(), News())
-        return is_running(supervisor) and {"slapos-master", "slapos-cache", "slapos-agent"} <= set(supervisor.groups())
+        if not is_running(supervisor):
+            return list(_PROGRAMS)
+        return [name for name in _PROGRAMS if not any(each.state.is_alive for each in supervisor.processes(name))]
 
     def start_master(self) -> None:
         """Have supervisord run the master, and wait until it answers."""
@@ -104,6 +109,11 @@ class Cloud:
             supervisor.control("stopProcess", "slapos-agent:slapos-agent")
             supervisor.control("startProcess", "slapos-agent:slapos-agent")
 
+    def start_watchdog(self) -> None:
+        """Have supervisord come back also when it is killed together with the agent, which otherwise starts it again."""
+        boot = (str(environment.own_program("slapos")), "node", "supervisord", "--cfg", str(self.cfg))
+        self._run("slapos-watchdog", (sys.executable, "-P", "-m", "slap.system.host.watchdog", *boot))
+
     def _master_url(self) -> str:
         return read_configuration(self.client_cfg).master_url
 
@@ -129,20 +139,26 @@ class Cloud:
         return "\n".join(f"==> {path} <==\n{files.tail(path, 8)}" for path in logs if path.exists())
 
     def _supervise(self, name: str, arguments: tuple[str, ...]) -> None:
+        self._run(name, (str(environment.own_program("slapos")), *arguments))
+
+    def _run(self, name: str, argv: tuple[str, ...]) -> None:
+        """Have supervisord run a program, and never give it up; one that was given up before is started again."""
         config = self.node_config()
         config.make_folders()
         program = Program(
             name=name,
-            argv=(str(environment.own_program("slapos")), *arguments),
+            argv=argv,
             log=self.log(name),
             directory=self.folder,
             environment=environment.clean(Path.home(), {NODE_MARK: str(config.root)}),
             umask="022",
+            retries=_ENDLESS_RETRIES,
         )
         files.write_if_changed(config.supervisor_folder / f"{name}.conf", group_text(name, [program]), 0o600)
         supervisor = connect(config, News())
         ensure_running(config, supervisor)
         supervisor.update(name)
+        supervisor.start(name)
 
     def _answers(self) -> bool:
         try:

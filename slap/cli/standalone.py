@@ -54,17 +54,18 @@ class StandaloneUp(_Standalone):
     def take_action(self, args: argparse.Namespace) -> None:
         self._started = self.clock.monotonic()
         cloud = self.cloud(args)
-        ran = cloud.runs()
+        missing = cloud.missing()
         with self._phase("Master", cloud):
             cloud.start_master()
         with self._phase("Cache", cloud):
             cloud.start_cache()
         with self._phase("Node", cloud):
             cloud.start_node(args.partition_number)
+            cloud.start_watchdog()
         example = self.folder / EXAMPLE
         if not args.no_example and example.exists():
             self._order_example(cloud, str(example))
-        self._show(cloud, "was up already" if ran else "is up")
+        self._show(cloud, "is up" if missing else "was up already")
 
     def _order_example(self, cloud: Cloud, url: str) -> None:
         with self._phase(f"Software {short_release(url)}", cloud):

@@ -20,8 +20,9 @@ class NetworkCheck(_Timed):
 
     `port`: a TCP connection to host:port succeeds. `url`: a GET answers with a status below 400. `forward`: host:port is
     a forwarder, and does not hang up at once, as it does when nothing listens at the `target` that it leads to. What is
-    `expect`ed is in the page of a URL, or in what a port says before it is spoken to. Only the partition's own addresses
-    are checked: the node must not be a tenant's door to other services.
+    `expect`ed is in the page of a URL, or in what a port says: after the line `send` was sent to it, if that is set. The
+    kernel accepts connections also for a process that hangs: only a port that says something proves that its service works.
+    Only the partition's own addresses are checked: the node must not be a tenant's door to other services.
     """
 
     check: Literal["port", "url", "forward"]
@@ -30,6 +31,7 @@ class NetworkCheck(_Timed):
     path: str = "/"
     tls: bool = False
     expect: str = ""
+    send: str = Field(default="", max_length=1000, pattern=r"^[^\x00-\x1f]*$")
     target: str = ""  # for words only
 
 

@@ -87,10 +87,13 @@ class Agent:
             self._node.touch_partition(group)
 
     def _guard_supervisord(self) -> None:
-        """Start supervisord again when it dies. It starts an agent of its own when it had started this one."""
+        """Start supervisord again when it dies. If one had started this agent, the next one starts another agent."""
         while not self._stopped.is_set():
             try:
-                if wait_for_end(self._node.supervisor.pid(), 3600):
+                pid = self._node.supervisor.pid()
+                if _is_supervised() and not parent_is("supervisord"):
+                    self.stop()
+                elif wait_for_end(pid, 3600):
                     log.error("supervisord died")
             except SlapError as error:
                 if parent_is("supervisord"):  # it is about to end, and to end us first
@@ -102,13 +105,11 @@ class Agent:
 
     def _start_supervisord_again(self) -> None:
         try:
-            restarted = ensure_running(self._node.config, self._node.supervisor)
+            ensure_running(self._node.config, self._node.supervisor)
         except (SlapError, OSError) as error:
             log.error("%s", error)
             self._stopped.wait(1)
             return
-        if restarted and _is_supervised():
-            self.stop()
         self._node.scheduler.touch(self._node.all_keys())
 
 
@@ -134,7 +135,7 @@ def only_agent(node: Node) -> Iterator[None]:
 # What may change a verdict; STARTING and the like are on the way to one of these.
 _TELLING = frozenset(
     f"ProcessState{name}Event" for name in ("Running", "Backoff", "Exited", "Fatal", "Stopped", "Unknown")
-)
+) | {"ProcessSuspensionEvent"}
 
 
 def _in_words(error: SlapError) -> str:

@@ -36,14 +36,15 @@ class _Promise(InstancePart):
 
 
 class Port(_Promise):
-    """slap:check-port. A connection succeeds. Options: address, port, expect, timeout, frequency, name."""
+    """slap:check-port. A connection succeeds. Options: address, port, send, expect, timeout, frequency, name."""
 
     guide = "check-port"
 
     def describe(self, options: PartReader) -> dict[str, Any]:
         address = options.text("address", preferred(self.context))
         host, port = own_address(options, self.context, "address", address), options.number("port")
-        return {"check": "port", "host": host, "port": port, "expect": options.text("expect", "")}
+        words = {"send": options.text("send", ""), "expect": options.text("expect", "")}
+        return {"check": "port", "host": host, "port": port, **words}
 
 
 class Url(_Promise):

@@ -18,6 +18,9 @@ from supervisor.options import UnhosedConfigParser
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates, getProcessStateDescription
 from supervisor.xmlrpc import Faults, RPCError
 
+# A process was suspended, or resumed.
+SUSPENSION_EVENT = "ProcessSuspensionEvent"
+
 
 class GroupInterface:
     """Methods are called by XML-RPC as slap.METHOD; none of them blocks."""
@@ -92,6 +95,7 @@ def make_interface(supervisord: Any, folder: str, events_folder: str) -> GroupIn
     Alarm().join(supervisord.options.get_socket_map())
     events.subscribe(events.ProcessStateEvent, announcer.announce)
     events.subscribe(events.Tick5Event, lambda event: announcer.catch_up())
+    events.subscribe(events.Tick5Event, SuspensionWatch(supervisord, announcer).look)
     return GroupInterface(supervisord, Path(folder), announcer)
 
 
@@ -143,7 +147,10 @@ class Announcer:
 
     def announce(self, event: Any) -> None:
         group = event.process.group.config.name if event.process.group else ""
-        text = f"{group} {event.process.config.name} {type(event).__name__}"
+        self.send(group, event.process.config.name, type(event).__name__)
+
+    def send(self, group: str, process: str, event: str) -> None:
+        text = f"{group} {process} {event}"
         for listener in self._folder.glob("*.sock"):
             self._kept.setdefault(listener, deque(maxlen=_MOST_KEPT)).append(text.encode())
         self.catch_up()
@@ -166,6 +173,27 @@ class Announcer:
         except OSError:
             return False  # it is just gone
         return False
+
+
+class SuspensionWatch:
+    """Announces processes that were suspended by a signal or resumed. The kernel tells a parent nothing of that unless it
+    asks, so each look reads one short file a process."""
+
+    def __init__(self, supervisord: Any, announcer: Announcer) -> None:
+        self._supervisord = supervisord
+        self._announcer = announcer
+        self._suspended: frozenset[tuple[str, str]] = frozenset()
+
+    def look(self, event: Any) -> None:
+        suspended = frozenset(
+            (group, process.config.name)
+            for group, each in self._supervisord.process_groups.items()
+            for process in each.processes.values()
+            if process.pid and _is_suspended(process.pid)
+        )
+        for group, name in suspended ^ self._suspended:
+            self._announcer.send(group, name, SUSPENSION_EVENT)
+        self._suspended = suspended
 
 
 def _converge(group: Any, wanted: Any) -> list[str]:
@@ -202,6 +230,15 @@ def _ended_early(process: Any) -> bool:
     return bool(state == ProcessStates.STOPPED or (state == ProcessStates.EXITED and process.exitstatus != 0))
 
 
+def _is_suspended(pid: int) -> bool:
+    """By the state in /proc/PID/stat (proc(5)), which follows the name; a name may hold spaces and parentheses."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
+        return False
+
+
 def _info(process: Any) -> dict[str, Any]:
     return {
         "name": process.config.name,
@@ -210,4 +247,5 @@ def _info(process: Any) -> dict[str, Any]:
         "status": -1 if process.exitstatus is None else process.exitstatus,
         "error": process.spawnerr or "",
         "started": float(process.laststart),
+        "is_suspended": bool(process.pid) and _is_suspended(process.pid),
     }

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -196,3 +197,15 @@ def test_killed_it_is_started_with_the_same_groups_and_without_orphans(room: Roo
     eventually(lambda: ensure_running(room.config, room.supervisor), 20)
     assert not is_alive(orphan)
     assert room.wait("g11", "a", RUNNING).pid != orphan
+
+
+def test_a_process_that_is_suspended_is_announced_and_shown(room: Room) -> None:
+    room.update("suspended", web=SLEEP)
+    pid = room.wait("suspended", "web", RUNNING).pid
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: ("suspended", "web", "ProcessSuspension") in room.heard, 20)
+    assert room.processes("suspended")["web"].is_suspended
+    os.kill(pid, signal.SIGCONT)
+    eventually(lambda: room.heard.count(("suspended", "web", "ProcessSuspension")) == 2, 20)
+    assert not room.processes("suspended")["web"].is_suspended
+    room.supervisor.remove("suspended")

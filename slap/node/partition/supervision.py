@@ -71,7 +71,7 @@ command = {command}
 directory = {directory}
 autorestart = {autorestart}
 startsecs = {startsecs}
-startretries = 3
+startretries = {startretries}
 stopwaitsecs = {stopwaitsecs}
 stopasgroup = {as_group}
 killasgroup = true
@@ -98,6 +98,8 @@ class Program:
     as_group: bool = True
     patience: int = 10  # seconds that it may take to end before it is killed
     umask: str = "077"
+    # After each start that fails supervisord waits one second longer; after so many it gives the program up.
+    retries: int = 3
 
 
 def group_text(group: str, programs: list[Program]) -> str:
@@ -207,6 +209,7 @@ def _program_text(group: str, program: Program) -> str:
         directory=_escape(str(program.directory)),
         autorestart="false" if program.once else "true",
         startsecs=0 if program.once else 1,
+        startretries=program.retries,
         stopwaitsecs=program.patience,
         as_group="true" if program.as_group else "false",
         log=_escape(str(program.log)),

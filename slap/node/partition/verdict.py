@@ -63,6 +63,8 @@ def _process_troubles(
     for name in installed.services:
         if name in seen and not seen[name].state.is_alive:
             yield _ended("Service", seen[name], last_words)
+        elif name in seen and seen[name].is_suspended:
+            yield f"Service {name} is suspended. To have it go on: kill -CONT {seen[name].pid}"
     for name in installed.runs:
         if name in seen and _run_failed(seen[name]):
             yield _ended("Program", seen[name], last_words)

@@ -37,7 +37,9 @@ def sense_network(check: NetworkCheck) -> Sensed:
 def _sense_port(check: NetworkCheck) -> Sensed:
     deadline = time.monotonic() + check.timeout
     with socket.create_connection((check.host, check.port), check.timeout) as channel:
-        return _greets(channel, check, deadline) if check.expect else (True, "")
+        if check.send:
+            channel.sendall(f"{check.send}\r\n".encode())
+        return _greets(channel, check, deadline) if check.expect or check.send else (True, "")
 
 
 def _sense_forward(check: NetworkCheck) -> Sensed:
@@ -54,10 +56,15 @@ def _sense_forward(check: NetworkCheck) -> Sensed:
 
 
 def _greets(channel: socket.socket, check: NetworkCheck, deadline: float) -> Sensed:
-    """Whether the server says what is expected, before it is spoken to."""
+    """Whether the server says what is expected, or anything when nothing special is."""
     said, source = b"", _Patient(channel, deadline)
-    while check.expect.encode() not in said:
-        piece = source.read(_LONGEST_GREETING - len(said))
+    while not said or check.expect.encode() not in said:
+        try:
+            piece = source.read(_LONGEST_GREETING - len(said))
+        except TimeoutError:
+            if not said:
+                raise
+            piece = b""
         if not piece:
             return False, _wrong_greeting(check, said) if said else _nothing_behind(check)
         said += piece

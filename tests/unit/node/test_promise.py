@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from slap.model.check import Check, CommandCheck, NetworkCheck
 from slap.node.promise import LONGEST_MESSAGE, PartitionPlace, PromiseRunner, due_checks, next_due
@@ -246,6 +247,33 @@ def test_a_forwarder_is_looked_through(
         check = network(port, kind, expect=expect, target="10.0.0.5:22", timeout=0.7)
         passed, message = sense(tmp_path, check)
     assert (passed, words in message) == (not words, True), message
+
+
+def answer_ping(channel: socket.socket) -> None:
+    channel.sendall(b"+PONG\r\n" if channel.recv(100) == b"PING\r\n" else b"-ERR\r\n")
+
+
+@pytest.mark.parametrize(
+    ("behave", "expect", "words"),
+    [
+        (answer_ping, "", ""),
+        (answer_ping, "PONG", ""),
+        (answer_ping, "OK", "without 'OK'"),
+        (keep_silent, "", "hangs up"),
+        (lambda channel: channel.recv(6), "", "did not answer within 0.7 s"),
+    ],
+)
+def test_a_port_answers_what_it_is_sent(
+    tmp_path: Path, behave: Callable[[socket.socket], object], expect: str, words: str
+) -> None:
+    with greeter(behave) as port:
+        passed, message = sense(tmp_path, network(port, "port", send="PING", expect=expect, timeout=0.7))
+    assert (passed, words in message) == (not words, True), message
+
+
+def test_only_one_line_is_sent() -> None:
+    with pytest.raises(ValidationError):
+        network(80, "port", send="PING\r\nFLUSHALL")
 
 
 def test_a_forwarder_that_is_dead_is_told_from_one_with_nothing_behind(tmp_path: Path) -> None:

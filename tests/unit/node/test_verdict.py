@@ -20,6 +20,9 @@ def process(state: str, name: str = "web", status: int = -1, error: str = "") ->
     return ProcessInfo(name, ProcessState(state), status=status, error=error)
 
 
+SUSPENDED = ProcessInfo("web", ProcessState.RUNNING, pid=7, is_suspended=True)
+
+
 def result(passed: bool, message: str = "") -> dict[str, PromiseResult]:
     return {"p": PromiseResult(name="p", passed=passed, message=message, at=datetime.now(UTC))}
 
@@ -44,6 +47,7 @@ PASSED, FAILED = result(True), result(False, "no route")
         (WEB, [process("STOPPED", status=0)], PASSED, False, "error", "Service web"),
         (WEB, [process("EXITED", status=0)], PASSED, False, "error", "Service web"),
         (WEB, [process("UNKNOWN")], PASSED, False, "error", "Service web"),
+        (WEB, [SUSPENDED], PASSED, False, "error", "Service web is suspended. To have it go on: kill -CONT 7"),
         (BARE, [process("STARTING")], {}, False, "instantiating", "Service web starts"),
         (BARE, [process("RUNNING")], {}, False, "started", ""),
         (ONCE, [process("RUNNING", "init")], PASSED, False, "instantiating", "Program init runs"),

@@ -37,6 +37,11 @@ def url(**fields: Any) -> NetworkCheck:
             "port = 22\nexpect = SSH-",
             NetworkCheck(check="port", host="2001:db8::1", port=22, expect="SSH-"),
         ),
+        (
+            "check-port",
+            "port = 6379\nsend = PING\nexpect = PONG",
+            NetworkCheck(check="port", host="2001:db8::1", port=6379, send="PING", expect="PONG"),
+        ),
         ("check-url", "url = http://127.0.0.1", url()),
         ("check-url", "url = https://127.0.0.1/a?b=c#d", url(tls=True, port=443, path="/a?b=c")),
         ("check-url", "url = http://[2001:db8::1]:8/\nexpect = ok", url(host="2001:db8::1", port=8, expect="ok")),
