@@ -12,13 +12,15 @@ from uvicorn.supervisors import Multiprocess
 
 from slap.master.database.engine import database_url, is_sqlite, migrate, sqlite_file
 from slap.master.http.app import create_app
-from slap.master.http.peer import PeerProtocol
 from slap.master.settings import MasterSettings, TlsMode
 from slap.master.tls import ServerCertificate, context_of, read_authority, server_context
 from slap.model.errors import Conflict, InvalidInput
 from slap.system.files import exclusive
-
-_BACKLOG = 2048
+from slap.system.serving.accept import LimitedLoop
+from slap.system.serving.connections import ConnectionTable
+from slap.system.serving.limits import raise_descriptor_limit
+from slap.system.serving.listen import listening
+from slap.system.serving.protocol import LimitedProtocol
 
 
 def serve(settings: MasterSettings) -> None:
@@ -30,7 +32,7 @@ def serve(settings: MasterSettings) -> None:
             "An SQLite database belongs to one process.",
             "Use one worker, or a postgresql:// database URL.",
         )
-    with _owned(url), _listening(settings) as listener:
+    with _owned(url), listening("The master", settings.host, settings.port) as listener:
         migrate(url)
         _check_tls(settings)
         _run(settings, listener)
@@ -44,8 +46,18 @@ def _check_tls(settings: MasterSettings) -> None:
 
 
 def _run(settings: MasterSettings, listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        partial(create_app, settings.database_url, settings.access, settings.beside),
+    config = server_config(settings, raise_descriptor_limit())
+    if settings.workers > 1:
+        Multiprocess(config, sockets=[listener]).run()
+    else:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def server_config(settings: MasterSettings, capacity: int) -> uvicorn.Config:
+    """What uvicorn serves, in processes with so many connections each."""
+    table = ConnectionTable(settings, capacity)
+    return uvicorn.Config(
+        partial(create_app, settings.database_url, settings.access, settings.beside, settings),
         factory=True,
         workers=settings.workers,
         log_level=settings.log_level.value,
@@ -54,15 +66,12 @@ def _run(settings: MasterSettings, listener: socket.socket) -> None:
         server_header=False,
         date_header=False,
         lifespan="on",
-        loop="uvloop",
-        http=PeerProtocol,
+        loop=partial(LimitedLoop, table),  # type: ignore[arg-type]
+        http=LimitedProtocol,
+        ws="none",
         ssl_context_factory=partial(context_of, settings) if settings.tls is not TlsMode.OFF else None,
         timeout_graceful_shutdown=1,
     )
-    if settings.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
-    else:
-        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _owned(url: URL) -> AbstractContextManager[None]:
@@ -82,20 +91,3 @@ def _alone_with(database: Path) -> Iterator[None]:
                 "Stop the other master, or use a PostgreSQL database.",
             )
         yield
-
-
-@contextmanager
-def _listening(settings: MasterSettings) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            raise Conflict(
-                f"The master cannot listen on port {settings.port} of {settings.host}.",
-                str(error.strerror),
-                f"Stop what uses it (ss -ltnp 'sport = {settings.port}'), or choose another port.",
-            ) from error
-        yield listener

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from slap.master.access.settings import AccessSettings
 from slap.master.slapproxy.config import Beside
-from slap.model.base import Frozen
+from slap.system.serving.limits import BodyLimits, ConnectionLimits
 from slap.system.trust.peer import is_loopback
 
 _DAY = 24 * 3600.0
@@ -33,7 +33,7 @@ def _words(text: object) -> object:
     return text.replace(",", " ").split() if isinstance(text, str) else text
 
 
-class MasterSettings(Frozen):
+class MasterSettings(ConnectionLimits, BodyLimits):
     """What to serve, where and to whom. `names` are those under which clients reach a master with a certificate of its
     own authority. `open_to_this_machine` takes requests without credentials, from the loopback address alone.
     """

@@ -105,6 +105,13 @@ class TooMany(SlapError):
     http_status = 429
 
 
+class Busy(SlapError):
+    """There is no room for this request now; later there may be."""
+
+    kind = "busy"
+    http_status = 503
+
+
 class StorageFull(SlapError):
     """There is no room left where it was to be stored."""
 

@@ -10,6 +10,7 @@ from slap.cache.server.bounds import writer_id
 from slap.cache.server.settings import Reading
 from slap.cache.server.tokens import TokenFile
 from slap.model.errors import Unauthenticated
+from slap.system.serving.connections import mark_known
 from slap.system.serving.peer import is_direct, peer_of
 
 
@@ -21,7 +22,14 @@ class Doorman:
         self._read = read
 
     def writer(self, request: HTTPConnection) -> str:
-        """The id of who may write, empty for others. Credentials that are shown count alone, be they wrong."""
+        """The id of who may write, empty for others; raises Busy for one with too many connections."""
+        writer = self.find_writer(request)
+        if writer:
+            mark_known(request.scope, writer, writer)
+        return writer
+
+    def find_writer(self, request: HTTPConnection) -> str:
+        """Credentials that are shown count alone, be they wrong."""
         token = token_of(request.headers.get("authorization", ""))
         if token:
             name = self._tokens.name(token)

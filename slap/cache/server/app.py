@@ -30,6 +30,7 @@ from slap.cache.server.tokens import TokenFile
 from slap.cache.storage.storage import Storage
 from slap.model.cache import LARGEST_ENVELOPE, MOST_AT_ONCE
 from slap.model.errors import InvalidInput, NotFound, SlapError
+from slap.system.serving.connections import counts
 
 log = logging.getLogger(__name__)
 
@@ -190,13 +191,13 @@ async def _status(request: Request) -> Response:
     services = _of(request)
     services.doorman.read(request)
     quota = services.quota
-    writer = await asyncio.to_thread(services.doorman.writer, request)
+    writer = await asyncio.to_thread(services.doorman.find_writer, request)
     told = {"objects": quota.objects, "bytes": quota.used, "quota": quota.limit, "writes": bool(writer)}
     return in_json(json.dumps(told).encode())
 
 
 async def _health(request: Request) -> Response:
-    return in_json(b'{"status":"ok"}')
+    return in_json(json.dumps({"status": "ok", **counts(request.scope)}).encode())
 
 
 def _key(request: Request) -> str:

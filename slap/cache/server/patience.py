@@ -5,7 +5,7 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slap.cache.server.metrics import Metrics
-from slap.system.serving.patience import abort
+from slap.system.serving.protocol import abort
 
 _MIB = 1 << 20
 _PIECE = 256 << 10  # of an answer: what is smaller has as long

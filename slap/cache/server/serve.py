@@ -1,8 +1,7 @@
 """The cache server as a process: folder, socket, TLS."""
 
 import ssl
-from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -13,40 +12,11 @@ from slap.cache.server.settings import CacheSettings
 from slap.cache.storage.url import open_storage
 from slap.model.errors import Conflict, InvalidInput
 from slap.system import files
+from slap.system.serving.accept import LimitedLoop
+from slap.system.serving.connections import ConnectionTable
+from slap.system.serving.limits import raise_descriptor_limit
 from slap.system.serving.listen import listening
-from slap.system.serving.patience import ImpatientProtocol
-
-# Connections at a time; more are told to come back (503).
-_MOST_CONNECTIONS = 1000
-# Of one address, but for this machine, where a proxy may speak for all: more are hung up on.
-_MOST_OF_ONE = 200
-
-
-class _FewOfEach(ImpatientProtocol):
-    """Nobody takes all connections alone."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        clients = [getattr(each, "client", None) for each in self.connections]
-        if self.client and is_crowded(self.client[0], [client[0] for client in clients if client]):
-            self.transport.abort()
-
-
-def is_crowded(address: str, connected: Iterable[str]) -> bool:
-    """Whether an address, which is among those that are connected, has more than its share. One network of IPv6 (/64) is one
-    address: a machine has as many as it likes."""
-    place = _place(address)
-    return bool(place) and sum(_place(each) == place for each in connected) > _MOST_OF_ONE
-
-
-def _place(address: str) -> str:
-    """Empty for this machine."""
-    found = ip_address(address.partition("%")[0])
-    if isinstance(found, IPv6Address):
-        found = found.ipv4_mapped or found
-    if found.is_loopback:
-        return ""
-    return str(int(found) >> 64) if isinstance(found, IPv6Address) else str(found)
+from slap.system.serving.protocol import LimitedProtocol
 
 
 def serve(settings: CacheSettings) -> None:
@@ -64,6 +34,8 @@ def serve(settings: CacheSettings) -> None:
 
 
 def _config(settings: CacheSettings, app: Starlette) -> uvicorn.Config:
+    # A proxy on this machine speaks for readers everywhere.
+    table = ConnectionTable(settings, raise_descriptor_limit(), is_loopback_limited=False)
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -71,10 +43,9 @@ def _config(settings: CacheSettings, app: Starlette) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         lifespan="on",
-        loop="uvloop",
-        http=_FewOfEach,
+        loop=partial(LimitedLoop, table),  # type: ignore[arg-type]
+        http=LimitedProtocol,
         ws="none",
-        limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=5,
         log_config=_logging(),
         **_tls(settings),

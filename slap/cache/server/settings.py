@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import ByteSize, Field, model_validator
 
-from slap.model.base import Frozen
+from slap.system.serving.limits import ConnectionLimits
 
 
 class Reading(StrEnum):
@@ -16,8 +16,8 @@ class Reading(StrEnum):
     CLOSED = "closed"  # those who may write
 
 
-class CacheSettings(Frozen):
-    """What to serve, where and to whom."""
+class CacheSettings(ConnectionLimits):
+    """What to serve, where and to whom. Most callers are readers, who are unknown and may be slow."""
 
     folder: Path
     storage: str = ""
@@ -31,6 +31,9 @@ class CacheSettings(Frozen):
     quota: ByteSize | None = None
     unsigned: bool = False
     patience: float = Field(default=30.0, gt=0)
+    body_seconds: float = Field(default=30.0, gt=0)
+    unknown_connections: int = Field(default=1000, ge=1)
+    connections_per_address: int = Field(default=200, ge=1)
 
     @property
     def storage_url(self) -> str:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter
 from pydantic.warnings import UnsupportedFieldAttributeWarning
 
@@ -27,6 +27,7 @@ from slap.master.facade import slap_tool
 from slap.master.facade.served import Served
 from slap.master.hateoas.route import install_hateoas
 from slap.master.http import registration
+from slap.master.http.body import BodyGate
 from slap.master.http.call import Called, Services, as_node
 from slap.master.http.failure import install_handlers
 from slap.master.http.shortcut import ShortCut
@@ -42,11 +43,11 @@ from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest,
 from slap.model.node import DesiredState, NodeReport
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
 from slap.model.usage import UsageReport, UsageSeries
+from slap.system.serving.connections import counts
+from slap.system.serving.limits import BodyLimits
 
 PREFIX = "/api/v1"
 
-# Bytes: the whole state of a large computer is reported in less.
-_LARGEST_BODY = 32 << 20
 # Every answer that is not a success has this body.
 _ERRORS = {status: {"model": ErrorDocument} for status in (400, 401, 403, 404, 409, 500, 503)}
 router = APIRouter(prefix=PREFIX, responses=_ERRORS)  # type: ignore[arg-type]
@@ -71,16 +72,23 @@ class LogText(Frozen):
 
 
 class Health(Frozen):
-    """A master that answers at all is well."""
+    """A master that answers at all is well. The numbers are those of the process that answers."""
 
     status: str = "ok"
+    connections: dict[str, int] | None = None
+    refused: dict[str, int] | None = None
 
 
 Since = Annotated[int, Query(ge=0)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT)]
 
 
-def create_app(words: str, settings: AccessSettings | None = None, beside: Beside | None = None) -> FastAPI:
+def create_app(
+    words: str,
+    settings: AccessSettings | None = None,
+    beside: Beside | None = None,
+    limits: BodyLimits | None = None,
+) -> FastAPI:
     """The application on the database at this URL, which has been migrated."""
     beside = beside or Beside()
     # FastAPI gives an alias to each body, of which pydantic says that it does nothing once it builds a deferred model.
@@ -105,7 +113,6 @@ def create_app(words: str, settings: AccessSettings | None = None, beside: Besid
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=_LARGEST_BODY,
     )
     app.include_router(router)
     registration.install(app)
@@ -114,6 +121,7 @@ def create_app(words: str, settings: AccessSettings | None = None, beside: Besid
     slap_tool.install(app)
     app.add_api_route("/health", _health, response_model=Health)
     app.add_middleware(ShortCut)
+    app.add_middleware(BodyGate, limits=limits or BodyLimits())
     install_handlers(app)
     return app
 
@@ -166,8 +174,9 @@ def _nothing() -> Response:
     return Response(b"{}", media_type="application/json")
 
 
-async def _health() -> Response:
-    return _document(Health())
+async def _health(request: Request) -> Response:
+    health = Health.model_validate(counts(request.scope))
+    return Response(health.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 # Routes are tried one after the other: those that are asked most come first.

@@ -15,6 +15,7 @@ from slap.master.http.peer import knock_of
 from slap.master.report import ReportService
 from slap.master.slapproxy.orders import Orders
 from slap.master.state import StateService
+from slap.system.serving.connections import mark_known
 
 _BEARER = "Bearer "
 
@@ -46,11 +47,14 @@ class Call:
 
 
 async def caller_of(request: Request, services: Services, for_partition: bool = False) -> Caller:
-    """Who sends a request; raises Unauthenticated for nobody that is known."""
+    """Who sends a request; raises Unauthenticated for nobody that is known, Busy for a caller that holds too much."""
     authorization = request.headers.get("authorization", "")
     if authorization.startswith(_BEARER):  # the busiest callers, past all that others may show instead
-        return await services.guard.caller(authorization)
-    return await services.guard.admit(knock_of(request), for_partition)
+        caller = await services.guard.caller(authorization)
+    else:
+        caller = await services.guard.admit(knock_of(request), for_partition)
+    mark_known(request.scope, f"{caller.kind}:{caller.subject}", caller.owner)
+    return caller
 
 
 async def call_of(request: Request) -> Call:

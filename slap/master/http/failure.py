@@ -9,21 +9,26 @@ from sqlalchemy.exc import DataError, DBAPIError
 from starlette.exceptions import HTTPException
 
 from slap.master.database.engine import unavailable
-from slap.model.errors import InvalidInput, NotFound, SlapError
+from slap.model.errors import Busy, InvalidInput, NotFound, SlapError, TooLarge
 
 log = logging.getLogger(__name__)
+
+_RETRY_AFTER_SECONDS = "5"
 
 
 def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SlapError, told)
     app.add_exception_handler(RequestValidationError, malformed)
-    app.add_exception_handler(HTTPException, _unrouted)
+    app.add_exception_handler(HTTPException, unrouted)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(Exception, _incident)
 
 
 def _answer(error: SlapError) -> Response:
-    return Response(error.document().model_dump_json(), error.http_status, media_type="application/json")
+    response = Response(error.document().model_dump_json(), error.http_status, media_type="application/json")
+    if isinstance(error, Busy):
+        response.headers["retry-after"] = _RETRY_AFTER_SECONDS
+    return response
 
 
 async def told(request: Request, error: Exception) -> Response:
@@ -38,12 +43,13 @@ async def malformed(request: Request, error: Exception) -> Response:
     return _answer(InvalidInput(f"{where} was not given what it takes.", "\n".join(lines), "Correct these fields."))
 
 
-async def _unrouted(request: Request, error: Exception) -> Response:
+async def unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
     if error.status_code in (404, 405):
         return _answer(NotFound(f"The master has no {where}.", "", "Its paths are listed in /api/v1/openapi.json."))
-    return _answer(InvalidInput(f"{where} failed.", str(error.detail)))
+    kind = TooLarge if error.status_code == 413 else InvalidInput
+    return _answer(kind(f"{where} failed.", str(error.detail)))
 
 
 async def _database(request: Request, error: Exception) -> Response:

@@ -11,7 +11,6 @@ from slap.cache.server.bounds import OF_GROUP, OF_KEY, OF_WRITER, fairly, id_of,
 from slap.cache.server.lately import Lately, Pace
 from slap.cache.server.quota import Quota, Room
 from slap.cache.server.ranges import BadRange, span_of
-from slap.cache.server.serve import is_crowded
 from slap.cache.server.settings import CacheSettings
 from slap.cache.server.tokens import TokenFile
 from slap.cache.storage.storage import Stored
@@ -133,23 +132,6 @@ def test_tokens_are_stored_as_digests_and_end_at_once(tmp_path: Path) -> None:
 )
 def test_a_token_comes_in_two_ways(header: str, token: str) -> None:
     assert token_of(header) == token
-
-
-@pytest.mark.parametrize(
-    ("address", "others", "is_it"),
-    [
-        ("192.0.2.1", ["192.0.2.1"] * 201, True),
-        ("192.0.2.1", ["192.0.2.1"] * 200 + ["192.0.2.2"] * 500, False),
-        ("192.0.2.1", ["::ffff:192.0.2.1"] * 201, True),
-        ("2001:db8::1", [f"2001:db8::{number:x}" for number in range(201)], True),
-        ("2001:db8::1", [f"2001:db8:0:{number:x}::1" for number in range(201)], False),
-        ("fe80::1%eth0", ["fe80::1%eth0"], False),
-        ("127.0.0.1", ["127.0.0.1"] * 900, False),
-        ("::ffff:127.0.0.1", ["::ffff:127.0.0.1"] * 900, False),
-    ],
-)
-def test_no_address_takes_all_connections(address: str, others: list[str], is_it: bool) -> None:
-    assert is_crowded(address, others) is is_it
 
 
 def test_blobs_are_read_in_runs_of_which_the_first_is_short() -> None:
