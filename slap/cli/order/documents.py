@@ -1,15 +1,14 @@
 """Parameters as a document: JSON, YAML, or the XML in which SlapOS keeps them."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
-from xml.etree import ElementTree
 
 import yaml
 
 from slap.model.errors import UsageError
+from slap.model.xml import parse_xml
 
 
 def parse_file(text: str, name: str) -> dict[str, Any]:
@@ -46,10 +45,9 @@ def _yaml_document(text: str, source: str) -> dict[str, Any]:
 def _xml_document(text: str, source: str) -> dict[str, Any]:
     """`<parameter id="KEY">TEXT</parameter>` in an element of any name. Entities have no place here."""
     try:
-        if re.search(r"<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
-            raise ValueError("It declares a document type or entities.")
-        found = [(each.attrib["id"], each.text or "") for each in ElementTree.fromstring(text).findall("parameter")]
-    except (ElementTree.ParseError, ValueError) as error:
+        root = parse_xml(text)
+        found = [(each.attrib["id"], each.text or "") for each in root.findall("parameter")]
+    except ValueError as error:
         raise UsageError(f"{source} is not XML with parameters.", str(error), "Correct it.") from error
     except KeyError as error:
         raise UsageError(f"{source}: a parameter has no id.", resolution='Write <parameter id="KEY">.') from error

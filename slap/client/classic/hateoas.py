@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urljoin
-from xml.etree import ElementTree
 
 from slap.client.classic.documents import Values
 from slap.client.classic.wire import Wire, obscure
 from slap.model.errors import NotFound, NotOffered
 from slap.model.serialisation import unwrap
+from slap.model.xml import parse_xml
 
 _TREES = 'portal_type:"Instance Tree" AND validation_state:validated'
 _COMPUTERS = 'portal_type:"Compute Node" AND validation_state:validated'
@@ -84,12 +84,10 @@ def values_of(document: object) -> Values:
         pairs = {str(each.get("connection_key")): each.get("connection_value") for each in map(_mapping, document)}
         return Values(*unwrap(pairs))
     text = document if isinstance(document, str) else ""
-    if "<!" in text:
-        raise obscure("Parameters come with a document type, which is not read.")
     try:
-        root = ElementTree.fromstring(text) if text.strip() else ElementTree.Element("instance")
-    except ElementTree.ParseError as error:
-        raise obscure(f"Parameters are not XML: {error}.") from error
+        root = parse_xml(text if text.strip() else "<instance/>")
+    except ValueError as error:
+        raise obscure(f"Parameters cannot be read: {error}.") from error
     return Values(*unwrap({each.get("id", ""): each.text or "" for each in root.iterfind("parameter")}))
 
 

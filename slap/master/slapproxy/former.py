@@ -11,10 +11,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from slap.model.errors import InvalidInput
 from slap.model.state import InstanceState, SupplyState
+from slap.model.xml import parse_xml
 from slap.system.marshal import loads
 
 _TABLE = re.compile(r"(?P<name>[a-z_]+?)(?P<version>\d+)")
@@ -86,7 +86,7 @@ def read_former(file: Path) -> FormerProxy:
     try:
         with closing(_opened(file)) as connection:
             return _Reader(connection, _known_version(connection, file)).everything()
-    except (sqlite3.Error, ValueError, KeyError, ElementTree.ParseError) as error:
+    except (sqlite3.Error, ValueError, KeyError) as error:
         raise InvalidInput(
             f"The slapproxy database {file} cannot be understood; it was not changed.",
             f"{type(error).__name__}: {error}",
@@ -231,6 +231,5 @@ def _parameters(text: str | None) -> dict[str, Any]:
     """Parameters as slapproxy stores them: <instance><parameter id="NAME">VALUE</parameter>...</instance>."""
     if not text:
         return {}
-    if "<!" in text:  # none is ever written by slapproxy, and entities can be made to grow without end
-        raise ValueError("a document type in the parameters of an instance")
-    return {each.get("id", ""): each.text or "" for each in ElementTree.fromstring(text).iter("parameter")}
+    root = parse_xml(text)
+    return {each.get("id", ""): each.text or "" for each in root.iter("parameter")}

@@ -4,6 +4,7 @@ No document type, no entities, no classes but four, and bounds on size, depth an
 """
 
 import math
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,7 @@ class _Reader:
         self._weight = 0
 
     def read(self, data: bytes) -> Any:
-        # The encoding is fixed: a declaration cannot choose another one.
+        # The encoding is fixed: neither a declaration nor a byte order mark can choose another one.
         parser = expat.ParserCreate("utf-8")
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = _refuse_doctype
@@ -57,6 +58,8 @@ class _Reader:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         try:
+            if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
+                raise _unreadable("It is in UTF-16; UTF-8 is read.")
             parser.Parse(data, True)
         except expat.ExpatError as error:
             raise _unreadable(f"It is not XML: {error}.") from error
