@@ -1,5 +1,6 @@
 """What instances use: a day of it, as their nodes tell."""
 
+import asyncio
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -32,7 +33,8 @@ async def report(store: Store, caller: Caller, guid: str, told: UsageReport) -> 
 
 async def report_journal(store: Store, caller: Caller, guid: str, journal: str) -> None:
     """The same in TioXML, as SlapOS's nodes send it; raises InvalidInput for what is not."""
-    found = {_partition_name(name): slots for name, slots in read_journal(journal).items()}
+    read = await asyncio.to_thread(read_journal, journal)  # one of a large computer takes a second
+    found = {_partition_name(name): slots for name, slots in read.items()}
     inside = await store.read_much(lambda connection: _inside(connection, guid))
     series = [
         UsageSeries(instance=inside[name], partition=name, slots=slots)

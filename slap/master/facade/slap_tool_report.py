@@ -1,5 +1,6 @@
 """The classic protocol of SlapOS: what nodes and partitions say of themselves."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -154,7 +155,7 @@ async def bang_computer(call: Called, asked: Form) -> Response:
 
 @router.post("/loadComputerConfigurationFromXML")
 async def configure(call: Called, asked: Form) -> Response:
-    document = asked.value("xml")
+    document = await asyncio.to_thread(asked.value, "xml")  # one of a large computer takes seconds
     known = await computer.known_or_new(call.store, call.caller, reference_of(document))
     await computer.configure(call.store, call.caller, known.guid, configuration_of(document, known.configuration))
     return text("OK")
