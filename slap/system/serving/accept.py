@@ -17,7 +17,7 @@ from slap.system.serving.connections import Connection, ConnectionTable
 from slap.system.serving.protocol import LimitedProtocol
 from slap.system.serving.refusals import Refusal
 
-_ACCEPTED_AT_ONCE = 64  # then requests that came meanwhile get their turn
+_ACCEPTED_AT_ONCE = 16  # then requests that came meanwhile get their turn
 _FULL_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _FULL_PAUSE_SECONDS = 0.1
 # TLS handshakes side by side; more connections wait in the kernel. One that takes longer than this gives way.
