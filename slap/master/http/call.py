@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from slap.master.access.auth import Caller, Guard
+from slap.master.access.auth import Caller, CallerKind, Guard
 from slap.master.access.certificate import Certificates
 from slap.master.access.registration import Registrations
 from slap.master.access.standing import as_computer
@@ -18,6 +18,7 @@ from slap.master.state import StateService
 from slap.system.serving.connections import mark_known
 
 _BEARER = "Bearer "
+_CALLER_KEY = "slap.caller"
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,16 @@ class Call:
 
 async def caller_of(request: Request, services: Services, for_partition: bool = False) -> Caller:
     """Who sends a request; raises Unauthenticated for nobody that is known, Busy for a caller that holds too much."""
+    found: Caller | None = request.scope.get(_CALLER_KEY)  # of this request, when its body was let through
+    if found is not None and (for_partition or found.kind is not CallerKind.NEIGHBOUR):
+        return found
     authorization = request.headers.get("authorization", "")
     if authorization.startswith(_BEARER):  # the busiest callers, past all that others may show instead
         caller = await services.guard.caller(authorization)
     else:
         caller = await services.guard.admit(knock_of(request), for_partition)
-    mark_known(request.scope, f"{caller.kind}:{caller.subject}", caller.owner)
+    mark_known(request.scope, caller.requester, caller.owner)
+    request.scope[_CALLER_KEY] = caller
     return caller
 
 

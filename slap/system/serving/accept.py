@@ -128,12 +128,14 @@ class Acceptor:
 
     async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
         limits = self._table.limits
-        try:
-            async with asyncio.timeout(limits.header_seconds):
-                await self._wait_for_first_byte(accepted)
-        except TimeoutError:
-            connection.count(Refusal.SLOW_HEADERS)
-            raise
+        if not _has_first_byte(accepted):
+            try:
+                async with asyncio.timeout(limits.header_seconds):
+                    await self._wait_for_first_byte(accepted)
+            except TimeoutError:
+                if not _has_first_byte(accepted):
+                    connection.count(Refusal.SLOW_HEADERS)
+                    raise
         if self._tls:
             self._handshakes[connection] = None
         tls_options = {"ssl_handshake_timeout": limits.header_seconds, "ssl_shutdown_timeout": _SHUTDOWN_SECONDS}
@@ -147,11 +149,6 @@ class Acceptor:
 
     async def _wait_for_first_byte(self, accepted: socket.socket) -> None:
         """Wait until there is something to read, an end included."""
-        try:
-            accepted.recv(1, socket.MSG_PEEK)
-            return
-        except BlockingIOError:
-            pass
         readable = self._loop.create_future()
         self._loop.add_reader(accepted, _set_done, readable)
         try:
@@ -163,6 +160,14 @@ class Acceptor:
         protocol = self._factory()
         protocol.attach(connection)
         return protocol
+
+
+def _has_first_byte(accepted: socket.socket) -> bool:
+    try:
+        accepted.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _set_done(future: "asyncio.Future[None]") -> None:

@@ -24,12 +24,13 @@ class BodyRoom:
 
     async def take(self, owner: str, size: int) -> None:
         """Wait for room for a body; raises Busy when there is none in time. The owner "" is all unknown callers."""
-        try:
-            async with asyncio.timeout(self._limits.body_wait_seconds):
-                while not self._fits(owner, size):
-                    await self._wait_for_change(owner)
-        except TimeoutError:
-            raise _no_room() from None
+        if not self._fits(owner, size):
+            try:
+                async with asyncio.timeout(self._limits.body_wait_seconds):
+                    while not self._fits(owner, size):
+                        await self._wait_for_change(owner)
+            except TimeoutError:
+                raise _no_room() from None
         self._held[owner] += size
 
     def give(self, owner: str, size: int) -> None:
@@ -61,10 +62,13 @@ class BodyRoom:
 
 def announced_size(scope: Scope) -> int | None:
     """The size of a request's body, 0 for a request without one, None for one whose end is yet to come."""
-    headers = dict(scope["headers"])
-    if b"transfer-encoding" in headers:
-        return None
-    return int(headers.get(b"content-length", b"0"))
+    size = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            size = int(value)
+    return size
 
 
 def limited(receive: Receive, limit: int) -> Receive:

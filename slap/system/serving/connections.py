@@ -94,9 +94,10 @@ class ConnectionTable:
         connection.is_waiting = is_waiting
         if connection not in self._all:
             return
-        if connection.caller:  # the one that was used last comes last
-            self._owned[connection.owner].pop(connection)
-            self._owned[connection.owner][connection] = None
+        if connection.caller:
+            if not is_waiting:  # the one that was used last comes last
+                self._owned[connection.owner].pop(connection)
+                self._owned[connection.owner][connection] = None
         elif is_waiting:
             self._add_waiting(connection)
         else:

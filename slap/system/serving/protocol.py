@@ -13,6 +13,7 @@ _MAX_HEADERS = 200  # fields
 _MAX_PIPELINED = 16  # requests that wait for the answers to those before
 # Bytes of a chunked body besides its content: sizes and extensions of chunks, trailers.
 _MAX_OVERHEAD_FACTOR = 8
+_GRACE_SECONDS = 0.1
 _REST_SECONDS = 10.0  # for what is left of a body when its answer was given
 
 
@@ -153,7 +154,11 @@ class LimitedProtocol(PeerProtocol):
 
     def _set_timer(self, seconds: float, refusal: Refusal) -> None:
         self._cancel_timer()
-        self._timer = self.loop.call_later(seconds, self._abort, refusal)
+        self._timer = self.loop.call_later(seconds, self._expire, refusal)
+
+    def _expire(self, refusal: Refusal) -> None:
+        """What came while the event loop was busy is read before the connection is closed."""
+        self._timer = self.loop.call_later(_GRACE_SECONDS, self._abort, refusal)
 
     def _cancel_timer(self) -> None:
         if self._timer:
