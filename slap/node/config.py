@@ -12,10 +12,11 @@ from slap.model.base import Frozen
 from slap.model.errors import InvalidInput, NotFound
 from slap.model.software import software_id
 from slap.node import inherited
-from slap.system import files
+from slap.system import environment, files
 
 # sun_path of a Unix socket, unix(7).
 _LONGEST_SOCKET_PATH = 107
+_ROOT = 0, 0  # user and group
 
 
 class FormatConfig(Frozen):
@@ -162,9 +163,15 @@ class NodeConfig(Frozen):
         return self.instance_root / name
 
     def make_folders(self) -> None:
-        """The node's own folders; nobody else needs to look into them, but releases are read by partitions."""
+        """The node's own folders; nobody else needs to look into them, but releases are read by partitions.
+
+        Builds write in folders of the software root that are given to them, never in the software root itself. On nodes
+        of former versions, and of SlapOS, it belongs to the software user: it is taken back.
+        """
         for folder in (self.root, self.root / "etc", self.log, self.run, self.software_root, self.instance_root):
             files.make_folder(folder, 0o755)
+        if self.format.alter_user and environment.is_root():
+            files.make_folder(self.software_root, 0o755, _ROOT)
         for folder in (self.supervisor_folder, self.events, self.root / "state", self.log / "software"):
             files.make_folder(folder, 0o700)
         files.make_folder(self.partition_logs, 0o755)

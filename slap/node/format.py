@@ -13,7 +13,7 @@ from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig, NodeConfig
 from slap.node.manager.firewall import is_wanted
 from slap.node.partition.folder import FORMATTED, PartitionFolder, read_format
-from slap.node.partition.users import partition_account, software_account
+from slap.node.partition.users import partition_account
 from slap.node.prepare.ledger import Kind, Ledger, Made
 from slap.node.prepare.links import Interfaces, MakeBridge, MakeTap, missing_links, tap_name
 from slap.node.prepare.members import KVM_DEVICE, JoinGroup, may_use_kvm, members_of, missing_members
@@ -154,7 +154,6 @@ def try_machines(config: NodeConfig, runner: Runner, clock: Clock) -> None:
 
 def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerConfiguration:
     """Write down what this computer has now; what a node tells its master."""
-    software_account(config).own(config.software_root)
     configuration = ComputerConfiguration(
         partitions=partitions,
         labels=config.labels,

@@ -190,7 +190,7 @@ def _build_anew(node: Node, url: str, asked: Asked) -> None:
     if record and (asked.force or (asked.only and record.failures)):
         node.store.save_software(record.model_copy(update={"revision": FORCED, "failures": 0, "retry_at": 0.0}))
     if asked.force:
-        (node.config.software(url) / MARKER).unlink(missing_ok=True)
+        files.remove_tree(node.config.software(url) / MARKER)
 
 
 def _keys(node: Node, kind: Kind, only: frozenset[str]) -> list[Key]:

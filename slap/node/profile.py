@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from slap.model.node import DesiredInstance
 from slap.node.partition.names import check_file_name
-from slap.system import files
+from slap.system.trust.folders import read_below
 
 # A profile that chooses by the software type itself, by a recipe of SlapOS.
 _CHOOSES = re.compile(r"slapos\.cookbook:(switch-)?softwaretype\b")
@@ -20,7 +20,7 @@ def find_template(software: Path, software_type: str) -> Path:
     """
     check_file_name(Path(software_type))
     own, usual, old = (software / name for name in (f"instance-{software_type}.cfg", "instance.cfg", "template.cfg"))
-    if own.parent == software and own.exists() and not _CHOOSES.search(files.read_or(usual, "")):
+    if own.parent == software and own.exists() and not _CHOOSES.search(read_below(software, usual.name)):
         return own
     return old if old.exists() and not usual.exists() else usual
 

@@ -10,6 +10,7 @@ from slap.model.state import SupplyState
 from slap.node.config import NodeConfig
 from slap.node.store import Store
 from slap.system import files
+from slap.system.trust.folders import read_below
 
 # What a fetch unpacks aside has not changed for this many seconds when nobody fetches it any more.
 _ABANDONED = 24 * 3600.0
@@ -56,7 +57,7 @@ def is_release(config: NodeConfig, leftover: Leftover) -> bool:
 
 def _mentioned(config: NodeConfig, folders: Iterable[Path]) -> set[str]:
     """Releases of ours whose folder the records of buildout name that lie in releases elsewhere."""
-    records = [files.read_or(path, "") for folder in folders for path in folder.glob("*/.installed.cfg")]
+    records = [read_below(path.parent, path.name) for folder in folders for path in folder.glob("*/.installed.cfg")]
     return {path.name for path in config.software_root.glob("[0-9a-f]*") if any(str(path) in text for text in records)}
 
 

@@ -26,6 +26,7 @@ from slap.node.store import SoftwareRecord, Store
 from slap.system import environment, files
 from slap.system.clock import Clock
 from slap.system.processes import NODE_MARK, PARTITION_MARK, Mark, end_marked
+from slap.system.trust.folders import read_below
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def decide(supply: DesiredSupply, seen: Seen) -> Step:
 def read_marker(folder: Path) -> Marker | None:
     """The marker of a complete release, or None."""
     try:
-        return Marker.model_validate_json(files.read_or(folder / MARKER, ""))
+        return Marker.model_validate_json(read_below(folder, MARKER))
     except ValidationError:
         return None
 
@@ -117,7 +118,7 @@ def build_profile(config: NodeConfig, url: str) -> str:
 
 def is_foreign(folder: Path) -> bool:
     """Whether SlapOS's node built here: what its buildout wrote down as installed is nothing that ours can go on with."""
-    profile = files.read_or(folder / PROFILE, "")
+    profile = read_below(folder, PROFILE)
     return bool(profile) and _OWN_SECTION not in profile
 
 
@@ -240,11 +241,11 @@ class SoftwareReconciler:
 
     def _run_buildout(self, url: str, asking: dict[str, str]) -> BuildResult:
         folder, build_log = self._config.software(url), self._config.software_log(url)
+        self._config.make_folders()  # SlapOS's commands may have given the software root away again
         clear_foreign(folder)
         for each in (self._config.download_cache, self._config.shared_parts, folder):
-            files.make_folder(each)
-            self._account.own(each)
-        (folder / MARKER).unlink(missing_ok=True)
+            files.make_folder(each, owner=self._account.owner)
+        files.remove_tree(folder / MARKER)
         files.write(build_log, f"Building {url} in {folder}\n")
         job = BuildJob(
             id=0,
@@ -305,7 +306,7 @@ class SoftwareReconciler:
 
     def _remove(self, supply: DesiredSupply) -> Again:
         folder = self._config.software(supply.url)
-        (folder / MARKER).unlink(missing_ok=True)  # first: half of a release is none
+        files.remove_tree(folder / MARKER)  # first: half of a release is none
         files.remove_tree(folder)
         self._config.software_log(supply.url).unlink(missing_ok=True)
         self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.DESTROYED))

@@ -3,6 +3,7 @@
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +20,15 @@ from slap.system import ar
 
 MOST_BYTES = 16 << 30  # of one archive, unpacked
 MOST_MEMBERS = 1_000_000
+_LONGEST_NAME = 255  # bytes of a file's name, on all usual file systems
+# Seconds from 1970 that all usual file systems can keep.
+_FARTHEST = 1 << 33
+_ZIPS = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
+# What the libraries raise for what is damaged or hostile: numbers that are none, encryption, sizes that cannot be.
+_BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, EOFError, ar.NotAnAr, lzma.LZMAError, zlib.error, ValueError, LookupError,
+    OverflowError, struct.error, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 Opener = Callable[[], IO[bytes]]
 Rename = Callable[[str], str]
@@ -92,13 +102,13 @@ def unpack_members(members: Iterator[Member], folder: Path, how: Unpacking, arch
 
 def objection(member: Member) -> str:
     """Why a member must not be unpacked, from what it says of itself; empty when there is nothing against it."""
-    if _is_absolute(member.name) or ".." in PurePosixPath(member.name).parts:
+    if _is_absolute(member.name) or ".." in _parts(member.name):
         return "would be written outside of the folder"
-    if "\0" in member.name + member.link:
+    if "\0" in member.name + member.link or any(len(os.fsencode(part)) > _LONGEST_NAME for part in _parts(member.name)):
         return "has a name that no file can have"
     if member.kind is Kind.OTHER:
         return "is a device, a pipe or a socket"
-    if member.kind is Kind.HARDLINK and (_is_absolute(member.link) or ".." in PurePosixPath(member.link).parts):
+    if member.kind is Kind.HARDLINK and (_is_absolute(member.link) or ".." in _parts(member.link)):
         return f"links to {member.link}, outside of the folder"
     if member.kind is Kind.SYMLINK and _leaves(member):
         return f"links to {member.link}, outside of the folder"
@@ -110,6 +120,10 @@ def _leaves(member: Member) -> bool:
     return _is_absolute(member.link) or pointed == ".." or pointed.startswith("../")
 
 
+def _parts(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name).parts
+
+
 def _is_absolute(name: str) -> bool:
     return name.startswith("/")
 
@@ -119,7 +133,7 @@ def _as_wanted(member: Member, how: Unpacking) -> Member | None:
 
     A name that is not within the archive stays as it is, for it to be refused by that name.
     """
-    if _is_absolute(member.name) or ".." in PurePosixPath(member.name).parts:
+    if _is_absolute(member.name) or ".." in _parts(member.name):
         return member
     name = _renamed(member.name, how)
     link = _renamed(member.link, how) if member.kind is Kind.HARDLINK and not objection(member) else member.link
@@ -141,7 +155,7 @@ def _rebased(member: Member, name: str, how: Unpacking) -> str:
 
 
 def _renamed(name: str, how: Unpacking) -> str:
-    return how.rename(str(PurePosixPath(*PurePosixPath(name).parts[how.strip :])))
+    return how.rename(str(PurePosixPath(*_parts(name)[how.strip :])))
 
 
 class _Target:
@@ -187,7 +201,7 @@ class _Target:
             if member.open:
                 with member.open() as content:
                     self._copy(content, file, member)
-        if member.modified is not None:
+        if member.modified is not None and abs(member.modified) < _FARTHEST:  # others are no times
             os.utime(path, (member.modified, member.modified))
 
     def write_symlink(self, member: Member, path: Path) -> None:
@@ -249,7 +263,7 @@ def _readable(archive: Path) -> Iterator[Iterator[Member]]:
     try:
         with _opened(archive) as members:
             yield members
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ar.NotAnAr, lzma.LZMAError, zlib.error) as error:
+    except _BROKEN as error:
         raise BrokenArchive(
             f"{archive.name} cannot be unpacked.", str(error), "Check its URL and its digest."
         ) from error
@@ -257,10 +271,11 @@ def _readable(archive: Path) -> Iterator[Iterator[Member]]:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[Member]]:
-    if _is_deb(archive):
+    kind = _kind(archive)
+    if kind == "deb":
         with archive.open("rb") as file, tarfile.open(fileobj=ar.member(file, "data.tar"), mode="r|*") as tar:
             yield _tar_members(tar)
-    elif zipfile.is_zipfile(archive):
+    elif kind == "zip":
         with zipfile.ZipFile(archive) as packed:
             yield _zip_members(packed, packed.infolist())
     else:
@@ -268,9 +283,14 @@ def _opened(archive: Path) -> Iterator[Iterator[Member]]:
             yield _tar_members(tar)
 
 
-def _is_deb(path: Path) -> bool:
+def _kind(path: Path) -> str:
+    """What its beginning says: a tar may end with a zip. A zip with a program before it begins as nothing that is known."""
     with path.open("rb") as file:
-        return file.read(len(ar.MAGIC)) == ar.MAGIC
+        begin = file.read(len(ar.MAGIC))
+    if begin == ar.MAGIC:
+        return "deb"
+    is_zip = begin.startswith(_ZIPS) or (not tarfile.is_tarfile(path) and zipfile.is_zipfile(path))
+    return "zip" if is_zip else "tar"
 
 
 def _tar_members(tar: tarfile.TarFile) -> Iterator[Member]:

@@ -1,14 +1,21 @@
 """Files that are whole or not there: write aside, fsync, rename."""
 
 import ctypes
+import errno
 import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import BinaryIO
+
+from slap.system.trust import folders
+
+# Bytes of a file that is read as a whole: documents, records and profiles, no content.
+MOST_READ = 16 << 20
+_PIECE = 1 << 16
 
 _C = ctypes.CDLL(None, use_errno=True)
 
@@ -46,15 +53,8 @@ def write_if_changed(path: Path, content: str, mode: int = 0o644) -> bool:
 
 
 def put_in_place(made: Path, path: Path) -> None:
-    """Give a file that was made aside its real name, durably; what had the name before is replaced."""
-    for each in (made, path.parent):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-            if each == made:
-                made.replace(path)
-        finally:
-            os.close(descriptor)
+    """Give a file or folder that was made aside its real name, durably; what had the name before is replaced."""
+    folders.rename(made, path, is_durable=True)
 
 
 def flush_disk(path: Path) -> None:
@@ -69,43 +69,51 @@ def flush_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_or(path: Path, default: str) -> str:
-    """The text of a file, or a default when there is no such file."""
+def read_or(path: Path, default: str, limit: int = MOST_READ) -> str:
+    """The text of a file, or a default when there is no such file.
+
+    Raises OSError for what is no ordinary file: a pipe that nobody writes to and a device have no end.
+    """
     try:
-        return path.read_text(errors="replace")
+        return read_bytes(path, limit).decode(errors="replace")
     except FileNotFoundError:
         return default
+
+
+def read_bytes(path: Path, limit: int = MOST_READ) -> bytes:
+    """The content of an ordinary file; raises OSError for anything else, and for one of more than `limit` bytes."""
+    content = bytearray()
+    with _ordinary(path) as file:
+        while len(content) <= limit and (piece := file.read(_PIECE)):
+            content += piece
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"has more than {limit} bytes", str(path))
+    return bytes(content)
 
 
 def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str:
     """The last lines of a text file, reading at most `limit` bytes of it; empty when there is no such file."""
     try:
-        with path.open("rb") as file:
+        with _ordinary(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - limit))
-            text = file.read().decode(errors="replace")
+            text = file.read(limit).decode(errors="replace")
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
 
 
-def make_folder(path: Path, mode: int = 0o755) -> None:
-    """A folder with exactly this mode, whatever the umask and whatever was there."""
-    path.mkdir(parents=True, exist_ok=True)
-    if stat.S_IMODE(path.stat().st_mode) != mode:
-        path.chmod(mode)
+def make_folder(path: Path, mode: int = 0o755, owner: tuple[int, int] | None = None) -> None:
+    """A folder with exactly this mode, and of this owner (user and group), whatever the umask and whatever was there.
+
+    Root removes a link in its place that somebody else made: nothing that it leads to is touched.
+    """
+    folders.make(path, mode, owner)
 
 
 def remove_tree(path: Path) -> None:
     """Remove a folder with all that is in it, read-only folders and links included; nothing happens when it is gone."""
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    try:
-        shutil.rmtree(path, onerror=_raise_unless_gone)
-    except PermissionError:
-        _make_folders_writable(path)
-        shutil.rmtree(path, onerror=_raise_unless_gone)
+    folders.remove(path)
 
 
 @contextmanager
@@ -123,16 +131,19 @@ def exclusive(path: Path, wait: bool = True, shared: bool = False) -> Iterator[b
             yield True
 
 
-def _raise_unless_gone(function: object, path: str, error: tuple[object, BaseException, object]) -> None:
-    """What disappears while we remove it is no error: services that still end clean up after themselves."""
-    if not isinstance(error[1], FileNotFoundError):
-        raise error[1]
-
-
-def _make_folders_writable(path: Path) -> None:
-    """A build may leave folders without the write bit; their owner may still remove what is in them."""
-    path.chmod(0o700)
-    for folder, subfolders, _ in os.walk(path):
-        for name in subfolders:
-            if not os.path.islink(os.path.join(folder, name)):
-                os.chmod(os.path.join(folder, name), 0o700)
+@contextmanager
+def _ordinary(path: Path) -> Iterator[BinaryIO]:
+    """A file that is opened only when it is found to be an ordinary one: to open a device may be to use it."""
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise OSError(errno.EINVAL, "is no ordinary file", str(path))
+        try:
+            descriptor = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+    finally:
+        os.close(place)
+    with os.fdopen(descriptor, "rb") as file:
+        yield file

@@ -17,25 +17,23 @@ def is_bytecode(name: str) -> bool:
     return name.endswith(".pyc")
 
 
-def normal_header(path: str, header: bytes) -> bytes | None:
-    """The beginning of a .pyc as it is packed; None for one that Python would not use."""
+def normal_header(name: str, header: bytes, above: int | None) -> bytes | None:
+    """The beginning of a .pyc as it is packed; None for one that Python would not use.
+
+    `name` is its path in the archive; `above` is a descriptor of the folder above the one that it lies in.
+    """
     if len(header) < HEADER or header[4:8] != _BY_TIME:
         return header
-    source = _source(path)
-    if source and not _is_of(source, header):
+    pure = PurePath(name)
+    # What a .pyc in a __pycache__ was compiled from lies above it; others are used without their source.
+    if pure.parent.name == "__pycache__" and not _is_of(f"{pure.name.split('.')[0]}.py", above, header):
         return None
     return header[:8] + TIME.to_bytes(4, "little") + header[12:]
 
 
-def _source(path: str) -> str:
-    """The file that a .pyc in a __pycache__ was compiled from; others are used without their source."""
-    pure = PurePath(path)
-    return str(pure.parent.parent / f"{pure.name.split('.')[0]}.py") if pure.parent.name == "__pycache__" else ""
-
-
-def _is_of(source: str, header: bytes) -> bool:
+def _is_of(source: str, folder: int | None, header: bytes) -> bool:
     try:
-        seen = os.stat(source)
+        seen = os.stat(source, dir_fd=folder, follow_symlinks=False)
     except OSError:
         return False
     expected = (int(seen.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little") + (seen.st_size & 0xFFFFFFFF).to_bytes(

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from slap.cache.provenance.npm import npm_packages
 from slap.model.cache.material import MATERIALS, MATERIALS_FOLDER, Material, MaterialKind, plain_url
+from slap.system.trust.folders import read_below
 
 _LARGEST = 4 << 20  # bytes of a file that tells of what is there
 _LONGEST_LICENSE = 100  # characters of a name of one
@@ -43,16 +44,15 @@ def read_materials(folder: Path) -> tuple[Used, ...]:
 
 def _part(folder: Path, name: str, options: dict[str, str]) -> Iterator[Used]:
     """What a recipe of ours noted, or else what the options of another one tell; and what lies in the part."""
-    location = folder / "parts" / name
     noted = _noted(folder, name)
     told = noted if noted is not None else _told(options)
-    lock = read_inside(folder, location / "node_modules" / ".package-lock.json")
-    for material in (*told, *npm_packages(lock), *_git(folder, location, options)):
+    lock = read_below(folder, f"parts/{name}/node_modules/.package-lock.json", _LARGEST)
+    for material in (*told, *npm_packages(lock), *_git(folder, name, options)):
         yield Used(material, name)
 
 
 def _noted(folder: Path, name: str) -> tuple[Material, ...] | None:
-    text = read_inside(folder, folder / "parts" / MATERIALS_FOLDER / f"{name}.json")
+    text = read_below(folder, f"parts/{MATERIALS_FOLDER}/{name}.json", _LARGEST)
     try:
         return MATERIALS.validate_json(text) if text else None
     except ValidationError:
@@ -72,9 +72,9 @@ def _told(options: dict[str, str]) -> tuple[Material, ...]:
     return (Material(kind=MaterialKind.FILE, name=plain.rpartition("/")[2] or plain, url=plain, digests=digests),)
 
 
-def _git(folder: Path, location: Path, options: dict[str, str]) -> tuple[Material, ...]:
+def _git(folder: Path, name: str, options: dict[str, str]) -> tuple[Material, ...]:
     """The revision that is checked out, by which Git binds every file."""
-    head = read_inside(folder, location / ".git" / "HEAD").strip()
+    head = read_below(folder, f"parts/{name}/.git/HEAD", _LARGEST).strip()
     revision = head if len(head) in (40, 64) else options.get("revision", "")
     repository = plain_url(options.get("repository", ""))
     if not repository or not revision:
@@ -89,7 +89,7 @@ def _eggs(folder: Path) -> Iterator[Used]:
     for pattern in _METADATA:
         for path in folder.glob(pattern):
             steps = path.relative_to(folder).parts
-            for wheel in _wheel(read_inside(folder, path)):
+            for wheel in _wheel(read_below(folder, path.relative_to(folder), _LARGEST)):
                 yield Used(wheel, steps[1] if steps[0] == "parts" else "")
 
 
@@ -129,7 +129,7 @@ def _installed(folder: Path) -> dict[str, dict[str, str]]:
     parser = RawConfigParser(delimiters=("=",), comment_prefixes=(), strict=False, default_section="\0")
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     try:
-        parser.read_string(read_inside(folder, folder / ".installed.cfg"))
+        parser.read_string(read_below(folder, ".installed.cfg", _LARGEST))
     except Error:
         return {}
     sections = {name: dict(parser[name]) for name in parser.sections()}
@@ -149,14 +149,3 @@ def _plain(text: str) -> str:
 
 def _is_digest(text: str) -> bool:
     return len(text) in (32, 64, 128) and not set(text) - set("0123456789abcdef")
-
-
-def read_inside(folder: Path, path: Path) -> str:
-    """The text of a file that truly lies in a folder; empty when it does not, is none, or is too large."""
-    try:
-        real = path.resolve(strict=True)
-        if not real.is_relative_to(folder.resolve()) or not real.is_file() or real.stat().st_size > _LARGEST:
-            return ""
-        return real.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -54,7 +54,7 @@ class CachePush(CacheLister):
         folder = tools.config.software(url)
         if fingerprint_of(folder) is None:
             raise NotFound(f"{url} is not built here.", f"{folder} is not whole.", "slapos node software")
-        built = int((folder / MARKER).stat().st_mtime)
+        built = int((folder / MARKER).lstat().st_mtime)
         with Bar(self.clock) as bar:
             started = self.clock.monotonic()
             counter = _Counter(bar, short_release(url))

@@ -4,6 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from slap.model.errors import InvalidInput
+from slap.system import files
 
 
 def fingerprint(folder: Path) -> str:
@@ -17,5 +18,5 @@ def fingerprint(folder: Path) -> str:
         )
     digest = sha256()
     for path in [*profiles, folder / ".installed.cfg"]:
-        digest.update(path.read_bytes())
+        digest.update(files.read_bytes(path))
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slap.model.errors import SlapError
 from slap.node.partition.users import Account
-from slap.system import files
+from slap.system.trust.folders import read_below
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,6 @@ class PartDesk:
 
 def parts_of(release: Path, shared: Path) -> tuple[tuple[str, str], ...]:
     """Names and digests of the shared parts that a built release depends on: its record of what is installed has them."""
-    record = files.read_or(release / ".installed.cfg", "")
+    record = read_below(release, ".installed.cfg")
     found = re.findall(re.escape(f"{shared}/") + r"([A-Za-z0-9_][A-Za-z0-9_.+@-]*)/([0-9a-f]{32,64})\b", record)
     return tuple(sorted(set(found)))

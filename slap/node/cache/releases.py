@@ -18,6 +18,7 @@ from slap.node.cache.tools import CacheTools, in_words
 from slap.node.cache.upload import Uploader
 from slap.node.partition.users import Account
 from slap.system import files
+from slap.system.trust.folders import is_folder
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class NodeCache:
         Of several releases that want it at the same moment, one brings it, and the others wait.
         """
         with files.exclusive(self.tools.config.run / f"part-{digest[:2]}.lock"):
-            if (self.tools.config.shared_parts / name / digest).is_dir():
+            if is_folder(self.tools.config.shared_parts / name / digest):
                 return "it is here"
             return self._take_part(name, digest)
 
@@ -126,7 +127,7 @@ class NodeCache:
         shared = self.tools.config.shared_parts
         for name, digest in parts_of(release, shared):
             words = self.bring_part(name, digest)
-            if not (shared / name / digest).is_dir():
+            if not is_folder(shared / name / digest):
                 raise SlapError(f"The release needs the shared part {name}, which cannot be had.", words)
         return fingerprint(release)
 
@@ -162,6 +163,6 @@ def make_node_cache(tools: CacheTools, account: Account, whole: Callable[[Path],
     def state(upload: Upload) -> str | None:
         if upload.kind is EntryKind.RELEASE:
             return whole(Path(upload.folder))
-        return upload.key if Path(upload.folder).is_dir() else None
+        return upload.key if is_folder(Path(upload.folder)) else None
 
     return NodeCache(tools, account, Uploader(tools, state, frozenset({marker})))

@@ -1,9 +1,12 @@
 """Taking a built folder from a cache: aside, whole, verified, and then renamed into its place. Whatever is wrong with the
 caches, it ends within seconds, and says why."""
 
+import errno
 import logging
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from slap.node.cache import words
 from slap.node.cache.tools import CacheTools, in_words
 from slap.node.partition.users import Account
 from slap.system import files
+from slap.system.trust.folders import is_folder, rename
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +80,9 @@ class Taker:
         target = Path(place.path)
         # Not beside a shared part, where builds may write: what we own there could be exchanged under our hands.
         staged = self._tools.config.software_root / f".from-cache-{target.name}"
-        if not target.parent.exists():  # of the first shared part of its name: builds will add others
-            files.make_folder(target.parent)
-            self._account.own(target.parent)
+        if question.kind is EntryKind.PART:  # builds will add others of its name
+            for folder in (self._tools.config.shared_parts, target.parent):
+                files.make_folder(folder, owner=self._account.owner)
         for left in (staged, staged.with_name(f"{staged.name}.tar.gz")):  # of one that was killed
             files.remove_tree(left)
         try:
@@ -89,7 +93,7 @@ class Taker:
             check(staged)
             own_tree(staged, self._account)
             flush(staged)
-            if question.kind is not EntryKind.PART or not target.is_dir():  # a part that is there is whole, and used
+            if question.kind is not EntryKind.PART or not is_folder(target):  # a part that is there is whole, and used
                 put_in_place(staged, target)
         finally:
             files.remove_tree(staged)
@@ -105,20 +109,45 @@ def put_in_place(staged: Path, target: Path) -> None:
     """One rename; what lay there before, which was not whole, goes out of the way and then away."""
     former = target.with_name(f".former-{target.name}")
     files.remove_tree(former)
-    if os.path.lexists(target):
-        target.rename(former)
+    with suppress(FileNotFoundError):
+        rename(target, former)
     files.put_in_place(staged, target)
     files.remove_tree(former)
 
 
 def own_tree(folder: Path, account: Account) -> None:
-    """All of it belongs to who would have built it. From the inside out: what that user may write to, we are done with."""
-    if account.user is None:
+    """Give all of it to who would have built it. From the inside out: what that user may write to, we are done with.
+
+    In a folder that is the user's already, only what is the user's is touched: hard links to other people's files may lie
+    there. Raises PermissionError for a folder of anybody else.
+    """
+    if account.owner is None:
         return
-    for place, names, others in os.walk(folder, topdown=False):
-        for name in (*names, *others):
-            account.own(Path(place, name))
-    account.own(folder)
+    for _, names, others, place in os.fwalk(folder, topdown=False, onerror=_raise):
+        seen = os.fstat(place)
+        if seen.st_uid == os.geteuid() and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            for name in (*names, *others):
+                os.chown(name, *account.owner, dir_fd=place, follow_symlinks=False)
+        elif seen.st_uid == account.user:
+            for name in others:
+                _own_again(name, place, account.owner)
+        else:
+            raise PermissionError(errno.EPERM, "holds a folder in which others may write", str(folder))
+        os.fchown(place, *account.owner)
+
+
+def _own_again(name: str, folder: int, owner: tuple[int, int]) -> None:
+    with suppress(FileNotFoundError):
+        file = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            if os.fstat(file).st_uid == owner[0]:
+                os.chown(f"/proc/self/fd/{file}", *owner)
+        finally:
+            os.close(file)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 _LEFT_ALONE = "caches failed a moment ago, and are left alone for a while"

@@ -67,8 +67,7 @@ class PartitionFolder:
 
     def make(self) -> None:
         """The partition's folder and its logs, as `slapos node format` makes them."""
-        files.make_folder(self.path, 0o700)
-        self.account.own(self.path)
+        files.make_folder(self.path, 0o700, self.account.owner)
         files.make_folder(self.logs, 0o750)
 
     def end_processes(self) -> None:

@@ -18,10 +18,15 @@ class Account:
     group: int | None = None  # its own, by which its programs run
     folders: int | None = None  # the group that its folder is shown to belong to
 
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """The user and the group that its folders and files belong to; None where they are those of who runs the node."""
+        return None if self.user is None or self.folders is None else (self.user, self.folders)
+
     def own(self, path: Path) -> None:
-        """Make a folder or file this account's."""
-        if self.user is not None and self.folders is not None:
-            os.chown(path, self.user, self.folders, follow_symlinks=False)
+        """Make a folder or file this account's; for what lies where only the node may write."""
+        if self.owner:
+            os.chown(path, *self.owner, follow_symlinks=False)
 
 
 def partition_account(config: NodeConfig, partition: str) -> Account:
