@@ -48,15 +48,15 @@ def read_below(folder: Path, name: str | Path, limit: int = 4 << 20) -> str:
 
     Empty when there is no such file below the folder, it is larger, or a link leads to it.
     """
-    *above, last = Path(name).parts
-    if Path(name).is_absolute() or ".." in (*above, last):
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
         return ""
     with suppress(OSError, ValueError), opened(folder) as top:
         with ExitStack() as stack:
             place = top
-            for part in above:
+            for part in parts[:-1]:
                 place = _held(os.open(part, FOLDER, dir_fd=place), stack)
-            file = _held(os.open(last, FILE, dir_fd=place), stack)
+            file = _held(os.open(parts[-1], FILE, dir_fd=place), stack)
             seen = os.fstat(file)
             if stat.S_ISREG(seen.st_mode) and seen.st_size <= limit and may_show(seen, os.fstat(top).st_uid):
                 with open(file, "rb", closefd=False) as content:

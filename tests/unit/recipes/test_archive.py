@@ -6,6 +6,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ HOSTILE_TARS = {
     "file over folder": [member("a/b"), member("a")],
     "folder below file": [member("a"), member("a/b")],
     "too large": [member("a", content=b"x" * 2000)],
+    "a name that no disk takes": [member("n" * 256)],
     "too many": [member(f"f{number}") for number in range(30)],
 }
 
@@ -125,6 +127,45 @@ def test_files_come_out_with_plain_modes_and_their_times(tmp_path: Path) -> None
     unpack(tar_of(tmp_path / "a.tgz", *members), tmp_path)
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "psd"] == [0o755, 0o644, 0o755]
     assert (tmp_path / "s").stat().st_mtime == 1000
+
+
+@pytest.mark.parametrize("modified", [10.0**20, -(10.0**20), float("nan"), float("inf")])
+def test_a_time_that_is_none_is_left_out(modified: float, tmp_path: Path) -> None:
+    odd = member("a", content=b"x")
+    odd[0].pax_headers = {"mtime": str(modified)}
+    unpack(tar_of(tmp_path / "a.tar", odd), _made(tmp_path / "out"))
+    assert (tmp_path / "out/a").stat().st_mtime > 10**9
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path) -> None:
+    inner = zip_of(tmp_path / "inner.jar", "inner").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for info, content in (member("start.sh"), member("zlib.jar", content=inner)):
+            tar.addfile(info, io.BytesIO(content))
+    unpack(tmp_path / "a.tar", _made(tmp_path / "out"))
+    assert sorted(os.listdir(tmp_path / "out")) == ["start.sh", "zlib.jar"]
+
+
+def test_a_zip_with_a_program_before_it_is_a_zip(tmp_path: Path) -> None:
+    packed = zip_of(tmp_path / "a.zip", "inner")
+    packed.write_bytes(b"#!/bin/sh\n" + packed.read_bytes())
+    unpack(packed, _made(tmp_path / "out"))
+    assert os.listdir(tmp_path / "out") == ["inner"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"size": "x"}, {"GNU.sparse.map": "x,y"}, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}]
+)
+def test_numbers_that_are_none_are_told_in_words(headers: dict[str, str], tmp_path: Path) -> None:
+    odd = member("a", content=b"x")
+    odd[0].pax_headers = headers
+    with suppress(BrokenArchive):
+        unpack(tar_of(tmp_path / "a.tar", odd), _made(tmp_path / "out"))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def test_links_within_are_kept(tmp_path: Path) -> None:
