@@ -85,7 +85,8 @@ class Land:
             top.chmod(private)
         for link, target in ((self.mine / "to-top", self.treasure), (self.release / "to-d", self.treasure / "d")):
             link.symlink_to(target)
-        (self.release / "d/to-f").symlink_to(self.treasure / "d/f")
+        for name in ("e", "f"):
+            (self.release / f"d/to-{name}").symlink_to(self.treasure / "d" / name)
         (self.release / "d/hard").hardlink_to(self.treasure / "d/f")
         for place in (self.mine, *self.mine.rglob("*")):
             if place.name != "hard":
@@ -148,13 +149,15 @@ def listening(hook: Hook, exchanger: Exchanger) -> Iterator[None]:
 
 def _pack(land: Land) -> object:
     place = Place(str(land.release), str(land.mine))
-    return b"".join(map(bytes, Tree(str(land.release), place, frozenset({"to-d", "d/to-f", "d/hard"})).stream()))
+    return b"".join(
+        map(bytes, Tree(str(land.release), place, frozenset({"to-d", "d/to-e", "d/to-f", "d/hard"})).stream())
+    )
 
 
 # What root does in folders of a builder, from what it gets to know.
 DEEDS: dict[str, Callable[[Land], object]] = {
     "make": lambda land: files.make_folder(land.release / "d"),
-    "make and give": lambda land: files.make_folder(land.release / "d/e", 0o755, ACCOUNT.owner),
+    "make and give": lambda land: files.make_folder(land.release / "d/e", 0o711, (1, 1)),
     "make new": lambda land: files.make_folder(land.release / "d/new/er", 0o755, ACCOUNT.owner),
     "own": lambda land: own_tree(land.release, ACCOUNT),
     "pack": _pack,
@@ -172,6 +175,7 @@ DEEDS: dict[str, Callable[[Land], object]] = {
 SWAPS = {
     "the release with a link": ("", "../to-top"),
     "a folder with a link": ("d", "to-d"),
+    "an inner folder with a link": ("d/e", "d/to-e"),
     "a file with a link": ("d/f", "d/to-f"),
     "a file with a hard link": ("d/f", "d/hard"),
 }

@@ -1,6 +1,5 @@
 """Taking away what `slapos node format` made: what it noted, as far as it is still there, and nothing else."""
 
-import os
 import pwd
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -68,7 +67,6 @@ def carry_out(plan: Iterable[Made], means: Means) -> None:
         ledger.forget(each)
     (means.config.root / FORMATTED).unlink(missing_ok=True)
     if environment.is_root() and means.config.format.alter_user:
-        os.chown(means.config.software_root, 0, 0)
         nft = Nftables(means.runner)
         if nft.is_there():
             nft.forget(means.table)

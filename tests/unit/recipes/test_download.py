@@ -26,6 +26,7 @@ class Server(HTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.breaks: list[int] = []
         self.asked: list[str | None] = []
+        self.encoding = ""
         self.url = f"http://127.0.0.1:{self.server_address[1]}/file.tar"
 
 
@@ -41,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
         self.send_response((206 if wanted else 200) if start < len(CONTENT) else 416)
         self.send_header("Content-Length", str(max(0, len(CONTENT) - start)))
+        if self.server.encoding:
+            self.send_header("Content-Encoding", self.server.encoding)
         self.end_headers()
         end = start + self.server.breaks.pop(0) if self.server.breaks else None
         self.wfile.write(CONTENT[start:end])
@@ -65,6 +68,14 @@ def test_a_download_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -
     server.breaks = [40_000, 30_000]
     assert get(tmp_path, server.url) == CONTENT
     assert server.asked == [None, "bytes=40000-", "bytes=70000-"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "br", "deflate", "zstd"])
+def test_a_suffix_that_a_server_takes_for_an_encoding_changes_nothing(
+    encoding: str, server: Server, tmp_path: Path
+) -> None:
+    server.encoding = encoding
+    assert get(tmp_path, server.url) == CONTENT
 
 
 def test_the_next_run_goes_on_after_one_that_gave_up(server: Server, tmp_path: Path) -> None:
