@@ -35,7 +35,7 @@ async def logs(store: Store, caller: Caller, guid: str, lines: int, within: floa
         text = await store.read(lambda connection: _answer(connection, request))
         return text is not None, text
 
-    text = await store.hub.poll(log_topic(request), within, read)
+    text = await store.hub.wait_for(log_topic(request), within, read)
     if text is None:
         raise await _no_answer(store, row.computer)
     await store.write(lambda transaction: _forget(transaction, request))

@@ -90,7 +90,7 @@ class StateService:
         self._attendance = Attendance(store)
 
     async def desired_state(self, caller: Caller, guid: str, since: int, wait: float) -> DesiredState:
-        """What changed after `since`, as soon as something did; all of it when that is not a revision of ours.
+        """What changed after `since`; all of it when that is not a revision of ours. Raises NothingNew (see Hub.poll).
 
         A node may know a later revision than a master that was restored from a backup.
         """
@@ -101,7 +101,7 @@ class StateService:
             revision = await self._store.read(lambda connection: _revision(connection, guid))
             return revision != since, revision
 
-        revision = await self._store.hub.poll(computer_topic(guid), wait, read)
+        revision = await self._store.hub.poll((computer_topic(guid), caller.topic), wait, read)
         if revision == since:
             return DesiredState(computer=guid, revision=since, since=since)
         secret = await self._guard.secret()

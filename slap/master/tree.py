@@ -69,18 +69,18 @@ async def history_of(store: Store, caller: Caller, guid: str) -> list[HistoryEnt
 
 
 async def follow(store: Store, caller: Caller, root: str, since: int, wait: float) -> InstanceTree:
-    """A tree, as soon as its revision is not the one that the caller knows, or when the time is over."""
+    """A tree, when its revision is not the one that the caller knows. Raises NothingNew (see Hub.poll)."""
 
     async def read() -> tuple[bool, int]:
         revision = await store.read(lambda connection: _revision(connection, caller, root))
         return revision != since, revision
 
-    await store.hub.poll(tree_topic(root), wait, read)
+    await store.hub.poll((tree_topic(root), caller.topic), wait, read)
     return await store.read_much(lambda connection: _tree(connection, root))
 
 
 async def answer(store: Store, caller: Caller, guid: str, wait: float) -> Answer:
-    """What a child of the calling partition published, as soon as it published anything."""
+    """What a child of the calling partition published, once it published anything. Raises NothingNew (see Hub.poll)."""
     caller.must_be(CallerKind.PARTITION)
 
     def job(connection: Connection) -> Answer:
@@ -94,7 +94,7 @@ async def answer(store: Store, caller: Caller, guid: str, wait: float) -> Answer
         found = await store.read(job)
         return bool(found.child.connection), found
 
-    return await store.hub.poll(answer_topic(guid), wait, read)
+    return await store.hub.poll((answer_topic(guid), caller.topic), wait, read)
 
 
 async def bang(store: Store, caller: Caller, guid: str) -> None:

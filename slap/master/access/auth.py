@@ -17,6 +17,7 @@ from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from slap.master.access.knock import Knock
 from slap.master.access.settings import AccessSettings
+from slap.master.database.hub import caller_topic
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import certificate, computer, instance, is_living, setting, token
 from slap.master.database.text import now
@@ -55,6 +56,11 @@ class Caller:
     def requester(self) -> str:
         """By which an instance that this caller requests is named, together with its reference."""
         return f"user:{self.subject}" if self.kind is CallerKind.USER else self.subject
+
+    @property
+    def topic(self) -> str:
+        """Wakes the long polls of this caller: they ask again who calls. For when credentials were revoked."""
+        return caller_topic(self.kind, self.subject)
 
     def must_be(self, *kinds: CallerKind) -> None:
         if self.kind not in kinds:

@@ -1,9 +1,8 @@
-"""Who waits for what: a waiting request costs one future in a dictionary, no thread and no connection."""
+"""Who waits for what: topics of which there is news, and those who subscribed to them."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 Answer = TypeVar("Answer")
@@ -28,47 +27,110 @@ def log_topic(request: str) -> str:
     return f"log:{request}"
 
 
+def caller_topic(kind: str, subject: str) -> str:
+    return f"caller:{kind}:{subject}"
+
+
+class Subscription:
+    """Interest in the news of some topics. News that come before `call_at_news` are not missed."""
+
+    __slots__ = ("_has_news", "_hub", "_on_news", "topics")
+
+    def __init__(self, hub: "Hub", topics: tuple[str, ...]) -> None:
+        self._hub = hub
+        self.topics = topics
+        self._on_news: Callable[[], None] | None = None
+        self._has_news = False
+
+    def call_at_news(self, on_news: Callable[[], None]) -> None:
+        """Call this at each news, at once when there has been some."""
+        self._on_news = on_news
+        if self._has_news:
+            on_news()
+
+    def wake(self) -> None:
+        self._has_news = True
+        if self._on_news:
+            self._on_news()
+
+    def close(self) -> None:
+        self._hub.unsubscribe(self)
+        self._on_news = None
+
+
+class NothingNew(Exception):
+    """There is nothing to answer yet, and time left to wait. `subscription` began before that was read."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        super().__init__(", ".join(subscription.topics))
+        self.subscription = subscription
+
+
 class Hub:
-    """Topics and their waiters. All methods belong to the event loop's thread."""
+    """Topics and their subscriptions. All methods belong to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._subscriptions: dict[str, set[Subscription]] = {}
         self._is_over = False
 
     def wake(self, topics: Iterable[str]) -> None:
         for topic in topics:
-            for waiter in self._waiters.get(topic, ()):
-                waiter.set()
+            for subscription in tuple(self._subscriptions.get(topic, ())):
+                subscription.wake()
 
     def wake_all(self) -> None:
         """For when news may have been missed."""
-        self.wake(list(self._waiters))
+        self.wake(tuple(self._subscriptions))
 
     def end(self) -> None:
         """The process is about to end: nobody is kept waiting any more."""
         self._is_over = True
         self.wake_all()
 
-    async def poll(self, topic: str, wait: float, read: Callable[[], Awaitable[tuple[bool, Answer]]]) -> Answer:
-        """Read at once and again at each news of the topic, until there is something new or the time is over.
+    def subscribe(self, *topics: str) -> Subscription:
+        subscription = Subscription(self, topics)
+        for topic in topics:
+            self._subscriptions.setdefault(topic, set()).add(subscription)
+        return subscription
 
-        `read` says whether what it read is new. The waiter is there before the first read: no news falls in between.
+    def unsubscribe(self, subscription: Subscription) -> None:
+        for topic in subscription.topics:
+            others = self._subscriptions.get(topic, set())
+            others.discard(subscription)
+            if not others:
+                self._subscriptions.pop(topic, None)
+
+    async def poll(
+        self, topics: tuple[str, ...], wait: float, read: Callable[[], Awaitable[tuple[bool, Answer]]]
+    ) -> Answer:
+        """What `read` finds when that is new (which it says) or when there is no time left to wait for news.
+
+        Raises NothingNew otherwise. The subscription is there before the read: no news falls in between.
         """
+        if wait <= 0 or self._is_over:
+            return (await read())[1]
+        with ExitStack() as stack:
+            subscription = self.subscribe(*topics)
+            stack.callback(subscription.close)
+            is_new, answer = await read()
+            if is_new or self._is_over:
+                return answer
+            stack.pop_all()
+            raise NothingNew(subscription)
+
+    async def wait_for(self, topic: str, wait: float, read: Callable[[], Awaitable[tuple[bool, Answer]]]) -> Answer:
+        """Read at once and again at each news of the topic, until there is something new or the time is over."""
         end = asyncio.get_running_loop().time() + min(wait, LONGEST_WAIT)
         event = asyncio.Event()
-        self._waiters[topic].add(event)
+        subscription = self.subscribe(topic)
+        subscription.call_at_news(event.set)
         try:
             while True:
                 is_new, answer = await read()
                 if is_new or self._is_over or not await _is_woken(event, end):
                     return answer
         finally:
-            self._forget(topic, event)
-
-    def _forget(self, topic: str, event: asyncio.Event) -> None:
-        self._waiters[topic].discard(event)
-        if not self._waiters[topic]:
-            del self._waiters[topic]
+            subscription.close()
 
 
 async def _is_woken(event: asyncio.Event, end: float) -> bool:

@@ -30,6 +30,7 @@ from slap.master.http import registration
 from slap.master.http.body import BodyGate
 from slap.master.http.call import Called, Services, as_node
 from slap.master.http.failure import install_handlers
+from slap.master.http.long_poll import poll
 from slap.master.http.shortcut import ShortCut
 from slap.master.jsonrpc.route import install_jsonrpc
 from slap.master.report import ReportService
@@ -186,8 +187,9 @@ async def request_instance(call: Called, order: InstanceRequest) -> Response:
 
 
 @router.get("/computers/{guid}/state", response_model=DesiredState)
-async def desired_state(call: Called, guid: str, since: Since = 0, wait: Wait = 0) -> Response:
-    return _document(await call.services.states.desired_state(await as_node(call, guid), guid, since, wait))
+async def desired_state(request: Request, call: Called, guid: str, since: Since = 0, wait: Wait = 0) -> Response:
+    node, states = await as_node(call, guid), call.services.states
+    return await poll(request, node, wait, lambda left: states.desired_state(node, guid, since, left))
 
 
 @router.post("/computers/{guid}/reports")
@@ -286,13 +288,15 @@ async def one_instance(call: Called, guid: str) -> Response:
 
 
 @router.get("/instances/{root}/tree", response_model=InstanceTree)
-async def instance_tree(call: Called, root: str, since: Since = 0, wait: Wait = 0) -> Response:
-    return _document(await call.services.orders.follow(call.caller, root, since, wait))
+async def instance_tree(request: Request, call: Called, root: str, since: Since = 0, wait: Wait = 0) -> Response:
+    orders = call.services.orders
+    return await poll(request, call.caller, wait, lambda left: orders.follow(call.caller, root, since, left))
 
 
 @router.get("/instances/{guid}/answer", response_model=Answer)
-async def answer(call: Called, guid: str, wait: Wait = 0) -> Response:
-    return _document(await call.services.orders.answer(call.caller, guid, wait))
+async def answer(request: Request, call: Called, guid: str, wait: Wait = 0) -> Response:
+    orders = call.services.orders
+    return await poll(request, call.caller, wait, lambda left: orders.answer(call.caller, guid, left))
 
 
 @router.get("/instances/{guid}/history", response_model=list[HistoryEntry])

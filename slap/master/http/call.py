@@ -1,7 +1,7 @@
 """What every route is given: who calls, and the services that answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -16,6 +16,7 @@ from slap.master.report import ReportService
 from slap.master.slapproxy.orders import Orders
 from slap.master.state import StateService
 from slap.system.serving.connections import mark_known
+from slap.system.serving.parked import ResumeQueue
 
 _BEARER = "Bearer "
 _CALLER_KEY = "slap.caller"
@@ -33,6 +34,7 @@ class Services:
     registrations: Registrations
     orders: Orders
     products: Mapping[str, str]  # software releases by short words
+    resumed: ResumeQueue = field(default_factory=ResumeQueue)
 
 
 @dataclass(frozen=True)

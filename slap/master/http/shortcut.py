@@ -1,8 +1,12 @@
-"""The busiest request past the framework: orders are repeated all day, and routing one costs more than answering it.
+"""The busiest requests past the framework: orders are repeated all day and each node polls for its desired state, and
+routing one costs more than answering it.
 
-The route in the application says what it takes and answers, and answers whatever is not plain here; the service that is
-called, the errors and the documents are the same.
+The routes in the application say what they take and answer, and answer whatever is not plain here; the services that
+are called, the errors and the documents are the same.
 """
+
+import re
+from collections.abc import Awaitable, Callable
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -10,44 +14,68 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from slap.master.http.call import caller_of
+from slap.master.database.hub import LONGEST_WAIT
+from slap.master.http.call import Services, as_node, call_of, caller_of
 from slap.master.http.failure import malformed, told
+from slap.master.http.long_poll import poll
 from slap.model.errors import SlapError
 from slap.model.instance import InstanceRequest
 
 ORDERS = "/api/v1/instances"
 # A larger one takes the long way, on which bodies are limited.
 _LARGEST = 256 * 1024
+_STATE = re.compile(r"/api/v1/computers/([^/]+)/state")
+_POLL = re.compile(rb"since=([0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,9})?)")
 
 
 class ShortCut:
-    """Answers POST /api/v1/instances itself, and gives all else to the application."""
+    """Answers plain POST /api/v1/instances and GET /api/v1/computers/{guid}/state itself, and gives all else to the
+    application.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != ORDERS or not _is_plain(Request(scope)):
+        answer = _answer_for(scope) if scope["type"] == "http" else None
+        if answer is None:
             await self._app(scope, receive, send)
             return
-        response = await _answer(Request(scope, receive))
+        request = Request(scope, receive)
+        try:
+            response = await answer(request, request.app.state.services)
+        except SlapError as error:
+            response = await told(request, error)
         await response(scope, receive, send)
 
 
-def _is_plain(request: Request) -> bool:
+def _answer_for(scope: Scope) -> Callable[[Request, Services], Awaitable[Response]] | None:
+    if scope["method"] == "POST":
+        return _order if scope["path"] == ORDERS and _is_small(Request(scope)) else None
+    if scope["method"] == "GET" and scope["path"].endswith("/state"):
+        polled, asked = _STATE.fullmatch(scope["path"]), _POLL.fullmatch(scope["query_string"])
+        if polled and asked and float(asked[2]) <= LONGEST_WAIT:
+            return lambda request, _: _state(request, polled[1], int(asked[1]), float(asked[2]))
+    return None
+
+
+def _is_small(request: Request) -> bool:
     length = request.headers.get("content-length", "")
-    return request.method == "POST" and length.isdecimal() and int(length) <= _LARGEST
+    return length.isdecimal() and int(length) <= _LARGEST
 
 
-async def _answer(request: Request) -> Response:
-    services = request.app.state.services
+async def _order(request: Request, services: Services) -> Response:
+    caller = await caller_of(request, services)
     try:
-        caller = await caller_of(request, services)
         order = InstanceRequest.model_validate_json(await request.body())
         instance = await services.orders.request(caller, order)
-    except SlapError as error:
-        return await told(request, error)
     except ValidationError as error:
         found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_context=False)]
         return await malformed(request, RequestValidationError(found))
     return Response(instance.model_dump_json(), media_type="application/json")
+
+
+async def _state(request: Request, guid: str, since: int, wait: float) -> Response:
+    call = await call_of(request)
+    node, states = await as_node(call, guid), call.services.states
+    return await poll(request, node, wait, lambda left: states.desired_state(node, guid, since, left))

@@ -4,8 +4,8 @@ from functools import cached_property
 from typing import Any, cast
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from slap.system.serving.parked import ParkingProtocol
 from slap.system.trust.peer import Address, is_loopback, user_of_socket
 
 _SCOPE_KEY = "slap.peer"
@@ -34,8 +34,10 @@ class Peer:
         return self._user
 
 
-class PeerProtocol(HttpToolsProtocol):
+class PeerProtocol(ParkingProtocol):
     """uvicorn's HTTP protocol, which tells the application also who is at the other end."""
+
+    __slots__ = ("_peer",)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
