@@ -1,7 +1,9 @@
 """Computers: registered, configured by their nodes, seen."""
 
+import asyncio
 import secrets
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
@@ -21,7 +23,7 @@ from slap.model.computer import (
     PartitionUse,
     RegisteredComputer,
 )
-from slap.model.errors import Conflict, InvalidInput, NotFound
+from slap.model.errors import Conflict, InvalidInput, NotFound, SlapError
 
 # A node that asks often is marked as seen this often.
 _SEEN_EVERY = 10.0
@@ -104,18 +106,25 @@ async def bang(store: Store, caller: Caller, guid: str) -> None:
 
 
 class Attendance:
-    """Marks computers as seen, writing seldom."""
+    """Marks computers as seen, writing seldom. Nobody waits for that: thousands of nodes ask at the same time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._marked: dict[str, float] = {}
+        self._writing: set[asyncio.Task[None]] = set()
 
-    async def mark(self, guid: str) -> None:
+    def mark(self, guid: str) -> None:
         if time.monotonic() - self._marked.get(guid, -_SEEN_EVERY) < _SEEN_EVERY:
             return
         self._marked[guid] = time.monotonic()
+        task = asyncio.get_running_loop().create_task(self._write(guid))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, guid: str) -> None:
         seen = update(computer).where(computer.c.guid == guid).values(seen_at=now())
-        await self._store.write(lambda transaction: transaction.connection.execute(seen) and None)
+        with suppress(SlapError):  # of a database that fails now: who asks is told by the request itself
+            await self._store.write(lambda transaction: transaction.connection.execute(seen) and None)
 
 
 def find(connection: Connection, caller: Caller, name: str) -> AnyRow:

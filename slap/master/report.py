@@ -70,7 +70,7 @@ class ReportService:
         """Store what is new in a report, and wake those who wait for it."""
         check_own(caller, guid)
         report = _printable(report)
-        await self._attendance.mark(guid)
+        self._attendance.mark(guid)
         news = await self._store.read(lambda connection: _news(connection, guid, report))
         if news or report.logs:
             await self._store.write(lambda transaction: _apply(transaction, guid, report))

@@ -95,7 +95,7 @@ class StateService:
         A node may know a later revision than a master that was restored from a backup.
         """
         check_own(caller, guid)
-        await self._attendance.mark(guid)
+        self._attendance.mark(guid)
 
         async def read() -> tuple[bool, int]:
             revision = await self._store.read(lambda connection: _revision(connection, guid))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,6 +12,9 @@ from starlette.types import Receive, Scope, Send
 from slap.master.access.auth import Caller
 from slap.master.database.hub import NothingNew, Subscription
 from slap.system.serving.parked import ParkingProtocol, ResumeQueue, park, received_at
+
+# Their turn in the queue of those whose time is over: they do not hold up news.
+_TIME_IS_OVER = ""
 
 
 async def poll(
@@ -26,7 +30,7 @@ async def poll(
 
 
 class LongPoll:
-    """A parked request. It runs again once: at news, or at its deadline, in turn with those of other owners."""
+    """A parked request. It runs again once: at news, in turn with those of other owners, or at its deadline."""
 
     __slots__ = ("_connection", "_deadline", "_owner", "_queue", "_subscription", "_timer")
 
@@ -40,18 +44,18 @@ class LongPoll:
 
     def on_parked(self, connection: ParkingProtocol) -> None:
         self._connection = connection
-        self._timer = asyncio.get_running_loop().call_at(self._deadline, self._resume)
-        self._subscription.call_at_news(self._resume)
+        self._timer = asyncio.get_running_loop().call_at(self._deadline, self._resume, _TIME_IS_OVER)
+        self._subscription.call_at_news(partial(self._resume, self._owner))
 
     def on_disconnect(self) -> None:
         self._subscription.close()
         if self._timer:
             self._timer.cancel()
 
-    def _resume(self) -> None:
+    def _resume(self, turn: str) -> None:
         self.on_disconnect()
         if self._connection:
-            self._queue.add(self._owner, self._connection)
+            self._queue.add(turn, self._connection)
             self._connection = None
 
 
