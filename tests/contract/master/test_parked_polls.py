@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from typing import cast
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from slap.master.access.auth import caller_topic
-from slap.master.database.hub import Hub, answer_topic, computer_topic, tree_topic
+from slap.client.native import NativeMaster
+from slap.master.database.hub import Hub, answer_topic, caller_topic, computer_topic, tree_topic
 from slap.master.http.app import create_app
 from slap.master.http.peer import PeerProtocol
 from slap.model.node import InstanceReport
@@ -118,7 +119,7 @@ class Wire:
 
 
 def _token(node: Node) -> str:
-    return node.api._headers["Authorization"].removeprefix("Bearer ")
+    return str(cast(NativeMaster, node.api)._headers["Authorization"]).removeprefix("Bearer ")
 
 
 def _parked(master: Served, node: Node, since: int, wait: float = 60) -> Wire:
