@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
@@ -27,6 +28,8 @@ from slap.model.errors import Conflict, InvalidInput, NotFound, SlapError
 
 # A node that asks often is marked as seen this often.
 _SEEN_EVERY = 10.0
+_SEEN_WRITE_SECONDS = 0.5  # between two writes of all who were seen meanwhile
+_MAX_SEEN_AT_ONCE = 1000
 # So many computers are simply named to somebody who asks for another one.
 _FEW = 5
 
@@ -106,25 +109,38 @@ async def bang(store: Store, caller: Caller, guid: str) -> None:
 
 
 class Attendance:
-    """Marks computers as seen, writing seldom. Nobody waits for that: thousands of nodes ask at the same time."""
+    """Marks computers as seen: each seldom, and many in one transaction that nobody waits for."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._marked: dict[str, float] = {}
-        self._writing: set[asyncio.Task[None]] = set()
+        self._unwritten: set[str] = set()
+        self._writing: asyncio.Task[None] | None = None
 
     def mark(self, guid: str) -> None:
         if time.monotonic() - self._marked.get(guid, -_SEEN_EVERY) < _SEEN_EVERY:
             return
         self._marked[guid] = time.monotonic()
-        task = asyncio.get_running_loop().create_task(self._write(guid))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._unwritten.add(guid)
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write())
 
-    async def _write(self, guid: str) -> None:
-        seen = update(computer).where(computer.c.guid == guid).values(seen_at=now())
-        with suppress(SlapError):  # of a database that fails now: who asks is told by the request itself
-            await self._store.write(lambda transaction: transaction.connection.execute(seen) and None)
+    async def _write(self) -> None:
+        try:
+            while self._unwritten:
+                await asyncio.sleep(_SEEN_WRITE_SECONDS)
+                guids = sorted(self._unwritten)[:_MAX_SEEN_AT_ONCE]
+                self._unwritten.difference_update(guids)
+                with suppress(SlapError):  # of a database that fails now: who asks is told by the request itself
+                    await self._store.write(partial(_mark_seen, guids))
+        finally:
+            self._writing = None
+
+
+def _mark_seen(guids: list[str], transaction: Transaction) -> None:
+    # A row that somebody changes just now is skipped, so that no two transactions wait for each other.
+    free = select(computer.c.guid).where(computer.c.guid.in_(guids)).with_for_update(skip_locked=True)
+    transaction.connection.execute(update(computer).where(computer.c.guid.in_(free)).values(seen_at=now()))
 
 
 def find(connection: Connection, caller: Caller, name: str) -> AnyRow:

@@ -163,6 +163,18 @@ def test_a_request_behind_a_parked_one_is_answered_after_it(master: Served, worl
     assert [wire.revision() for _ in range(3)] == [known + 1] * 3
 
 
+def test_a_parked_request_keeps_what_came_and_no_more(master: Served, world: World) -> None:
+    node = world.computer()
+    root = world.admin.request(order(world.supplied(node)))
+    tree = Wire(master, world.token.removeprefix("Bearer "))
+    tree.send(f"/instances/{root.guid}/tree?since={world.admin.tree(root.guid).revision}&wait=60")
+    until(lambda: master.waiting(tree_topic(root.guid)) == 1 and not master.tasks)
+    (parked,) = [each for each in master.server.server_state.connections if cast(PeerProtocol, each)._waiter]
+    scope = cast(PeerProtocol, parked)._running.scope
+    assert not {"app", "route", "endpoint", "path_params"} & scope.keys()
+    tree.close()
+
+
 def test_a_client_that_goes_leaves_nothing(master: Served, world: World) -> None:
     node = world.computer()
     wires = [_parked(master, node, node.api.desired_state(node.guid).revision) for _ in range(3)]
