@@ -78,6 +78,7 @@ class Master:
             headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
             self._tls_client.request(method, f"/api/v1{path}", body, headers)
             got.append(json.loads(self._tls_client.getresponse().read()))
+        self._tls_client.close()
         return got
 
     def _program(self, *words: str) -> Program:

@@ -107,7 +107,7 @@ class Hub:
 
         Raises NothingNew otherwise. The subscription is there before the read: no news falls in between.
         """
-        if wait <= 0 or self._is_over:
+        if wait <= 0:
             return (await read())[1]
         with ExitStack() as stack:
             subscription = self.subscribe(*topics)
