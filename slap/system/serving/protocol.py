@@ -23,6 +23,20 @@ class LimitedProtocol(PeerProtocol):
     `attach` comes before `connection_made`.
     """
 
+    __slots__ = (
+        "_body_in_window",
+        "_body_received",
+        "_connection",
+        "_has_write_progress",
+        "_is_in_headers",
+        "_is_receiving",
+        "_is_refused",
+        "_limits",
+        "_received",
+        "_timer",
+        "_write_timer",
+    )
+
     def attach(self, connection: Connection) -> None:
         self._connection = connection
         self._is_refused = False
