@@ -45,7 +45,7 @@ def _check_tls(settings: MasterSettings) -> None:
 
 def _run(settings: MasterSettings, listener: socket.socket) -> None:
     config = uvicorn.Config(
-        partial(create_app, settings.database_url, settings.access, settings.beside),
+        partial(create_app, settings.database_url, settings.access, settings.beside, settings),
         factory=True,
         workers=settings.workers,
         log_level=settings.log_level.value,
