@@ -2,6 +2,7 @@
 
 import json
 import os.path
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +23,8 @@ _MAX_DESCRIPTION_CHARACTERS = 256 << 10
 _MAX_VALUES = 50_000  # in all JSON files of a release: each takes many times its text in memory
 _MAX_DEPTH = 64
 _MAX_LINES = 20
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_WHAT_CANNOT = "U+0000, and halves of characters, cannot be stored."
 _REPEATED = "What several software types refer to counts for each of them."
 
 
@@ -224,7 +227,7 @@ def _parse(text: str, name: str) -> Any:
         raise BrokenRelease(f"{name} is not JSON.", str(error), f"Correct {name}.") from error
     except RecursionError as error:
         raise _too_deep(name) from error
-    _check_depth(found, name)
+    _check_values(found, name)
     return found
 
 
@@ -232,14 +235,21 @@ def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not a number.")
 
 
-def _check_depth(value: Any, name: str) -> None:
+def _check_values(value: Any, name: str) -> None:
+    """Raises BrokenRelease for values that are too deep in each other, and for texts that no database takes."""
     level = [value]
     for _ in range(_MAX_DEPTH):
-        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        if any(isinstance(each, str) and _UNSTORABLE.search(each) for each in level):
+            raise BrokenRelease(f"{name} has a text that cannot be stored.", _WHAT_CANNOT, f"Correct {name}.")
+        inner = [each if isinstance(each, list) else (*each, *each.values()) for each in level if _is_nested(each)]
         level = [each for values in inner for each in values]
         if not level:
             return
     raise _too_deep(name)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict | list)
 
 
 def _too_deep(name: str) -> BrokenRelease:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from slap.master.access.auth import Caller
@@ -50,8 +49,8 @@ class ReleaseReader:
             raise
 
     def _read(self, url: str, as_myself: bool) -> ReadRelease:
-        with closing(documents.DocumentReader(self._sources(as_myself), self._limits())) as reader:
-            return read_release(url, reader, self._settings.release_max_bytes)
+        reader = documents.DocumentReader(self._sources(as_myself), self._limits())
+        return read_release(url, reader, self._settings.release_max_bytes)
 
     def _sources(self, as_myself: bool) -> "documents.Sources":
         if as_myself:

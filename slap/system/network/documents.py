@@ -99,11 +99,6 @@ class DocumentReader:
         self._sources = sources
         self._limits = limits
         self._budget = Budget(limits, monotonic)
-        new_meter = lambda: self._budget  # noqa: E731
-        self._session = open_session(sources.addresses, new_meter, sources.proxy, as_myself=sources.as_myself)
-
-    def close(self) -> None:
-        self._session.close()
 
     def read(self, name: str) -> str:
         """A text. Raises NotFound; InvalidInput where it must not be read, or there is too much of it; Unreachable."""
@@ -117,7 +112,7 @@ class DocumentReader:
     def _fetch(self, url: str) -> bytearray:
         content, timeout = bytearray(), (_CONNECT_SECONDS, self._limits.seconds)
         try:
-            with self._session.get(url, timeout=timeout, stream=True, headers={"Accept-Encoding": "identity"}) as reply:
+            with self._open_session() as session, session.get(url, timeout=timeout, stream=True) as reply:
                 if reply.status_code != HTTPStatus.OK:
                     answer = f"The server answered {reply.status_code}."
                     raise NotFound(f"{url} cannot be read.", answer, _CHECK)
@@ -126,6 +121,13 @@ class DocumentReader:
         except (requests.RequestException, HTTPError, ValueError) as error:
             raise self._network_failure(url, error) from error
         return content
+
+    def _open_session(self) -> requests.Session:
+        """For one document: a server may close a connection that is kept just when the next request comes."""
+        sources = self._sources
+        session = open_session(sources.addresses, lambda: self._budget, sources.proxy, as_myself=sources.as_myself)
+        session.headers["Accept-Encoding"] = "identity"
+        return session
 
     def _network_failure(self, url: str, error: Exception) -> SlapError:
         """Raises Unreachable where the time is over: that is what made the connection fail."""

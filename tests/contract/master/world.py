@@ -27,10 +27,10 @@ RELEASES = ReleaseSettings(release_folders=(Path("/"),))
 
 
 @contextmanager
-def serving(database: str) -> Iterator[str]:
+def serving(database: str, releases: ReleaseSettings = RELEASES) -> Iterator[str]:
     """The address of a master on a database, while the block runs."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        app = create_app(database, releases=RELEASES)
+        app = create_app(database, releases=releases)
         config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
