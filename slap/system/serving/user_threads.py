@@ -29,7 +29,7 @@ class UserThreads:
     def __init__(self, limits: ThreadLimits) -> None:
         self._limits = limits
         self._free: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(limits.running))
-        self._waiting: dict[str, int] = defaultdict(int)
+        self._taken: dict[str, int] = defaultdict(int)  # by what runs or waits
 
     async def run(self, user: str, work: Callable[[], T]) -> T:
         """What `work` returns, or the SlapError that it raises; TooMany before it began, Unreachable when it takes too long.
@@ -37,7 +37,7 @@ class UserThreads:
         Work that takes too long goes on, and counts as running, until it ends.
         """
         await self._wait(user)
-        job = _Job(work, self._free[user].release)
+        job = _Job(work, lambda: self._give_back(user))
         threading.Thread(target=job.run, name=f"work for {user}", daemon=True).start()
         try:
             return await asyncio.wait_for(job.outcome, self._limits.seconds)
@@ -45,16 +45,22 @@ class UserThreads:
             raise Unreachable(f"It takes more than {self._limits.seconds:g} seconds.") from None
 
     async def _wait(self, user: str) -> None:
-        free = self._free[user]
-        if free.locked() and self._waiting[user] >= self._limits.waiting:
+        """Take a place among those that run."""
+        if self._taken[user] >= self._limits.running + self._limits.waiting:
             raise _too_many(f"{self._limits.running} run, and {self._limits.waiting} wait.")
-        self._waiting[user] += 1
+        self._taken[user] += 1
+        is_running = False
         try:
-            await asyncio.wait_for(free.acquire(), self._limits.seconds)
+            await asyncio.wait_for(self._free[user].acquire(), self._limits.seconds)
+            is_running = True
         except TimeoutError:
             raise _too_many(f"It waited for {self._limits.seconds:g} seconds.") from None
         finally:
-            self._waiting[user] -= 1
+            self._taken[user] -= not is_running
+
+    def _give_back(self, user: str) -> None:
+        self._free[user].release()
+        self._taken[user] -= 1
 
 
 class _Job(Generic[T]):

@@ -67,7 +67,9 @@ def servers() -> Iterator[tuple[Server, Server]]:
     "address",
     ["127.0.0.1", "127.9.9.9", "0.0.0.0", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1",
      "224.0.0.1", "255.255.255.255", "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1", "fe80::1%lo",
-     "fd00::1", "ff02::1", "64:ff9b::a00:1", "2002:7f00:1::1", "::127.0.0.1", "240.0.0.1"],
+     "fd00::1", "ff02::1", "64:ff9b::a00:1", "2002:7f00:1::1", "::127.0.0.1", "240.0.0.1", "fec0::1", "fd00:ec2::254",
+     "64:ff9b:1::1", "192.88.99.1", "3fff::1", "2001:0:7f00:1::", "2001:db8::1", "192.0.0.170", "198.18.0.1", "5f00::1",
+     "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"],
 )  # fmt: skip
 def test_no_address_passes_that_only_this_computer_and_its_network_reach(address: str) -> None:
     assert not AddressPolicy().allows(address)
@@ -179,3 +181,47 @@ def test_a_port_where_nobody_listens_is_told_as_ever() -> None:
         port = closed.getsockname()[1]
     with open_session(AddressPolicy((LOOPBACK,))) as session, pytest.raises(requests.ConnectionError, match="refused"):
         session.get(f"http://127.0.0.1:{port}/")
+
+
+class Names:
+    """Names whose addresses change each time that somebody asks; the last ones stay."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    def __call__(self, host: str, port: int | None) -> list[str]:
+        self.asked += 1
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def test_of_several_addresses_only_those_are_asked_that_pass(servers: tuple[Server, Server]) -> None:
+    one, two = servers
+    names = Names(["127.0.0.2", "127.0.0.1"])
+    with open_session(AddressPolicy((parse_network("127.0.0.1"),), resolve=names)) as session:
+        session.get(f"http://release.example:{one.server_port}/")
+    assert (one.asked, two.asked) == ([("/", None)], [])
+
+
+def test_a_name_is_looked_up_once_for_a_connection(servers: tuple[Server, Server]) -> None:
+    """Another answer, between the judgement and the connection, would lead elsewhere."""
+    one, two = servers
+    names = Names(["127.0.0.1"], ["127.0.0.2"])
+    with open_session(AddressPolicy((parse_network("127.0.0.1"),), resolve=names)) as session:
+        session.get(f"http://release.example:{one.server_port}/")
+        assert names.asked == 1
+        with pytest.raises(InvalidInput):  # a new connection is judged anew
+            session.get(f"http://release.example:{two.server_port}/")
+    assert (one.asked, two.asked) == ([("/", None)], [])
+
+
+def test_an_address_that_does_not_answer_keeps_nobody_from_the_next(servers: tuple[Server, Server]) -> None:
+    names = Names(["127.0.0.3", "127.0.0.2"])
+    with open_session(AddressPolicy((LOOPBACK,), resolve=names)) as session:
+        assert session.get(f"http://release.example:{servers[1].server_port}/").content == b"x"
+
+
+@pytest.mark.parametrize("host", ["." + "a" * 64, "a..b", "no-such-host.invalid"])
+def test_a_host_that_is_none_is_unknown(host: str) -> None:
+    with pytest.raises(OSError, match=r"\w"):
+        AddressPolicy().addresses(host, 80)
