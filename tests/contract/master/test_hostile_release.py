@@ -210,6 +210,14 @@ def test_no_place_of_the_network_of_the_master_is_asked(world: World) -> None:
     assert set(said.values()) == {said["unknown"]}, said
 
 
+@pytest.mark.parametrize(
+    "url", ["http://[::1/x", "http://[x]/x", "http://:99999/x", "http://a b/x", "gopher://a/x", "//"]
+)
+def test_what_is_no_url_is_refused_in_words(world: World, url: str) -> None:
+    with pytest.raises((InvalidInput, NotFound, Unreachable)):
+        supply(world.admin, url)
+
+
 def in_folder(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "software.cfg").write_text("[buildout]\n")
@@ -311,6 +319,15 @@ def test_who_comes_by_a_proxy_is_not_the_user_of_the_master(own: Holder, tmp_pat
                "Content-Type": "application/json"}  # fmt: skip
     reply = HttpTransport().send("PUT", f"{own.secure.url}/api/v1/supplies", headers, body_of_request, 20)
     assert (reply.status, b"where files may be read" in reply.body) == (404, True)
+
+
+def test_a_master_for_many_takes_nobody_for_its_own_user(empty_sqlite: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"tls": "off", "release_folders": ()}
+    in_folder(tmp_path / "release")
+    with secure_master(copied(empty_sqlite, tmp_path), tmp_path, **settings) as master:
+        alice = master.user("alice").api
+        alice.register_computer(ComputerRegistration(title="one"))
+        assert refusal(alice, str(tmp_path / "release"))[0] == "NotFound"
 
 
 if environment.is_root():
