@@ -49,7 +49,7 @@ class ReleaseSettings(Frozen):
     release_folders: Annotated[tuple[Path, ...], BeforeValidator(_words)] = ()
     release_proxy: str = Field(default="", pattern="^(https?://.+)?$")
     release_seconds: float = Field(default=30, gt=0, le=600)
-    release_max_bytes: int = Field(default=4 << 20, ge=1 << 10, le=64 << 20)
+    release_max_bytes: int = Field(default=2 << 20, ge=1 << 10, le=64 << 20)
     release_max_files: int = Field(default=100, ge=1, le=10_000)
     release_readers: int = Field(default=2, ge=1, le=64)  # for each user, at a time
     release_queue: int = Field(default=8, ge=0, le=10_000)  # for each user, what waits for that

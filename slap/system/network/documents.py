@@ -28,7 +28,7 @@ class Limits:
     """What all documents that are read for one purpose may take together."""
 
     seconds: float = 30
-    max_bytes: int = 4 << 20
+    max_bytes: int = 2 << 20
     max_file_bytes: int = 1 << 20
     max_files: int = 100
 
