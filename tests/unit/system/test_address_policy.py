@@ -200,7 +200,7 @@ def test_of_several_addresses_only_those_are_asked_that_pass(servers: tuple[Serv
     names = Names(["127.0.0.2", "127.0.0.1"])
     with closing(socket.create_server(("127.0.0.2", one.server_port))) as other:
         with open_session(AddressPolicy((parse_network("127.0.0.1"),), resolve=names)) as session:
-            session.get(f"http://release.example:{one.server_port}/")
+            session.get(f"http://release.example:{one.server_port}/", timeout=5)
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
             other.accept()
