@@ -20,6 +20,7 @@ from slap.model.errors import InvalidInput, SlapError, UsageError
 from slap.system import files
 
 SECTION = "master"
+_GIVEN = ("database_url", "host", "port", "workers", "log_level", "release_folders")
 
 
 class MasterStart(Command):
@@ -34,6 +35,10 @@ class MasterStart(Command):
         parser.add_argument("--host", help="where to listen (127.0.0.1)")
         parser.add_argument("--port", type=port_number, help="where to listen (5000)")
         parser.add_argument("--workers", type=int, help="processes; more than one needs PostgreSQL (1)")
+        parser.add_argument(
+            "--release-folder", dest="release_folders", action="append", metavar="FOLDER",
+            help="users may supply releases below it by their paths; may be repeated (none)",
+        )  # fmt: skip
         parser.add_argument("--log-level", choices=list(LogLevel), help="how much to log (info)")
         return parser
 
@@ -85,7 +90,7 @@ def settings_of(args: argparse.Namespace, folder: Path) -> MasterSettings:
     """Settings from the configuration file, overridden by options."""
     if args.database_url:
         _refuse_password(args.database_url)
-    given = {name: getattr(args, name, None) for name in ("database_url", "host", "port", "workers", "log_level")}
+    given = {name: getattr(args, name, None) for name in _GIVEN}
     from_file = _section(args.cfg, folder) if args.cfg else {}
     try:
         return MasterSettings.model_validate(from_file | {name: value for name, value in given.items() if value})

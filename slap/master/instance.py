@@ -99,7 +99,7 @@ def _known(connection: Connection, caller: Caller, order: InstanceRequest) -> An
         raise is_being_destroyed(row.reference)
     if row and order.shared != (row.host is not None):
         raise _is_of_other_kind(row)
-    release = usable_release(connection, caller.owner, order.software_release)
+    release = usable_release(connection, caller.owner, order)
     check_parameters(release, order.software_type, order.parameters, order.shared)
     if order.sla.computer:
         check_computer(connection, caller.owner, order.sla.computer)
@@ -319,7 +319,7 @@ def _changes(
     found = differences(before, after)
     if after.state is InstanceState.DESTROYED:
         return found
-    release = usable_release(connection, caller.owner, after.software_release)
+    release = usable_release(connection, caller.owner, after)
     return with_effects(release, after.software_type, found, after.shared)
 
 

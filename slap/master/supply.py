@@ -1,23 +1,27 @@
 """Supplies: which computer shall have which software release."""
 
-import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+import orjson
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import bump, find
 from slap.master.database.store import Store, Transaction
-from slap.master.database.tables import AnyRow, computer, instance, is_living, release, supply
-from slap.master.database.text import did_you_mean, now, similar_urls, to_json
-from slap.master.order.parameters import KnownRelease, known_release
-from slap.master.release import read_release
+from slap.master.database.tables import AnyRow, computer, instance, is_living, release, release_schema, supply
+from slap.master.database.text import did_you_mean, from_json, now, similar_urls, to_json
+from slap.master.order.parameters import KnownRelease, key_of_type, known_release
+from slap.master.release.read import ReadRelease, SchemaRole
+from slap.master.release.reader import ReleaseReading
 from slap.model.errors import Conflict, NotFound
+from slap.model.instance import InstanceRequest
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest, normalise_release_url
 from slap.model.state import SupplyState
 
 
-async def request_supply(store: Store, caller: Caller, wanted: SupplyRequest) -> Supply:
+async def request_supply(store: Store, caller: Caller, wanted: SupplyRequest, read_release: ReleaseReading) -> Supply:
     """Supply a release to a computer, or remove it. Supplying again has the node look again."""
     wanted = wanted.model_copy(update={"url": normalise_release_url(wanted.url, "/")})
     row = await store.read(lambda connection: find(connection, caller, wanted.computer))
@@ -25,8 +29,8 @@ async def request_supply(store: Store, caller: Caller, wanted: SupplyRequest) ->
     if wanted.state is SupplyState.DESTROYED:
         return await store.write(lambda transaction: _remove(transaction, wanted))
     # Read before the transaction begins: a slow server of releases must not hold up the master.
-    document = await asyncio.to_thread(read_release, wanted.url)
-    return await store.write(lambda transaction: _supply(transaction, wanted, document))
+    read = await read_release(wanted.url)
+    return await store.write(lambda transaction: _supply(transaction, wanted, read))
 
 
 async def listing(store: Store, caller: Caller, guid: str, url: str) -> list[Supply]:
@@ -45,17 +49,47 @@ async def listing(store: Store, caller: Caller, guid: str, url: str) -> list[Sup
 
 
 async def releases(store: Store, caller: Caller) -> list[SoftwareRelease]:
-    """The releases that are supplied somewhere where the caller may use them."""
+    """The releases that are supplied somewhere where the caller may use them, without their schemas."""
     rows = await store.read_much(lambda connection: connection.execute(_USABLE, {"owner": caller.owner}).all())
     return [known_release(row.document).release for row in rows]
 
 
-def usable_release(connection: Connection, owner: str, url: str) -> KnownRelease:
-    """A release that is supplied to a computer of this owner; raises NotFound with what looks like it."""
+async def release_documents(store: Store, caller: Caller) -> AsyncIterator[bytes]:
+    """The same with their schemas, as a list in JSON, of which no more than one is in memory."""
+    which = {"owner": caller.owner}
+    urls = await store.read_much(lambda connection: connection.execute(_USABLE_URLS, which).scalars().all())
+    before = b"["
+    for url in urls:
+        document = await store.read_much(partial(_whole_document, url=url))
+        if document:
+            yield before + document
+            before = b","
+    yield b"[]" if before == b"[" else b"]"
+
+
+def _whole_document(connection: Connection, url: str) -> bytes:
+    """Empty for a release that is gone. Schemas are not parsed."""
+    text = connection.execute(_DOCUMENT, {"url": url}).scalar()
+    if text is None:
+        return b""
+    document = from_json(text)
+    for row in connection.execute(_SCHEMAS, {"url": url}):
+        document["types"][row.type][f"{row.role}_schema"] = orjson.Fragment(row.schema)
+    return orjson.dumps(document)
+
+
+def usable_release(connection: Connection, owner: str, order: InstanceRequest) -> KnownRelease:
+    """The release of an order, which is supplied to a computer of this owner, with the schema of the ordered type.
+
+    Raises NotFound with what looks like it.
+    """
+    url = order.software_release
     document = connection.execute(_USABLE_ONE, {"owner": owner, "url": url}).scalar()
     if document:
-        return known_release(document)
-    known = similar_urls(url, [row.url for row in connection.execute(_USABLE, {"owner": owner}).all()])
+        key = key_of_type(known_release(document).release, order.software_type, order.shared)
+        schema = connection.execute(_PARAMETERS, {"url": url, "type": key}).scalar()
+        return known_release(document, key, schema or "")
+    known = similar_urls(url, list(connection.execute(_USABLE_URLS, {"owner": owner}).scalars()))
     raise NotFound(
         f"No computer is supplied with {url}.",
         f"Did you mean {' or '.join(known)}?" if known else "",
@@ -76,6 +110,14 @@ _SOMEWHERE = (
     .exists()
 )
 _USABLE = select(release.c.url, release.c.document).where(_SOMEWHERE).order_by(release.c.url)
+_USABLE_URLS = select(release.c.url).where(_SOMEWHERE).order_by(release.c.url)
+_DOCUMENT = select(release.c.document).where(release.c.url == bindparam("url"))
+_SCHEMAS = select(release_schema).where(release_schema.c.url == bindparam("url"))
+_PARAMETERS = select(release_schema.c.schema).where(
+    release_schema.c.url == bindparam("url"),
+    release_schema.c.type == bindparam("type"),
+    release_schema.c.role == SchemaRole.PARAMETERS,
+)
 _USABLE_ONE = select(release.c.document).where(release.c.url == bindparam("url"), _SOMEWHERE)
 
 
@@ -83,9 +125,9 @@ def _is_visible(caller: Caller) -> Any:
     return computer.c.guid == caller.subject if caller.kind is CallerKind.COMPUTER else computer.c.owner == caller.owner
 
 
-def _supply(transaction: Transaction, wanted: SupplyRequest, document: SoftwareRelease) -> Supply:
+def _supply(transaction: Transaction, wanted: SupplyRequest, read: ReadRelease) -> Supply:
     revision = bump(transaction, wanted.computer)
-    _store_release(transaction.connection, document)
+    _store_release(transaction.connection, read)
     row = _find(transaction.connection, wanted)
     if row is None:
         fresh = {"computer": wanted.computer, "url": wanted.url, "requested": "available"}
@@ -103,13 +145,20 @@ def _remove(transaction: Transaction, wanted: SupplyRequest) -> Supply:
     return _render(_found(transaction.connection, wanted))
 
 
-def _store_release(connection: Connection, document: SoftwareRelease) -> None:
-    words = to_json(document.model_dump())
-    stored = connection.execute(select(release.c.document).where(release.c.url == document.url)).scalar()
+def _store_release(connection: Connection, read: ReadRelease) -> None:
+    url = read.release.url
+    words = to_json(read.release.model_dump())
+    stored = connection.execute(_DOCUMENT, {"url": url}).scalar()
     if stored is None:
-        connection.execute(insert(release), {"url": document.url, "document": words})
+        connection.execute(insert(release), {"url": url, "document": words})
     elif stored != words:
-        connection.execute(update(release).where(release.c.url == document.url).values(document=words))
+        connection.execute(update(release).where(release.c.url == url).values(document=words))
+    schemas = {(row.type, row.role): row.schema for row in connection.execute(_SCHEMAS, {"url": url})}
+    if schemas != read.schemas:
+        connection.execute(delete(release_schema).where(release_schema.c.url == url))
+        rows = [{"url": url, "type": key, "role": role, "schema": text} for (key, role), text in read.schemas.items()]
+        if rows:
+            connection.execute(insert(release_schema), rows)
 
 
 def _change(connection: Connection, row: AnyRow, state: SupplyState, revision: int) -> None:

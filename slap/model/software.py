@@ -95,7 +95,10 @@ def normalise_release_url(text: str, folder: str) -> str:
     """
     if not text.strip():
         raise InvalidInput("The software release is empty.", resolution="Give the URL or the path of a software.cfg.")
-    parts = urlsplit(text.strip())
+    try:
+        parts = urlsplit(text.strip())
+    except ValueError as error:  # such as an address in brackets that is none
+        raise InvalidInput(f"{text!r} is not a software release.", f"{error}.", "Correct the URL.") from error
     scheme = parts.scheme
     if scheme in ("http", "https"):
         return parts._replace(path=_profile_in(parts.path.rstrip("/"))).geturl()

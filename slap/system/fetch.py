@@ -245,7 +245,8 @@ class _Progress:
 
     def starting(self, have: int, response: requests.Response) -> "_Progress":
         self.done = have
-        self.total = have + int(response.headers.get("Content-Length") or 0)
+        length = response.headers.get("Content-Length") or ""
+        self.total = have + int(length) if length.isascii() and length.isdecimal() else 0
         self._watch(self.done, self.total)
         return self
 

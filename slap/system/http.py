@@ -1,6 +1,7 @@
 """Small documents from anywhere, by requests, in bounded time and size."""
 
 import time
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -51,10 +52,16 @@ def _bounded(response: "requests.Response", limit: int, timeout: float) -> bytes
     return content
 
 
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what caused it, the innermost last."""
+    cause: BaseException | None = error
+    while cause:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
 def reason(error: BaseException) -> str:
     """The innermost cause, which is what tells a refused connection from a name that does not resolve."""
-    cause: BaseException = error
-    while cause.__cause__ or cause.__context__:
-        cause = cause.__cause__ or cause.__context__ or cause
+    *_, cause = causes(error)
     words = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     return f"{words or type(cause).__name__}."

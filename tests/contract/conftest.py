@@ -37,7 +37,7 @@ def empty_postgresql(postgresql: PostgreSql) -> str:
 def fresh_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a fresh, migrated database of either kind."""
     makers: dict[str, Callable[[], str]] = {
-        "sqlite": lambda: _copied(request.getfixturevalue("empty_sqlite"), tmp_path),
+        "sqlite": lambda: copied(request.getfixturevalue("empty_sqlite"), tmp_path),
         "postgresql": lambda: request.getfixturevalue("postgresql").new_database(
             request.getfixturevalue("empty_postgresql")
         ),
@@ -52,7 +52,7 @@ def world(fresh_database: str, tmp_path: Path) -> Iterator[World]:
         yield World(address, fresh_database, tmp_path)
 
 
-def _copied(empty: Path, folder: Path) -> str:
+def copied(empty: Path, folder: Path) -> str:
     path = folder / "master.sqlite"
     shutil.copy(empty, path)
     return f"sqlite:///{path}"

@@ -80,7 +80,7 @@ def _prepare(cloud: Cloud, partitions: int) -> None:
 @contextmanager
 def _a_master(cloud: Cloud, port: int, host: str) -> Iterator[None]:
     database = ("--database", f"sqlite:///{cloud.folder}/master.sqlite")
-    with started(cloud, "master", "start", *database, "--host", host, "--port", str(port)):
+    with started(cloud, "master", "start", *database, "--host", host, "--port", str(port), "--release-folder", "/"):
         if not (cloud.folder / "client.cfg").exists():
             token = eventually(lambda: cloud.slapos("master", "user", "alice", *database, check=False).stdout.strip())
             write_configuration(cloud.folder / "client.cfg", f"http://127.0.0.1:{port}", token)

@@ -87,7 +87,9 @@ def _configure(admin: Master, computer: RegisteredComputer, names: tuple[Partiti
 
 def test_what_one_master_changes_is_told_by_the_other(postgresql: PostgreSql, tmp_path: Path) -> None:
     database = postgresql.new_database()
-    first, second = (MasterSettings(database_url=database, port=_free_port()) for _ in range(2))
+    first, second = (
+        MasterSettings(database_url=database, port=_free_port(), release_folders=(tmp_path,)) for _ in range(2)
+    )
     with process(tmp_path, first), process(tmp_path, second):
         token = create_user(database, "admin")
         admin = _api(first.port, token)
@@ -114,7 +116,7 @@ def test_several_workers_are_one_master_and_its_database_may_come_and_go(
     postgresql: PostgreSql, tmp_path: Path
 ) -> None:
     database = postgresql.new_database()
-    settings = MasterSettings(database_url=database, port=_free_port(), workers=2)
+    settings = MasterSettings(database_url=database, port=_free_port(), release_folders=(tmp_path,), workers=2)
     with process(tmp_path, settings) as pid:
         admin = _api(settings.port, create_user(database, "admin"))
         _, url = _furnish(tmp_path, admin)
@@ -139,7 +141,7 @@ def _works(admin: Master) -> bool:
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_killed_master_lost_no_order_that_it_acknowledged(kind: str, postgresql: PostgreSql, tmp_path: Path) -> None:
     database = postgresql.new_database() if kind == "postgresql" else f"sqlite:///{tmp_path / 'master.sqlite'}"
-    settings = MasterSettings(database_url=database, port=_free_port())
+    settings = MasterSettings(database_url=database, port=_free_port(), release_folders=(tmp_path,))
     acknowledged: set[str] = set()
     with process(tmp_path, settings):
         token = create_user(database, "admin")

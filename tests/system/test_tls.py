@@ -90,7 +90,13 @@ class SecureCloud:
 
     @contextmanager
     def serving(self, **settings: object) -> Iterator[None]:
-        lines = {"database_url": f"sqlite:///{self.folder}/m.sqlite", "port": self.port, "tls": "own", **settings}
+        lines = {
+            "database_url": f"sqlite:///{self.folder}/m.sqlite",
+            "port": self.port,
+            "tls": "own",
+            "release_folders": "/",
+            **settings,
+        }
         text = "".join(f"{name} = {value}\n" for name, value in lines.items())
         (self.folder / "master.cfg").write_text(f"[master]\n{text}")
         with self._running("master", "start", "--cfg", "master.cfg", log=self.folder / "master.log"):

@@ -88,7 +88,9 @@ def _a_master(namespace: Namespace, folder: Path) -> Iterator[Cloud]:
     folder.mkdir()
     cloud = Cloud(folder, namespace.prefix)
     database = ("--database", f"sqlite:///{folder}/master.sqlite")
-    with started(cloud, "master", "start", *database, "--host", namespace.ipv6, "--port", _PORT):
+    with started(
+        cloud, "master", "start", *database, "--host", namespace.ipv6, "--port", _PORT, "--release-folder", "/"
+    ):
         token = eventually(lambda: cloud.slapos("master", "user", "alice", *database, check=False).stdout.strip())
         write_configuration(folder / "client.cfg", f"http://[{namespace.ipv6}]:{_PORT}", token)
         eventually(lambda: cloud.slapos("computer", "list", check=False).status == 0)

@@ -112,6 +112,13 @@ class Guard:
             _CREDENTIALS,
         )
 
+    def is_own_user(self, knock: Knock) -> bool:
+        """Whether a request comes from a program of this machine that runs as this process's user, or as root.
+
+        Only a master that is open to this machine believes that; others may have a proxy there that hands on requests.
+        """
+        return self._settings.open_to_this_machine and knock.is_direct and knock.user() in (0, os.geteuid())
+
     async def by_certificate(self, serial: str) -> Caller:
         """The caller with the certificate of this serial, which TLS has verified to be of our own authority."""
         key = f"certificate {serial}"  # as no header begins

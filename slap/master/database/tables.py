@@ -120,6 +120,17 @@ Index("uq_partition_instance", partition.c.instance, unique=True, **_where("inst
 
 release = Table("release", metadata, Column("url", Text, primary_key=True), Column("document", Text, nullable=False))
 
+# The JSON Schemas of the types of a release, apart: an order needs one of many. `document` above is without them.
+release_schema = Table(
+    "release_schema",
+    metadata,
+    Column("url", Text, ForeignKey("release.url"), nullable=False),
+    Column("type", Text, nullable=False),  # its key in the document
+    Column("role", Text, nullable=False),  # parameters | connection
+    Column("schema", Text, nullable=False),
+    PrimaryKeyConstraint("url", "type", "role"),
+)
+
 supply = Table(
     "supply",
     metadata,

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter
 from pydantic.warnings import UnsupportedFieldAttributeWarning
+from starlette.responses import StreamingResponse
 
 from slap.master import computer, instance, logs, name, supply, tree, usage
 from slap.master.access.auth import Guard
@@ -33,7 +34,9 @@ from slap.master.http.failure import install_handlers
 from slap.master.http.long_poll import poll
 from slap.master.http.shortcut import ShortCut
 from slap.master.jsonrpc.route import install_jsonrpc
+from slap.master.release.reader import ReleaseReader
 from slap.master.report import ReportService
+from slap.master.settings import ReleaseSettings
 from slap.master.slapproxy.config import Beside
 from slap.master.slapproxy.orders import Orders, connection_to
 from slap.master.state import StateService
@@ -89,16 +92,18 @@ def create_app(
     settings: AccessSettings | None = None,
     beside: Beside | None = None,
     limits: BodyLimits | None = None,
+    releases: ReleaseSettings | None = None,
 ) -> FastAPI:
     """The application on the database at this URL, which has been migrated."""
     beside = beside or Beside()
+    reader = ReleaseReader(releases or ReleaseSettings())
     # FastAPI gives an alias to each body, of which pydantic says that it does nothing once it builds a deferred model.
     warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_store(words)
-        app.state.services = _services(store, settings or AccessSettings(), beside)
+        app.state.services = _services(store, settings or AccessSettings(), beside, reader)
         app.state.served = Served(store)
         _end_waiting_at_sigterm(store)
         try:
@@ -127,7 +132,7 @@ def create_app(
     return app
 
 
-def _services(store: Store, settings: AccessSettings, beside: Beside) -> Services:
+def _services(store: Store, settings: AccessSettings, beside: Beside, releases: ReleaseReader) -> Services:
     guard = Guard(store, settings)
     certificates = Certificates(store, guard, settings)
     return Services(
@@ -139,6 +144,7 @@ def _services(store: Store, settings: AccessSettings, beside: Beside) -> Service
         Registrations(store, guard, certificates),
         Orders(store, beside.others, connection_to),
         beside.products,
+        releases,
     )
 
 
@@ -259,7 +265,7 @@ async def instance_usage(call: Called, guid: str) -> Response:
 
 @router.put("/supplies", response_model=Supply)
 async def request_supply(call: Called, wanted: SupplyRequest) -> Response:
-    return _document(await supply.request_supply(call.store, call.caller, wanted))
+    return _document(await supply.request_supply(call.store, call.caller, wanted, call.read_release))
 
 
 @router.get("/supplies", response_model=list[Supply])
@@ -269,7 +275,7 @@ async def supplies(call: Called, computer: str = "", url: str = "") -> Response:
 
 @router.get("/releases", response_model=list[SoftwareRelease])
 async def releases(call: Called) -> Response:
-    return _documents(SoftwareRelease, list(await supply.releases(call.store, call.caller)))
+    return StreamingResponse(supply.release_documents(call.store, call.caller), media_type="application/json")
 
 
 @router.post("/plans", response_model=Plan)

@@ -12,6 +12,8 @@ from slap.master.access.registration import Registrations
 from slap.master.access.standing import as_computer
 from slap.master.database.store import Store
 from slap.master.http.peer import knock_of
+from slap.master.release.read import ReadRelease
+from slap.master.release.reader import ReleaseReader
 from slap.master.report import ReportService
 from slap.master.slapproxy.orders import Orders
 from slap.master.state import StateService
@@ -34,6 +36,7 @@ class Services:
     registrations: Registrations
     orders: Orders
     products: Mapping[str, str]  # software releases by short words
+    releases: ReleaseReader
     resumed: ResumeQueue = field(default_factory=ResumeQueue)
 
 
@@ -43,10 +46,16 @@ class Call:
 
     caller: Caller
     services: Services
+    request: Request
 
     @property
     def store(self) -> Store:
         return self.services.store
+
+    async def read_release(self, url: str) -> ReadRelease:
+        """A release that the caller names. A program of the master's own user may name every place."""
+        as_myself = self.services.guard.is_own_user(knock_of(self.request))
+        return await self.services.releases.read(self.caller, url, as_myself)
 
 
 async def caller_of(request: Request, services: Services, for_partition: bool = False) -> Caller:
@@ -67,7 +76,7 @@ async def caller_of(request: Request, services: Services, for_partition: bool = 
 async def call_of(request: Request) -> Call:
     """The call that a request is; raises Unauthenticated for one of nobody that is known."""
     services: Services = request.app.state.services
-    return Call(await caller_of(request, services), services)
+    return Call(await caller_of(request, services), services, request)
 
 
 async def call_for_partition(request: Request) -> Call:
@@ -77,7 +86,7 @@ async def call_for_partition(request: Request) -> Call:
     partition. Only routes that name a computer and a partition, and call that first, take this.
     """
     services: Services = request.app.state.services
-    return Call(await caller_of(request, services, for_partition=True), services)
+    return Call(await caller_of(request, services, for_partition=True), services, request)
 
 
 async def as_node(call: Call, guid: str) -> Caller:

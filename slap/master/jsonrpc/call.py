@@ -9,6 +9,7 @@ from slap.master.database.store import Store
 from slap.master.facade.served import Served
 from slap.master.facade.spoken import Spoken
 from slap.master.http.call import Services
+from slap.master.release.reader import ReleaseReading
 
 Document = dict[str, Any]
 
@@ -25,6 +26,7 @@ class RpcCall:
     services: Services
     served: Served
     base: str
+    read_release: ReleaseReading
 
     @property
     def store(self) -> Store:

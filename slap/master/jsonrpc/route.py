@@ -79,7 +79,8 @@ async def _call(request: Request) -> RpcCall:
     spoken_for = _partition_named(request.headers.get("authorization", ""))
     known = await (call_for_partition if spoken_for else call_of)(request)
     caller = await as_partition(known.store, known.caller, *spoken_for) if spoken_for else known.caller
-    return RpcCall(caller, known.caller, known.services, request.app.state.served, str(request.base_url))
+    served = request.app.state.served
+    return RpcCall(caller, known.caller, known.services, served, str(request.base_url), known.read_release)
 
 
 def _partition_named(authorization: str) -> tuple[str, str] | None:

@@ -1,7 +1,9 @@
 """Parameters against the JSON Schema of a software type: all violations at once."""
 
+import json
+from collections import OrderedDict
 from collections.abc import Iterable
-from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 from jsonschema import Draft7Validator, SchemaError, ValidationError
@@ -16,15 +18,18 @@ from slap.model.errors import BrokenRelease, InvalidParameters
 from slap.model.instance import FieldChange
 from slap.model.software import SoftwareRelease, described_type
 
-_MOST_COMPILED = 512
+_MAX_KNOWN_CHARACTERS = 1 << 20
 _LONGEST_EFFECT = 100
 
 
 class KnownRelease:
-    """A release as it is stored, with its schemas compiled on first use."""
+    """A release as it is stored, and the schema of the parameters of one type, compiled on first use."""
 
-    def __init__(self, document: str) -> None:
+    def __init__(self, document: str, key: str = "", schema: str = "") -> None:
         self.release = SoftwareRelease.model_validate_json(document)
+        if schema:
+            described = self.release.types[key].model_copy(update={"parameters_schema": json.loads(schema)})
+            self.release = self.release.model_copy(update={"types": {**self.release.types, key: described}})
         self._validators: dict[str, Validator] = {}
 
     def validator(self, key: str) -> Validator | None:
@@ -36,8 +41,31 @@ class KnownRelease:
         return self._validators.get(key)
 
 
-# The same text is the same release, and is compiled once.
-known_release = lru_cache(maxsize=_MOST_COMPILED)(KnownRelease)
+class _KnownReleases:
+    """Those used last: the same texts are the same release, and are compiled once. As objects they take much more room."""
+
+    def __init__(self, max_characters: int) -> None:
+        self._max_characters = max_characters
+        self._characters = 0
+        self._known: OrderedDict[tuple[str, str, str], KnownRelease] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, document: str, key: str = "", schema: str = "") -> KnownRelease:
+        texts = (document, key, schema)
+        with self._lock:
+            if texts in self._known:
+                self._known.move_to_end(texts)
+                return self._known[texts]
+        found = KnownRelease(document, key, schema)
+        with self._lock:
+            self._characters += 0 if texts in self._known else sum(map(len, texts))
+            self._known[texts] = found
+            while self._characters > self._max_characters:
+                self._characters -= sum(map(len, self._known.popitem(last=False)[0]))
+        return found
+
+
+known_release = _KnownReleases(_MAX_KNOWN_CHARACTERS).get
 
 
 def check_parameters(known: KnownRelease, software_type: str, parameters: Parameters, shared: bool = False) -> None:
@@ -62,11 +90,16 @@ def with_effects(
     known: KnownRelease, software_type: str, changes: Iterable[FieldChange], shared: bool = False
 ) -> tuple[FieldChange, ...]:
     """Changes with what the schema of the release says of each, by `x-effect` of the parameter."""
-    keys = known.release.keys_of_types(shared)
-    key = keys.get(described_type(software_type, keys), "")
+    key = key_of_type(known.release, software_type, shared)
     schema = (known.release.types[key].parameters_schema if key else None) or {}
     properties = schema.get("properties", {})
     return tuple(each.model_copy(update={"effect": _effect(properties, each.field)}) for each in changes)
+
+
+def key_of_type(release: SoftwareRelease, software_type: str, shared: bool) -> str:
+    """Under which a type is described; empty for none."""
+    keys = release.keys_of_types(shared)
+    return keys.get(described_type(software_type, keys), "")
 
 
 def _effect(properties: Any, field: str) -> str:

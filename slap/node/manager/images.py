@@ -1,5 +1,6 @@
 """Images: a partition names those that its machines start from in `.slapos-images`, and the node fetches them."""
 
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,11 +16,11 @@ from slap.node.image.store import ImageStore
 from slap.node.manager.base import Hooks, Tools
 from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
-from slap.system.network.gate import Gate
+from slap.system.fetch import Sessions
+from slap.system.network.address_policy import EVERYWHERE, AddressPolicy, open_session
 
 _ENTRIES = TypeAdapter(tuple[ImageEntry, ...])
 _MOST = 16
-_EVERYWHERE = "0.0.0.0/0 ::/0"
 _ALLOW = "The computer's operator can allow it: `allow = NETWORK` in section [manager:images] of slapos.cfg."
 
 
@@ -42,20 +43,29 @@ class Images(Hooks):
 
 def desk_of(tools: Tools) -> ImageDesk:
     config = tools.config
-    sessions = gate_of(config).session
+    sessions = sessions_of(config)
     fetcher = Fetcher(ImageStore(config.images), CacheTools(config, tools.clock), tools.runner, sessions)
     return ImageDesk(fetcher, tools.clock)
 
 
-def gate_of(config: NodeConfig) -> Gate:
-    """Where images may come from that partitions name. Without users of their own all partitions are one person's, who
+def sessions_of(config: NodeConfig) -> Sessions:
+    """How images are fetched that partitions name. Without users of their own all partitions are one person's, who
     reaches from here what this computer reaches anyhow. Raises InvalidInput for what slapos.cfg says wrongly.
     """
-    text = config.managers.get("images", {}).get("allow", "" if config.format.alter_user else _EVERYWHERE)
+    proxy = config.managers.get("images", {}).get("proxy", "")
+    is_ours = not config.format.alter_user
+    return partial(open_session, address_policy_of(config), proxy=proxy, as_myself=is_ours)
+
+
+def address_policy_of(config: NodeConfig) -> AddressPolicy:
+    """Where images may come from that partitions name; raises InvalidInput for what slapos.cfg says wrongly."""
+    text = config.managers.get("images", {}).get("allow")
     try:
-        return Gate(tuple(map(parse_network, text.split())), _ALLOW)
+        allowed = tuple(map(parse_network, text.split())) if text is not None else None
     except ValueError as error:
         raise InvalidInput("allow of [manager:images] is wrong.", str(error), "Mend it in slapos.cfg.") from error
+    default = () if config.format.alter_user else EVERYWHERE
+    return AddressPolicy(default if allowed is None else allowed, _ALLOW)
 
 
 def entries_of(asked: list[Any], partition: str) -> tuple[ImageEntry, ...]:

@@ -7,9 +7,11 @@ file, so that no pipe and no device holds up the reader, and no more than a limi
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -94,3 +96,31 @@ def _open_folder(folder: Path, below: Path) -> int:
             os.close(descriptor)
         descriptor = inner
     return descriptor
+
+
+def open_regular(path: Path, folders: Iterable[Path] | None) -> IO[bytes]:
+    """A regular file, to be read; below one of `folders`, wherever links lead, unless that is None. Raises OSError.
+
+    Nothing is opened before it is known what it is: opening a pipe waits, and opening a device may do something. What is
+    then read is the file that was looked at, whatever is put in its place meanwhile.
+    """
+    if folders is not None and not _is_below(os.path.normpath(path), folders):
+        raise _no_file(path)
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        link = f"/proc/self/fd/{found}"
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise OSError(errno.EINVAL, "It is not a regular file", str(path))
+        if folders is not None and not _is_below(os.readlink(link), map(os.path.realpath, folders)):
+            raise _no_file(path)
+        return os.fdopen(os.open(link, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    finally:
+        os.close(found)
+
+
+def _is_below(path: str, folders: Iterable[Path | str]) -> bool:
+    return any(Path(path).is_relative_to(folder) for folder in folders)
+
+
+def _no_file(path: Path) -> OSError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))

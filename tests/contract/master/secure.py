@@ -103,10 +103,10 @@ class Holder:
 @contextmanager
 def secure_master(database: str, folder: Path, **settings: Any) -> Iterator[Secure]:
     """A master that serves over TLS while the block runs."""
-    told = MasterSettings(database_url=database, **{"tls": "own", **settings})
+    told = MasterSettings(database_url=database, **{"tls": "own", "release_folders": "/", **settings})
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         config = uvicorn.Config(
-            create_app(database, told.access),
+            create_app(database, told.access, releases=told),
             http=PeerProtocol,
             loop="uvloop",
             log_level="error",

@@ -1,20 +1,24 @@
 """The databases under load and in trouble: what fails alone fails alone, and what cannot be written is said."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select
 
+import slap.master
 from slap.master.database.engine import database_url, migrate
 from slap.master.database.sqlite import SqliteStore
 from slap.master.database.store import Store, Transaction
-from slap.master.database.tables import metadata, setting
+from slap.master.database.tables import metadata, release, release_schema, setting
 from slap.master.http.app import open_store
 from slap.model.errors import Conflict, Unreachable
 
@@ -93,3 +97,23 @@ def test_a_write_waits_for_another_process_while_reads_go_on(sqlite: Path) -> No
         return *while_it_waits, await waiting
 
     assert _with_store(f"sqlite:///{sqlite}", work) == (False, [], "a")
+
+
+def test_schemas_of_a_former_version_are_taken_out_of_their_releases(tmp_path: Path) -> None:
+    url = database_url(f"sqlite:///{tmp_path}/m.sqlite")
+    types = {"a": {"parameters_schema": {"title": "in"}, "connection_schema": {}}, "b": {"connection_schema": {"x": 1}}}
+    with create_engine(url).connect() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(slap.master.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        connection.execute(
+            insert(release), {"url": "/r.cfg", "document": json.dumps({"url": "/r.cfg", "types": types})}
+        )
+        connection.commit()
+    migrate(url)
+    with create_engine(url).connect() as connection:
+        document = json.loads(connection.execute(select(release.c.document)).scalar_one())
+        schemas = {tuple(row) for row in connection.execute(select(release_schema)).all()}
+    assert document["types"] == {"a": {}, "b": {}}
+    assert schemas == {("/r.cfg", "a", "parameters", '{"title":"in"}'), ("/r.cfg", "b", "connection", '{"x":1}')}

@@ -17,17 +17,22 @@ from slap.client.native import NativeMaster
 from slap.master.access.accounts import create_user
 from slap.master.http.app import create_app
 from slap.master.http.peer import PeerProtocol
+from slap.master.settings import ReleaseSettings
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.instance import Instance, InstanceRequest
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.software import SupplyRequest
 
+# Releases of tests lie in folders of theirs.
+RELEASES = ReleaseSettings(release_folders=(Path("/"),))
+
 
 @contextmanager
-def serving(database: str) -> Iterator[str]:
+def serving(database: str, releases: ReleaseSettings = RELEASES) -> Iterator[str]:
     """The address of a master on a database, while the block runs."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        config = uvicorn.Config(create_app(database), http=PeerProtocol, log_level="error", timeout_graceful_shutdown=1)
+        app = create_app(database, releases=releases)
+        config = uvicorn.Config(app, http=PeerProtocol, log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -1,5 +1,6 @@
 """Images that tenants name: the node is neither their way to what they do not reach, nor does it work for them for ever."""
 
+import functools
 import os
 import socket
 import stat
@@ -18,8 +19,8 @@ from slap.node.config import FormatConfig
 from slap.node.image import manage
 from slap.node.image.desk import ImageDesk
 from slap.node.image.fetch import Fetcher
-from slap.node.manager.images import Images, gate_of
-from slap.system.network.gate import Gate
+from slap.node.manager.images import Images, address_policy_of
+from slap.system.network.address_policy import AddressPolicy, open_session
 from tests.unit.node.test_image_store import DISK, Shelf, sha512
 from tests.unit.node.things import PART, a_config
 
@@ -58,19 +59,19 @@ def images(tmp_path: Path) -> Shelf:
 def test_images_of_tenants_come_from_public_addresses_and_those_that_the_operator_allows(
     settings: dict[str, Any], passes: dict[str, bool], tmp_path: Path
 ) -> None:
-    gate = gate_of(a_config(tmp_path).model_copy(update=settings))
-    assert {address: gate.passes(address) for address in passes} == passes
+    policy = address_policy_of(a_config(tmp_path).model_copy(update=settings))
+    assert {address: policy.allows(address) for address in passes} == passes
 
 
 def test_an_allowance_that_is_no_network_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="manager:images"):
-        gate_of(a_config(tmp_path, managers={"images": {"allow": "everything"}}))
+        address_policy_of(a_config(tmp_path, managers={"images": {"allow": "everything"}}))
 
 
 def test_what_a_tenant_names_on_this_computer_is_not_read(images: Shelf) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         tools = CacheTools(images.room.config, images.room.clock)
-        fetcher = Fetcher(images.store, tools, images.runner, Gate().session)
+        fetcher = Fetcher(images.store, tools, images.runner, functools.partial(open_session, AddressPolicy()))
         entry = ImageEntry(url=f"http://127.0.0.1:{server.getsockname()[1]}/api/v1/x", sha512="a" * 128)
         with pytest.raises(InvalidInput, match="Nothing is fetched from"):
             fetcher.fetch(entry, lambda state: None)

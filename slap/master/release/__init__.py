@@ -1,0 +1,1 @@
+"""Software releases: what they say of themselves, read for the users of a master."""
