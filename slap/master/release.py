@@ -9,12 +9,14 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slap.master.order.parameters import check_schema
+from slap.master.order.schema import SchemaLimits, check_depth
 from slap.model.errors import BrokenRelease, NotFound, SlapError
 from slap.model.serialisation import Serialisation
 from slap.model.software import SoftwareRelease, SoftwareType
 from slap.system.http import fetch_text
 
 _LARGEST_FILE = 1 << 20
+_LIMITS = SchemaLimits()
 
 
 class _TypeDescription(BaseModel):
@@ -40,7 +42,7 @@ class _Description(BaseModel):
     serialisation: Serialisation = Serialisation.NONE
 
 
-def read_release(url: str) -> SoftwareRelease:
+def read_release(url: str, limits: SchemaLimits = _LIMITS) -> SoftwareRelease:
     """Read a release, checking all that it says; raises NotFound or BrokenRelease naming the file. May take a while."""
     _read(url)
     try:
@@ -48,7 +50,7 @@ def read_release(url: str) -> SoftwareRelease:
     except NotFound:
         return SoftwareRelease(url=url)
     description = _description(words, f"{url}.json")
-    types = {name: _software_type(url, each) for name, each in description.types.items()}
+    types = {name: _software_type(url, each, limits) for name, each in description.types.items()}
     return SoftwareRelease(
         url=url,
         title=description.name,
@@ -68,28 +70,28 @@ def _description(words: str, name: str) -> _Description:
         ) from error
 
 
-def _software_type(url: str, described: _TypeDescription) -> SoftwareType:
+def _software_type(url: str, described: _TypeDescription, limits: SchemaLimits) -> SoftwareType:
     return SoftwareType(
         title=described.title,
         description=described.description,
-        parameters_schema=_schema(url, described.request),
-        connection_schema=_schema(url, described.response),
+        parameters_schema=_schema(url, described.request, limits),
+        connection_schema=_schema(url, described.response, limits),
         shared=described.shared,
         software_type=described.software_type,
         serialisation=described.serialisation,
     )
 
 
-def _schema(url: str, reference: str) -> dict[str, Any]:
+def _schema(url: str, reference: str, limits: SchemaLimits) -> dict[str, Any]:
     """A schema with all that it refers to in it; an empty one when none is named."""
     if not reference:
         return {}
     name = _beside(url, reference)
-    bundle = _Bundle(name)
+    bundle = _Bundle(name, limits)
     schema = bundle.load(name)
     if bundle.documents:
         schema = {**schema, "$defs": {**schema.get("$defs", {}), **bundle.documents}}
-    check_schema(schema, name)
+    check_schema(schema, name, limits)
     return schema
 
 
@@ -98,11 +100,13 @@ class _Bundle:
     """Schemas of several files in one document: the first one, and the others under its $defs."""
 
     first: str
+    limits: SchemaLimits
     names: dict[str, str] = field(default_factory=dict)  # in $defs, by the address of the file
     documents: dict[str, Any] = field(default_factory=dict)
 
     def load(self, name: str) -> dict[str, Any]:
         schema = _parse(_read(name), name)
+        check_depth(schema, name, self.limits.depth)
         if not isinstance(schema, dict):
             raise BrokenRelease(f"{name} is not a JSON Schema.", "It is not an object.", f"Correct {name}.")
         return dict(self._rewritten(schema, name))
@@ -154,6 +158,10 @@ def _parse(words: str, name: str) -> Any:
     except json.JSONDecodeError as error:
         raise BrokenRelease(
             f"{name} is not JSON.", f"Line {error.lineno}, column {error.colno}: {error.msg}.", f"Correct {name}."
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise BrokenRelease(
+            f"{name} cannot be read.", "It is nested too deeply, or has a number that is too long.", f"Correct {name}."
         ) from error
 
 

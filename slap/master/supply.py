@@ -10,14 +10,15 @@ from slap.master.computer import bump, find
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, computer, instance, is_living, release, supply
 from slap.master.database.text import did_you_mean, now, similar_urls, to_json
-from slap.master.order.parameters import KnownRelease, known_release
+from slap.master.order.parameters import KnownRelease, check_schemas, known_release
+from slap.master.order.validation import SchemaChecks
 from slap.master.release import read_release
 from slap.model.errors import Conflict, NotFound
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest, normalise_release_url
 from slap.model.state import SupplyState
 
 
-async def request_supply(store: Store, caller: Caller, wanted: SupplyRequest) -> Supply:
+async def request_supply(store: Store, checks: SchemaChecks, caller: Caller, wanted: SupplyRequest) -> Supply:
     """Supply a release to a computer, or remove it. Supplying again has the node look again."""
     wanted = wanted.model_copy(update={"url": normalise_release_url(wanted.url, "/")})
     row = await store.read(lambda connection: find(connection, caller, wanted.computer))
@@ -25,7 +26,8 @@ async def request_supply(store: Store, caller: Caller, wanted: SupplyRequest) ->
     if wanted.state is SupplyState.DESTROYED:
         return await store.write(lambda transaction: _remove(transaction, wanted))
     # Read before the transaction begins: a slow server of releases must not hold up the master.
-    document = await asyncio.to_thread(read_release, wanted.url)
+    document = await asyncio.to_thread(read_release, wanted.url, checks.settings.limits)
+    await check_schemas(checks, caller.owner, document)
     return await store.write(lambda transaction: _supply(transaction, wanted, document))
 
 

@@ -63,6 +63,8 @@ class Child(Protocol):
 
     def wait(self) -> int: ...
 
+    def kill(self) -> None: ...
+
 
 class Runner(Protocol):
     """Runs programs to their end."""

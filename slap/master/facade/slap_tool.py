@@ -100,7 +100,7 @@ async def supply_release(call: Called, asked: Form) -> Response:
     # A client that is told 404 says that there is no such computer, so that is all that may be called so.
     await as_computer(call.store, call.caller, wanted.computer)
     try:
-        done = await supply.request_supply(call.store, call.caller, wanted)
+        done = await supply.request_supply(call.store, call.services.checks, call.caller, wanted)
     except NotFound as error:
         raise InvalidInput(error.brief, error.details, error.resolution) from error
     return text(f"Supplied {done.url} to be {done.requested}.")

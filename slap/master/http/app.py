@@ -32,6 +32,7 @@ from slap.master.http.call import Called, Services, as_node
 from slap.master.http.failure import install_handlers
 from slap.master.http.shortcut import ShortCut
 from slap.master.jsonrpc.route import install_jsonrpc
+from slap.master.order.validation import SchemaChecks, SchemaSettings
 from slap.master.report import ReportService
 from slap.master.slapproxy.config import Beside
 from slap.master.slapproxy.orders import Orders, connection_to
@@ -88,6 +89,7 @@ def create_app(
     settings: AccessSettings | None = None,
     beside: Beside | None = None,
     limits: BodyLimits | None = None,
+    schemas: SchemaSettings | None = None,
 ) -> FastAPI:
     """The application on the database at this URL, which has been migrated."""
     beside = beside or Beside()
@@ -97,12 +99,14 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_store(words)
-        app.state.services = _services(store, settings or AccessSettings(), beside)
+        checks = SchemaChecks(schemas or SchemaSettings())
+        app.state.services = _services(store, checks, settings or AccessSettings(), beside)
         app.state.served = Served(store)
         _end_waiting_at_sigterm(store)
         try:
             yield
         finally:
+            checks.close()
             await store.close()
 
     app = FastAPI(
@@ -126,7 +130,7 @@ def create_app(
     return app
 
 
-def _services(store: Store, settings: AccessSettings, beside: Beside) -> Services:
+def _services(store: Store, checks: SchemaChecks, settings: AccessSettings, beside: Beside) -> Services:
     guard = Guard(store, settings)
     certificates = Certificates(store, guard, settings)
     return Services(
@@ -136,7 +140,8 @@ def _services(store: Store, settings: AccessSettings, beside: Beside) -> Service
         ReportService(store),
         certificates,
         Registrations(store, guard, certificates),
-        Orders(store, beside.others, connection_to),
+        Orders(store, checks, beside.others, connection_to),
+        checks,
         beside.products,
     )
 
@@ -257,7 +262,7 @@ async def instance_usage(call: Called, guid: str) -> Response:
 
 @router.put("/supplies", response_model=Supply)
 async def request_supply(call: Called, wanted: SupplyRequest) -> Response:
-    return _document(await supply.request_supply(call.store, call.caller, wanted))
+    return _document(await supply.request_supply(call.store, call.services.checks, call.caller, wanted))
 
 
 @router.get("/supplies", response_model=list[Supply])
@@ -272,7 +277,7 @@ async def releases(call: Called) -> Response:
 
 @router.post("/plans", response_model=Plan)
 async def plan(call: Called, order: InstanceRequest) -> Response:
-    return _document(await instance.plan(call.store, call.caller, order))
+    return _document(await instance.plan(call.store, call.services.checks, call.caller, order))
 
 
 @router.get("/instances", response_model=list[Instance])

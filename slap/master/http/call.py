@@ -12,6 +12,7 @@ from slap.master.access.registration import Registrations
 from slap.master.access.standing import as_computer
 from slap.master.database.store import Store
 from slap.master.http.peer import knock_of
+from slap.master.order.validation import SchemaChecks
 from slap.master.report import ReportService
 from slap.master.slapproxy.orders import Orders
 from slap.master.state import StateService
@@ -32,6 +33,7 @@ class Services:
     certificates: Certificates
     registrations: Registrations
     orders: Orders
+    checks: SchemaChecks
     products: Mapping[str, str]  # software releases by short words
 
 

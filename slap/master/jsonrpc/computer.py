@@ -97,7 +97,7 @@ async def use(call: RpcCall, asked: Usage) -> Document:
 async def install(call: RpcCall, asked: Installation) -> Document:
     state = SupplyState(asked.state)
     wanted = SupplyRequest(url=asked.software_release_uri, computer=asked.computer_guid, state=state)
-    supplied = await supply.request_supply(call.store, call.caller, wanted)
+    supplied = await supply.request_supply(call.store, call.services.checks, call.caller, wanted)
     return done(f"Supplied {supplied.url} to be {supplied.requested}")
 
 
