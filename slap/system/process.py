@@ -65,6 +65,8 @@ class Child(Protocol):
 
     def kill(self) -> None: ...
 
+    def poll(self) -> int | None: ...
+
 
 class Runner(Protocol):
     """Runs programs to their end."""

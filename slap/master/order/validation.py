@@ -62,6 +62,8 @@ class Worker(Protocol):
 
     async def check(self, job: bytes) -> bytes: ...
 
+    def is_alive(self) -> bool: ...
+
     def end(self) -> None: ...
 
 
@@ -93,6 +95,9 @@ class WorkerProcess:
                 raise ConnectionError
             received += part
         return bytes(received)
+
+    def is_alive(self) -> bool:
+        return self._child.poll() is None
 
     def end(self) -> None:
         self._channel.close()
@@ -133,6 +138,12 @@ class _Share:
     is_served: bool = False
     waiting: deque["asyncio.Future[None]"] = field(default_factory=deque)
 
+    def is_ready(self) -> bool:
+        """Whether somebody waits, and may be served: not who went away meanwhile."""
+        while self.waiting and self.waiting[0].cancelled():
+            self.waiting.popleft()
+        return bool(self.waiting) and not self.is_served
+
 
 class SchemaChecks:
     """All checks of one master process. Its methods belong to the thread of one event loop."""
@@ -160,9 +171,10 @@ class SchemaChecks:
             ) from error
         share = self._shares.setdefault(user, _Share())
         async with self._turn(user, share):
+            worker = await self._ready_worker()
             started = self._clock()
             try:
-                return Verdict.model_validate_json(await self._ask(job))
+                return Verdict.model_validate_json(await self._ask(worker, job))
             except CheckFailed as error:
                 log.warning("A check by a schema of %r was ended, for it %s.", user, error)
                 raise
@@ -188,20 +200,18 @@ class SchemaChecks:
             await turn
             if self._counted(share) >= self.settings.seconds_a_minute:
                 raise self._too_many(
-                    user, f"Your schemas took {self._counted(share):.0f} s to check parameters lately."
+                    user, f"Your schemas took {self._counted(share):.1f} s to check parameters lately."
                 )
             yield
         finally:
-            if turn.cancelled():
-                share.waiting.remove(turn)
-            else:
+            if not turn.cancelled():
                 share.is_served = False
                 self._busy -= 1
             self._serve_next()
 
     def _serve_next(self) -> None:
         while self._busy < self.settings.workers:
-            ready = [each for each in self._shares.values() if each.waiting and not each.is_served]
+            ready = [each for each in self._shares.values() if each.is_ready()]
             if not ready:
                 return
             share = min(ready, key=self._counted)
@@ -213,8 +223,15 @@ class SchemaChecks:
         """The seconds that count now: they are forgotten as they may be taken again."""
         return max(0.0, share.counted - (self._clock() - share.at) * self.settings.seconds_a_minute / 60)
 
-    async def _ask(self, job: bytes) -> bytes:
-        worker = self._idle.pop() if self._idle else await self._start(self.settings)
+    async def _ready_worker(self) -> Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.is_alive():
+                return worker
+            worker.end()
+        return await self._start(self.settings)
+
+    async def _ask(self, worker: Worker, job: bytes) -> bytes:
         is_usable = False
         try:
             verdict = await worker.check(job)

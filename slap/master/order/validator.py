@@ -88,16 +88,22 @@ def _path(steps: list[str | int]) -> str:
 def _step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
+    step = step[:_LONGEST_LINE]
     return f".{step}" if _PLAIN_NAME.fullmatch(step) else f"[{step!r}]"
+
+
+def _within(place: str, step: str | int) -> str:
+    """The place of a part, shortened: names of strangers may be long."""
+    return f"{place}{_step(step)}"[:_LONGEST_LINE]
 
 
 def _normalised(value: Any, place: str) -> Any:
     """A schema, or a list of schemas, with all patterns as the engine reads them with their own meaning."""
     if isinstance(value, list):
-        return [_normalised(each, f"{place}[{number}]") for number, each in enumerate(value)]
+        return [_normalised(each, _within(place, number)) for number, each in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    return {key: _normalised_keyword(key, each, f"{place}{_step(key)}") for key, each in value.items()}
+    return {key: _normalised_keyword(key, each, _within(place, key)) for key, each in value.items()}
 
 
 def _normalised_keyword(key: str, value: Any, place: str) -> Any:
@@ -106,14 +112,12 @@ def _normalised_keyword(key: str, value: Any, place: str) -> Any:
     if key == "patternProperties" and isinstance(value, dict):
         return _normalised_names(value, place)
     if key in _BY_NAME and isinstance(value, dict):
-        return {name: _normalised(each, f"{place}{_step(name)}") for name, each in value.items()}
+        return {name: _normalised(each, _within(place, name)) for name, each in value.items()}
     return value if key in _DATA else _normalised(value, place)
 
 
 def _normalised_names(value: dict[str, Any], place: str) -> dict[str, Any]:
-    found = {
-        _normalised_pattern(name, place): _normalised(each, f"{place}{_step(name)}") for name, each in value.items()
-    }
+    found = {_normalised_pattern(name, place): _normalised(each, _within(place, name)) for name, each in value.items()}
     if len(found) < len(value):
         raise UnusableSchema(_line(place, "Two of its patterns mean the same."))
     return found

@@ -16,6 +16,7 @@ from slap.client.master import Master
 from slap.client.native import NativeMaster
 from slap.master.access.accounts import create_user
 from slap.master.http.app import create_app
+from slap.master.order.validation import SchemaSettings
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.instance import Instance, InstanceRequest
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
@@ -23,10 +24,10 @@ from slap.model.software import SupplyRequest
 
 
 @contextmanager
-def serving(database: str) -> Iterator[str]:
+def serving(database: str, schemas: SchemaSettings | None = None) -> Iterator[str]:
     """The address of a master on a database, while the block runs."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        config = uvicorn.Config(create_app(database), log_level="error", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(create_app(database, schemas=schemas), log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
