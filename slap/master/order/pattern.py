@@ -111,13 +111,13 @@ class _Reader:
             raise self._error(f"the numbers of {found[0]} are out of order")
 
     def _open_group(self, found: re.Match[str]) -> str:
-        """Names of groups are left out: without backreferences nothing uses them."""
+        """All groups but lookaround are written as plain ones: the engine repeats those even when they are empty."""
         name = found["name"]
         if name in self._names:
             raise self._error(f"a second group has the name {name}")
         self._names |= {name} if name else set()
         self._open.append(found[0])
-        return "(" if name else found[0]
+        return found[0] if found[0] in _LOOKAROUND else "("
 
     def _close_group(self) -> None:
         if not self._open:

@@ -77,8 +77,12 @@ def _lines(error: ValidationError) -> Iterator[str]:
 def _line(place: str, message: str) -> str:
     """A line of bounded length, in which nothing does anything to a terminal."""
     text = f"{place}: {message}"
-    text = text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
-    return "".join(each if each.isprintable() else each.encode("unicode_escape", "replace").decode() for each in text)
+    shown = "".join(map(_printable, text[: _LONGEST_LINE + 1]))
+    return shown if len(shown) <= _LONGEST_LINE else f"{shown[:_LONGEST_LINE]}..."
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _path(steps: list[str | int]) -> str:

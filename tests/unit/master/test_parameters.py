@@ -115,3 +115,31 @@ def test_a_schema_says_what_a_change_does() -> None:
     fields = ("parameters.port", "parameters.disk.size", "parameters.name", "parameters.odd", "parameters.bad", "state")
     changes = with_effects(known, "default", [FieldChange(field=field) for field in fields])
     assert [each.effect for each in changes] == ["live", "restart", "", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("schema", "parameters", "is_taken"),
+    [
+        (PORT, {"port": 80}, True),
+        (PORT, {"port": 0}, False),  # a worker says why
+        ({"additionalProperties": {"allOf": [{}] * 900}}, {str(number): number for number in range(900)}, False),
+        ({"properties": {"a": {"pattern": "^a$"}}}, {"a": "a"}, False),
+        ({"properties": {"child": {"$ref": "#"}}}, {}, False),
+        ({"type": "nothing"}, {}, False),
+    ],
+)
+def test_only_what_is_valid_by_a_schema_of_small_cost_is_taken_without_a_worker(
+    schema: dict[str, Any], parameters: dict[str, Any], is_taken: bool
+) -> None:
+    known = _release(schema).schema("default")
+    assert known is not None
+    assert known.takes(parameters) is is_taken
+
+
+def test_what_is_said_of_parameters_is_short_and_does_nothing_to_a_terminal() -> None:
+    schema = {"additionalProperties": {"type": "string", "pattern": "^a$"}}
+    with pytest.raises(InvalidParameters) as caught:
+        _check(_release(schema), "default", {f"{number}\x1b": "\x9b" * 9000 for number in range(99)})
+    lines = caught.value.details.splitlines()
+    assert (len(lines), "".join(lines).isprintable()) == (50, True)
+    assert max(map(len, lines)) < 310
