@@ -33,16 +33,16 @@ class _Schema:
     def __init__(self, schema: dict[str, Any]) -> None:
         self.text = to_json(schema)
         self._cost = cost_of_schema(schema)
-        self._validator: Validator | None = None
+        self.validator: Validator | None = None
         if self._cost <= _MOST_STEPS_A_PART:
             with suppress(UnusableSchema):  # a worker says why
-                self._validator = compile_schema(schema)
+                self.validator = compile_schema(schema)
 
     def takes(self, parameters: Parameters) -> bool:
         """Whether it is certain that these parameters are valid. It takes few steps to say so, or no is the answer."""
         try:
-            is_quick = self._validator and self._cost * size_of_value(parameters) <= _MOST_STEPS
-            return bool(is_quick and self._validator and self._validator.is_valid(parameters))
+            is_quick = self.validator and self._cost * size_of_value(parameters) <= _MOST_STEPS
+            return bool(is_quick and self.validator and self.validator.is_valid(parameters))
         except (RecursionError, ValueError):  # nested too deeply
             return False
 

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # Seconds of a check that are not counted: nobody is refused for many quick ones.
 _TRIFLE = 0.05
 _START_SECONDS = 30.0
+# Of one user. What waits is in memory, in several times its size.
+_MOST_WAITING_BYTES = 1 << 20
 _LARGEST_VERDICT = 1 << 20
 _MODULE = "slap.master.order.schema_worker"
 
@@ -136,6 +138,7 @@ class _Share:
     counted: float = 0.0
     at: float = 0.0
     is_served: bool = False
+    size: int = 0  # bytes of what is checked and of what waits
     waiting: deque["asyncio.Future[None]"] = field(default_factory=deque)
 
     def is_ready(self) -> bool:
@@ -170,7 +173,7 @@ class SchemaChecks:
                 "cannot be asked: these are nested too deeply, or have a number that is too large,"
             ) from error
         share = self._shares.setdefault(user, _Share())
-        async with self._turn(user, share):
+        async with self._turn(user, share, len(job)):
             worker = await self._ready_worker()
             started = self._clock()
             try:
@@ -189,10 +192,12 @@ class SchemaChecks:
         self._idle.clear()
 
     @asynccontextmanager
-    async def _turn(self, user: str, share: _Share) -> AsyncIterator[None]:
+    async def _turn(self, user: str, share: _Share, size: int) -> AsyncIterator[None]:
         """Wait until a worker is free for this user. Raises TooMany for one who had too much, or asks too much at once."""
-        if len(share.waiting) >= self.settings.waiting:
+        is_too_large = share.waiting and share.size + size > _MOST_WAITING_BYTES
+        if len(share.waiting) >= self.settings.waiting or is_too_large:
             raise self._too_many(user, f"{len(share.waiting)} of your requests wait for a check by a schema.")
+        share.size += size
         turn = asyncio.get_running_loop().create_future()
         share.waiting.append(turn)
         self._serve_next()
@@ -204,6 +209,7 @@ class SchemaChecks:
                 )
             yield
         finally:
+            share.size -= size
             if not turn.cancelled():
                 share.is_served = False
                 self._busy -= 1

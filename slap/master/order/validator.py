@@ -27,12 +27,13 @@ _DRAFTS: dict[str, type[Validator]] = {
     "https://json-schema.org/draft/2020-12/schema": Draft202012Validator,
 }
 # Lookaround is matched by steps back, of which there may be so many; all other patterns take linear time.
-_PATTERNS = FancyRegexOptions(backtrack_limit=1_000_000, size_limit=4 << 20, dfa_size_limit=2 << 20)
+_PATTERNS = FancyRegexOptions(backtrack_limit=1_000_000, size_limit=10 << 20, dfa_size_limit=2 << 20)
 _DATA = frozenset({"const", "default", "enum", "examples"})
 _BY_NAME = frozenset({"$defs", "definitions", "dependencies", "dependentSchemas", "properties"})
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST_LINES = 50
 _LONGEST_LINE = 300
+_LONGEST_START, _LONGEST_END = 195, 100
 
 
 class UnusableSchema(ValueError):
@@ -46,7 +47,9 @@ def compile_schema(schema: dict[str, Any]) -> Validator:
     try:
         return draft(_normalised(schema, "$"), validate_formats=False, pattern_options=_PATTERNS, offline=True)
     except ValidationError as error:
-        raise UnusableSchema(_line(_path(error.instance_path), error.message)) from error
+        is_pattern = isinstance(error.kind, ValidationErrorKind.Format) and error.kind.format == "regex"
+        message = "This pattern cannot be used, or is too large for the engine." if is_pattern else error.message
+        raise UnusableSchema(_line(_path(error.instance_path), message)) from error
     except RecursionError as error:
         raise UnusableSchema("$: It is nested too deeply.") from error
 
@@ -62,31 +65,45 @@ def reason_against(schema: dict[str, Any]) -> str:
 
 def describe_errors(validator: Validator, parameters: object) -> list[str]:
     """What the schema says against the parameters: a line each, with the place. Empty when they are valid."""
-    lines = (line for error in validator.iter_errors(parameters) for line in _lines(error))
+    lines = (line for error in validator.iter_errors(parameters) for line in _lines(error, parameters))
     return sorted(set(islice(lines, _MOST_LINES)))
 
 
-def _lines(error: ValidationError) -> Iterator[str]:
+def _lines(error: ValidationError, parameters: object) -> Iterator[str]:
     """An error of a choice (oneOf) says little by itself: what speaks against each choice does."""
-    yield _line(_path(error.instance_path), error.message)
+    yield _line(_path(error.instance_path, parameters), error.message)
     if isinstance(error.kind, ValidationErrorKind.AnyOf | ValidationErrorKind.OneOfNotValid):
         for reason in (each for choice in error.kind.context for each in choice):
-            yield f"  {_line(_path(reason.instance_path), reason.message)}"
+            yield f"  {_line(_path(reason.instance_path, parameters), reason.message)}"
 
 
 def _line(place: str, message: str) -> str:
     """A line of bounded length, in which nothing does anything to a terminal."""
     text = f"{place}: {message}"
-    shown = "".join(map(_printable, text[: _LONGEST_LINE + 1]))
-    return shown if len(shown) <= _LONGEST_LINE else f"{shown[:_LONGEST_LINE]}..."
+    if len(text) <= _LONGEST_LINE and text.isprintable():
+        return text
+    start, end = _printable(text[:_LONGEST_LINE]), _printable(text[_LONGEST_LINE:][-_LONGEST_LINE:])
+    # What is wrong with a value is said at the end.
+    return (
+        f"{start}{end}"
+        if len(start + end) <= _LONGEST_LINE
+        else f"{start[:_LONGEST_START]} ... {(start + end)[-_LONGEST_END:]}"
+    )
 
 
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def _path(steps: list[str | int]) -> str:
-    return "$" + "".join(_step(each) for each in steps)
+def _path(steps: list[str | int], value: Any = None) -> str:
+    """The place of a part of a value. The validator takes names of digits for numbers: the value says which is which."""
+    place = "$"
+    for step in steps:
+        step = str(step) if isinstance(value, dict) else step
+        place = _within(place, step)
+        is_there = step in value if isinstance(value, dict) else isinstance(value, list) and isinstance(step, int)
+        value = value[step] if is_there else None
+    return place
 
 
 def _step(step: str | int) -> str:

@@ -136,6 +136,12 @@ def test_only_what_is_valid_by_a_schema_of_small_cost_is_taken_without_a_worker(
     assert known.takes(parameters) is is_taken
 
 
+def test_a_pattern_is_not_even_compiled_in_the_master() -> None:
+    schema = _release({"properties": {"a": {"pattern": r"^(\p{L}{1,900}){1,900}$"}}}).schema("default")
+    assert schema is not None
+    assert schema.validator is None
+
+
 def test_what_is_said_of_parameters_is_short_and_does_nothing_to_a_terminal() -> None:
     schema = {"additionalProperties": {"type": "string", "pattern": "^a$"}}
     with pytest.raises(InvalidParameters) as caught:

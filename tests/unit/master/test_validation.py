@@ -141,6 +141,17 @@ def test_a_user_asks_for_so_many_checks_at_a_time() -> None:
     _run(story, waiting=2)
 
 
+def test_what_waits_for_a_user_is_not_large() -> None:
+    async def story(bench: _Bench) -> None:
+        await bench.ask("alice1", "alice2")
+        with pytest.raises(TooMany, match="1 of your requests wait"):
+            await bench.checks.check("alice", "large", {"a": "x" * (1 << 20)})
+        await bench.ask("bob1")
+        assert bench.workers.at_work() == ["alice1", "bob1"]
+
+    _run(story)
+
+
 def test_a_worker_that_failed_is_replaced() -> None:
     async def story(bench: _Bench) -> None:
         await bench.ask("alice1", "alice2")
