@@ -61,7 +61,7 @@ class MasterSettings(ConnectionLimits, BodyLimits):
     schema_seconds: float = Field(default=2, gt=0, le=60)  # of one check of parameters
     schema_seconds_a_minute: float = Field(default=10, gt=0)  # of one user's slow checks
     schema_workers: int = Field(default=2, ge=1, le=16)
-    schema_worker_memory: int = Field(default=24 << 20, ge=1 << 20)
+    schema_worker_memory: int = Field(default=20 << 20, ge=1 << 20)
     schema_waiting: int = Field(default=100, ge=1)  # checks of one user
 
     @property

@@ -44,7 +44,7 @@ class SchemaSettings(Frozen):
     seconds: float = Field(default=2.0, gt=0, le=60)  # of one check, after which its worker is killed
     seconds_a_minute: float = Field(default=10.0, gt=0)  # of a user's slow checks
     workers: int = Field(default=2, ge=1, le=16)  # processes, started when they are needed
-    memory: int = Field(default=24 << 20, ge=1 << 20)  # bytes that each may take above what it has at its start
+    memory: int = Field(default=20 << 20, ge=1 << 20)  # bytes that each may take above what it has at its start
     waiting: int = Field(default=100, ge=1)  # checks of one user at a time
 
 

@@ -80,7 +80,7 @@ def _run(story: Callable[[_Bench], Awaitable[None]], **settings: float) -> None:
         checks.close()
         assert workers.ended == workers.started
 
-    asyncio.run(tell())
+    asyncio.run(asyncio.wait_for(tell(), 20))
 
 
 def test_a_user_has_one_worker_at_a_time() -> None:
