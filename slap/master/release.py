@@ -88,9 +88,15 @@ def _schema(url: str, reference: str, limits: SchemaLimits) -> dict[str, Any]:
         return {}
     name = _beside(url, reference)
     bundle = _Bundle(name, limits)
-    schema = bundle.load(name)
+    try:
+        schema = bundle.load(name)
+    except RecursionError as error:
+        raise BrokenRelease(
+            f"{name} cannot be read.", "Too many files refer to each other in a row.", "Put schemas into fewer files."
+        ) from error
     if bundle.documents:
-        schema = {**schema, "$defs": {**schema.get("$defs", {}), **bundle.documents}}
+        own = schema.get("$defs")
+        schema = {**schema, "$defs": {**(own if isinstance(own, dict) else {}), **bundle.documents}}
     check_schema(schema, name, limits)
     return schema
 

@@ -45,7 +45,7 @@ def check_limits(schema: dict[str, Any], name: str, limits: SchemaLimits) -> Non
     parts = [each for level in _levels(schema) for each in level if isinstance(each, dict)]
     references = sum(isinstance(part.get("$ref"), str) for part in parts)
     for found, most, what in (
-        (len(to_json(schema)), limits.size, "bytes"),
+        (_size_of(schema, name), limits.size, "bytes"),
         (len(parts), limits.parts, "objects"),
         (references, limits.references, "references"),
     ):
@@ -58,6 +58,17 @@ def check_limits(schema: dict[str, Any], name: str, limits: SchemaLimits) -> Non
             " -> ".join(endless),
             "Have each reference lead to a schema of its own, or to one for a part of the value.",
         )
+
+
+def _size_of(schema: dict[str, Any], name: str) -> int:
+    try:
+        return len(to_json(schema))
+    except TypeError as error:
+        raise BrokenRelease(
+            f"{name} cannot be stored.",
+            "It has an integer beyond 64 bits, or half of a surrogate pair.",
+            f"Correct {name}.",
+        ) from error
 
 
 def check_depth(value: Any, name: str, most: int) -> None:

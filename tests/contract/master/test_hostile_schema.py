@@ -84,6 +84,8 @@ def _supply(world: World, name: str, text: str) -> str:
         ("deep", '{"not":' * 600 + "{}" + "}" * 600, "in each other"),
         ("deeper", '{"not":' * 50_000 + "{}" + "}" * 50_000, "nested too deeply"),
         ("number", '{"minimum": 1' + "0" * 5000 + "}", "too long"),
+        ("integer", '{"maximum": 1' + "0" * 30 + "}", "64 bits"),
+        ("surrogate", '{"title": "\\ud800"}', "surrogate"),
         ("large", json.dumps({"title": "x" * 600_000}), "bytes"),
         ("wide", json.dumps({"allOf": [{}] * 11_000}), "objects"),
         ("properties", '{"properties": true}', "$.properties"),
@@ -95,6 +97,17 @@ def test_a_hostile_schema_is_refused_at_supply(world: World, name: str, text: st
     with pytest.raises(BrokenRelease) as caught:
         _supply(world, f"supply-{name}", text)
     assert reason in caught.value.details
+
+
+def test_files_that_refer_to_each_other_in_a_row_are_refused(world: World) -> None:
+    url = world.release("files", {"$defs": True, "$ref": "0.json"})
+    for number in range(400):
+        (Path(url).parent / f"{number}.json").write_text(json.dumps({"items": {"$ref": f"{number + 1}.json"}}))
+    (Path(url).parent / "400.json").write_text("{}")
+    with pytest.raises(BrokenRelease, match="Too many files"):
+        world.admin.supply(SupplyRequest(url=url, computer="one"))
+    (Path(url).parent / "3.json").write_text("{}")
+    world.admin.supply(SupplyRequest(url=url, computer="one"))
 
 
 @pytest.mark.parametrize(
