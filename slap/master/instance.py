@@ -18,8 +18,9 @@ from slap.master.history import differences, record, record_first
 from slap.master.order.allocation import sla_refusals
 from slap.master.order.cascade import cascade, lock, lock_shared, touch, weaker
 from slap.master.order.host import HostGone, choose, hand_over, hosts_for, keep_or_choose, take_on
-from slap.master.order.parameters import check_parameters, with_effects
+from slap.master.order.parameters import KnownRelease, check_parameters, with_effects
 from slap.master.order.place import candidates_of, check_computer, occupied_by, place, placements_of
+from slap.master.order.validation import SchemaChecks
 from slap.master.supply import is_supplied, usable_release
 from slap.master.tree import living, render, render_row, view
 from slap.model.errors import Conflict, InvalidInput, NotFound
@@ -42,19 +43,19 @@ class _Place:
     tree_revision: int
 
 
-async def request(store: Store, caller: Caller, order: InstanceRequest) -> Instance:
+async def request(store: Store, checks: SchemaChecks, caller: Caller, order: InstanceRequest) -> Instance:
     """Have an instance as ordered. The same order again finds it so, and writes nothing."""
     order = _normalised(caller, order)
     for _ in range(_ATTEMPTS):
         try:
-            return await _request(store, caller, order)
+            return await _request(store, checks, caller, order)
         except (IntegrityError, HostGone):
             continue  # somebody else ordered the same, or took away what was found, at the same moment: now it is known
     raise Conflict(f"{order.reference} is being requested by others at this moment.", "", "Repeat the request.")
 
 
-async def _request(store: Store, caller: Caller, order: InstanceRequest) -> Instance:
-    known = await store.read(lambda connection: _known(connection, caller, order))
+async def _request(store: Store, checks: SchemaChecks, caller: Caller, order: InstanceRequest) -> Instance:
+    known = await _checked(store, checks, caller, order)
     if known and _differs(known, order) is None:
         return render_row(known)
     tries = count()
@@ -67,10 +68,19 @@ async def _request(store: Store, caller: Caller, order: InstanceRequest) -> Inst
     return await store.write(job)
 
 
-async def plan(store: Store, caller: Caller, order: InstanceRequest) -> Plan:
+async def plan(store: Store, checks: SchemaChecks, caller: Caller, order: InstanceRequest) -> Plan:
     """What the order would do; nothing is stored."""
     order = _normalised(caller, order)
+    await _checked(store, checks, caller, order)
     return await store.read_much(lambda connection: _plan(connection, caller, order))
+
+
+async def _checked(store: Store, checks: SchemaChecks, caller: Caller, order: InstanceRequest) -> AnyRow | None:
+    """The instance that is ordered, if it is there; raises what is wrong with the order unless nothing is to be done."""
+    row, release = await store.read(lambda connection: _known(connection, caller, order))
+    if release:  # with the database free for others: a schema may take long
+        await check_parameters(checks, caller.owner, release, order)
+    return row
 
 
 def _normalised(caller: Caller, order: InstanceRequest) -> InstanceRequest:
@@ -86,24 +96,26 @@ def _normalised(caller: Caller, order: InstanceRequest) -> InstanceRequest:
     return order.model_copy(update={"software_release": normalise_release_url(order.software_release, "/")})
 
 
-def _known(connection: Connection, caller: Caller, order: InstanceRequest) -> AnyRow | None:
-    """The instance that is ordered, if it is there; raises what is wrong with the order unless nothing is to be done."""
+def _known(connection: Connection, caller: Caller, order: InstanceRequest) -> tuple[AnyRow | None, KnownRelease | None]:
+    """The instance that is ordered, if it is there, and the release that its parameters are for, if those are new.
+
+    Raises what is wrong with the rest of the order unless nothing is to be done.
+    """
     row = living(connection, caller.requester, order.reference)
     if row is None and order.state is InstanceState.DESTROYED:
         raise NotFound(
             f"There is no instance {order.reference} to destroy.", "", "List what there is: slapos service list."
         )
     if order.state is InstanceState.DESTROYED or (row and _differs(row, order) is None):
-        return row
+        return row, None
     if row and row.requested == InstanceState.DESTROYED:
         raise is_being_destroyed(row.reference)
     if row and order.shared != (row.host is not None):
         raise _is_of_other_kind(row)
     release = usable_release(connection, caller.owner, order)
-    check_parameters(release, order.software_type, order.parameters, order.shared)
     if order.sla.computer:
         check_computer(connection, caller.owner, order.sla.computer)
-    return row
+    return row, release
 
 
 def _differs(row: AnyRow, order: InstanceRequest) -> InstanceRequest | None:
@@ -295,7 +307,7 @@ def _check_place(connection: Connection, row: AnyRow, order: InstanceRequest) ->
 
 
 def _plan(connection: Connection, caller: Caller, order: InstanceRequest) -> Plan:
-    row = _known(connection, caller, order)
+    row, _ = _known(connection, caller, order)
     if row is None:
         candidates = hosts_for if order.shared else placements_of
         placements = tuple(candidates(connection, caller.owner, order, caller.root))

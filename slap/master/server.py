@@ -57,7 +57,15 @@ def server_config(settings: MasterSettings, capacity: int) -> uvicorn.Config:
     """What uvicorn serves, in processes with so many connections each."""
     table = ConnectionTable(settings, capacity)
     return uvicorn.Config(
-        partial(create_app, settings.database_url, settings.access, settings.beside, settings, settings),
+        partial(
+            create_app,
+            settings.database_url,
+            settings.access,
+            settings.beside,
+            limits=settings,
+            releases=settings,
+            schemas=settings.schemas,
+        ),
         factory=True,
         workers=settings.workers,
         log_level=settings.log_level.value,

@@ -7,6 +7,8 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from slap.master.access.settings import AccessSettings
+from slap.master.order.schema import SchemaLimits
+from slap.master.order.validation import SchemaSettings
 from slap.master.slapproxy.config import Beside
 from slap.model.base import Frozen
 from slap.model.network.firewall import NetworkText
@@ -82,6 +84,15 @@ class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits):
     open_to_this_machine: bool = False
     old_registration: bool = False
     beside: Beside = Beside()
+    schema_bytes: int = Field(default=512 * 1024, ge=1)
+    schema_depth: int = Field(default=100, ge=1, le=200)
+    schema_objects: int = Field(default=10_000, ge=1)
+    schema_references: int = Field(default=2_000, ge=0)
+    schema_seconds: float = Field(default=2, gt=0, le=60)  # of one check of parameters
+    schema_seconds_a_minute: float = Field(default=10, gt=0)  # of one user's slow checks
+    schema_workers: int = Field(default=2, ge=1, le=16)
+    schema_worker_memory: int = Field(default=20 << 20, ge=1 << 20)
+    schema_waiting: int = Field(default=100, ge=1)  # checks of one user
 
     @property
     def server_lifetime(self) -> float:
@@ -96,6 +107,22 @@ class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits):
             server_makes_keys=self.old_registration,
             lifetime=self.certificate_days * _DAY,
             registration_lifetime=self.registration_hours * 3600,
+        )
+
+    @property
+    def schemas(self) -> SchemaSettings:
+        return SchemaSettings(
+            limits=SchemaLimits(
+                size=self.schema_bytes,
+                depth=self.schema_depth,
+                parts=self.schema_objects,
+                references=self.schema_references,
+            ),
+            seconds=self.schema_seconds,
+            seconds_a_minute=self.schema_seconds_a_minute,
+            workers=self.schema_workers,
+            memory=self.schema_worker_memory,
+            waiting=self.schema_waiting,
         )
 
     @model_validator(mode="after")

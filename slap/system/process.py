@@ -63,6 +63,10 @@ class Child(Protocol):
 
     def wait(self) -> int: ...
 
+    def kill(self) -> None: ...
+
+    def poll(self) -> int | None: ...
+
 
 class Runner(Protocol):
     """Runs programs to their end."""

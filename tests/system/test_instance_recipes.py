@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from slap.model.errors import NotReady
@@ -243,7 +243,7 @@ def test_files_of_the_release_are_those_that_its_profile_pins() -> None:
 @pytest.mark.parametrize("kind", ["", "-tree"])
 def test_what_is_published_is_what_the_schema_promises(partition: Partition, kind: str) -> None:
     connection = instantiate(partition, f"instance{kind}.cfg")
-    jsonschema.validate(connection, json.loads((SOURCE / f"instance{kind}-output-schema.json").read_text()))
+    jsonschema_rs.validate(json.loads((SOURCE / f"instance{kind}-output-schema.json").read_text()), connection)
 
 
 def test_logs_are_rotated_by_the_real_logrotate(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from slap.master.http.failure import install_handlers
 from slap.master.http.long_poll import poll
 from slap.master.http.shortcut import ShortCut
 from slap.master.jsonrpc.route import install_jsonrpc
+from slap.master.order.validation import SchemaChecks, SchemaSettings
 from slap.master.release.reader import ReleaseReader
 from slap.master.report import ReportService
 from slap.master.settings import ReleaseSettings
@@ -93,22 +94,25 @@ def create_app(
     beside: Beside | None = None,
     limits: BodyLimits | None = None,
     releases: ReleaseSettings | None = None,
+    schemas: SchemaSettings | None = None,
 ) -> FastAPI:
     """The application on the database at this URL, which has been migrated."""
     beside = beside or Beside()
-    reader = ReleaseReader(releases or ReleaseSettings())
     # FastAPI gives an alias to each body, of which pydantic says that it does nothing once it builds a deferred model.
     warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_store(words)
+        checks = SchemaChecks(schemas or SchemaSettings())
+        reader = ReleaseReader(releases or ReleaseSettings(), checks)
         app.state.services = _services(store, settings or AccessSettings(), beside, reader)
         app.state.served = Served(store)
         _end_waiting_at_sigterm(store)
         try:
             yield
         finally:
+            checks.close()
             await store.close()
 
     app = FastAPI(
@@ -133,6 +137,7 @@ def create_app(
 
 
 def _services(store: Store, settings: AccessSettings, beside: Beside, releases: ReleaseReader) -> Services:
+    checks = releases.checks
     guard = Guard(store, settings)
     certificates = Certificates(store, guard, settings)
     return Services(
@@ -142,7 +147,8 @@ def _services(store: Store, settings: AccessSettings, beside: Beside, releases: 
         ReportService(store),
         certificates,
         Registrations(store, guard, certificates),
-        Orders(store, beside.others, connection_to),
+        Orders(store, checks, beside.others, connection_to),
+        checks,
         beside.products,
         releases,
     )
@@ -280,7 +286,7 @@ async def releases(call: Called) -> Response:
 
 @router.post("/plans", response_model=Plan)
 async def plan(call: Called, order: InstanceRequest) -> Response:
-    return _document(await instance.plan(call.store, call.caller, order))
+    return _document(await instance.plan(call.store, call.services.checks, call.caller, order))
 
 
 @router.get("/instances", response_model=list[Instance])

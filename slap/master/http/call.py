@@ -12,6 +12,7 @@ from slap.master.access.registration import Registrations
 from slap.master.access.standing import as_computer
 from slap.master.database.store import Store
 from slap.master.http.peer import knock_of
+from slap.master.order.validation import SchemaChecks
 from slap.master.release.read import ReadRelease
 from slap.master.release.reader import ReleaseReader
 from slap.master.report import ReportService
@@ -35,6 +36,7 @@ class Services:
     certificates: Certificates
     registrations: Registrations
     orders: Orders
+    checks: SchemaChecks
     products: Mapping[str, str]  # software releases by short words
     releases: ReleaseReader
     resumed: ResumeQueue = field(default_factory=ResumeQueue)

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slap.master.order.parameters import check_schema
+from slap.master.order.schema import SchemaLimits
 from slap.model.errors import BrokenRelease, NotFound
 from slap.model.serialisation import Serialisation
 from slap.model.software import SoftwareRelease, SoftwareType
@@ -44,14 +45,20 @@ class ReadRelease:
 
     release: SoftwareRelease
     schemas: Mapping[SchemaKey, str]
+    costly: Mapping[SchemaKey, str]  # the files of those that a worker has to try
 
 
-def read_release(url: str, reader: "DocumentReader", max_bytes: int) -> ReadRelease:
-    """Read a release, checking all that it says; raises NotFound, or InvalidInput that names the file.
+@dataclass(frozen=True)
+class Limits:
+    """Of the schemas of a release, with all that they refer to in them: `max_bytes` of all, `schema` of each."""
 
-    Its schemas, with all that they refer to in them, have `max_bytes` together at most.
-    """
-    return _Reading(url, reader, max_bytes).release()
+    max_bytes: int
+    schema: SchemaLimits
+
+
+def read_release(url: str, reader: "DocumentReader", limits: Limits) -> ReadRelease:
+    """Read a release, checking all that it says; raises NotFound, or InvalidInput that names the file."""
+    return _Reading(url, reader, limits).release()
 
 
 class _TypeDescription(BaseModel):
@@ -80,20 +87,22 @@ class _Description(BaseModel):
 class _Reading:
     """One release while it is read."""
 
-    def __init__(self, url: str, reader: "DocumentReader", max_bytes: int) -> None:
+    def __init__(self, url: str, reader: "DocumentReader", limits: Limits) -> None:
         self._url = url
         self._reader = reader
-        self._bytes_left = max_bytes
+        self._limits = limits
+        self._bytes_left = limits.max_bytes
         self._values_left = _MAX_VALUES
         self._texts: dict[str, str] = {}
         self._schemas: dict[SchemaKey, str] = {}
+        self._costly: dict[SchemaKey, str] = {}
 
     def release(self) -> ReadRelease:
         self._reader.read(self._url)
         try:
             description = self._description(f"{self._url}.json")
         except NotFound:
-            return ReadRelease(SoftwareRelease(url=self._url), {})
+            return ReadRelease(SoftwareRelease(url=self._url), {}, {})
         release = SoftwareRelease(
             url=self._url,
             title=description.name,
@@ -101,7 +110,7 @@ class _Reading:
             types={key: self._software_type(key, each) for key, each in description.types.items()},
             serialisation=description.serialisation,
         )
-        return ReadRelease(release, self._schemas)
+        return ReadRelease(release, self._schemas, self._costly)
 
     def _description(self, name: str) -> _Description:
         value = self.load(name)
@@ -133,7 +142,8 @@ class _Reading:
             return
         name = _beside(self._url, reference)
         schema = _Bundle(name).load(self.load)
-        check_schema(schema, name)
+        if not check_schema(schema, name, self._limits.schema):
+            self._costly[key] = name
         # As ASCII, because a JSON text may escape what UTF-8 cannot hold.
         self._schemas[key] = json.dumps(schema, sort_keys=True, separators=(",", ":"))
         self._bytes_left -= len(self._schemas[key])

@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from slap.master.access.auth import Caller
-from slap.master.release.read import ReadRelease, read_release
+from slap.master.order.parameters import check_costly_schema
+from slap.master.order.validation import SchemaChecks
+from slap.master.release.read import Limits, ReadRelease, read_release
 from slap.master.settings import ReleaseSettings
 from slap.model.errors import InvalidInput, NotFound, TooMany, Unreachable
 from slap.model.network.firewall import parse_network
@@ -32,7 +34,8 @@ ReleaseReading = Callable[[str], Awaitable[ReadRelease]]  # of a URL, for one ca
 class ReleaseReader:
     """Reads software releases for the users of a master, each within its own limits."""
 
-    def __init__(self, settings: ReleaseSettings) -> None:
+    def __init__(self, settings: ReleaseSettings, checks: SchemaChecks) -> None:
+        self.checks = checks
         self._settings = settings
         seconds = settings.release_seconds
         self._threads = UserThreads(ThreadLimits(settings.release_readers, settings.release_queue, seconds + 1))
@@ -43,14 +46,17 @@ class ReleaseReader:
         Raises NotFound, BrokenRelease, or another InvalidInput, naming the file; TooMany; Unreachable.
         """
         try:
-            return await self._threads.run(caller.owner, lambda: self._read(url, as_myself))
+            found = await self._threads.run(caller.owner, lambda: self._read(url, as_myself))
+            for key, name in found.costly.items():
+                await check_costly_schema(self.checks, caller.owner, found.schemas[key], name)
+            return found
         except (InvalidInput, NotFound, TooMany, Unreachable) as error:
             log.warning("Release %.200r is refused to %r: %.300r", url, caller.owner, f"{error.brief} {error.details}")
             raise
 
     def _read(self, url: str, as_myself: bool) -> ReadRelease:
         reader = documents.DocumentReader(self._sources(as_myself), self._limits())
-        return read_release(url, reader, self._settings.release_max_bytes)
+        return read_release(url, reader, Limits(self._settings.release_max_bytes, self.checks.settings.limits))
 
     def _sources(self, as_myself: bool) -> "documents.Sources":
         if as_myself:

@@ -14,6 +14,7 @@ from slap.master.access.auth import Caller, CallerKind
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, forwarded
 from slap.master.database.text import from_json, now, to_json
+from slap.master.order.validation import SchemaChecks
 from slap.master.slapproxy.config import OtherMaster
 from slap.master.slapproxy.forward import MASTER_FILTER, Placed, forward, master_for
 from slap.model.errors import NotFound
@@ -29,9 +30,14 @@ class Orders:
     """The instances of callers, here and at other masters. `transport` makes a connection to one of those."""
 
     def __init__(
-        self, store: Store, others: tuple[OtherMaster, ...], transport: Callable[[OtherMaster], Transport]
+        self,
+        store: Store,
+        checks: SchemaChecks,
+        others: tuple[OtherMaster, ...],
+        transport: Callable[[OtherMaster], Transport],
     ) -> None:
         self._store = store
+        self._checks = checks
         self._others = others
         self._transport = transport
 
@@ -44,7 +50,7 @@ class Orders:
             if other:
                 order = _repeated(row, order) if row and order.state is InstanceState.DESTROYED else order
                 return await self._forward(caller, order, other)
-        return await instance.request(self._store, caller, order)
+        return await instance.request(self._store, self._checks, caller, order)
 
     async def listing(self, caller: Caller, reference: str) -> list[Instance]:
         """What the caller requested itself, here and elsewhere."""

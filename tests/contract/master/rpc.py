@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from jsonschema import Draft7Validator
+from jsonschema_rs import Draft7Validator
 
 from slap.system.transport import HttpTransport
 from tests.contract.master.world import World

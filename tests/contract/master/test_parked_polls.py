@@ -20,7 +20,7 @@ from slap.master.http.app import create_app
 from slap.master.http.peer import PeerProtocol
 from slap.model.node import InstanceReport
 from slap.model.state import ReportedInstanceState
-from tests.contract.master.world import Node, World, order, until
+from tests.contract.master.world import RELEASES, Node, World, order, until
 
 MANY = 500
 
@@ -52,7 +52,7 @@ class Served:
 
 @contextmanager
 def served(database: str) -> Iterator[Served]:
-    app = create_app(database)
+    app = create_app(database, releases=RELEASES)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         server = uvicorn.Server(uvicorn.Config(app, http=PeerProtocol, log_level="error", timeout_graceful_shutdown=1))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})

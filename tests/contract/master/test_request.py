@@ -51,8 +51,8 @@ def test_all_parameters_that_break_the_schema_are_named_at_once_and_nothing_is_s
     with pytest.raises(InvalidParameters) as caught:
         world.admin.request(order(url, parameters={"port": "80", "title": 1, "color": "red"}))
     assert caught.value.details.splitlines() == [
-        "$.port: '80' is not of type 'integer'",
-        "$.title: 1 is not of type 'string'",
+        '$.port: "80" is not of type "integer"',
+        '$.title: 1 is not of type "string"',
         "$: Additional properties are not allowed ('color' was unexpected)",
     ]
     assert world.admin.instances() == []

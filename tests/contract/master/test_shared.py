@@ -269,7 +269,7 @@ def test_a_release_says_what_shared_instances_there_are_and_what_they_take(world
     (folder / "shared.json").write_text(json.dumps(schema))
     world.admin.supply(SupplyRequest(url=url, computer=node.guid))
     world.admin.request(order(url, "host"))
-    with pytest.raises(InvalidParameters, match="'url' is a required property"):
+    with pytest.raises(InvalidParameters, match='"url" is a required property'):
         world.admin.request(_shared(url, "page"))
     assert world.admin.request(_shared(url, "page", parameters={"url": "http://x"})).shared
     with pytest.raises(BrokenRelease, match=r"(?s)no shared software type other.*Its shared types: default"):

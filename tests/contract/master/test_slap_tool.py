@@ -159,7 +159,7 @@ def test_a_release_that_declares_json_gets_json_and_its_schema_sees_the_object(w
     # What was asked is what is told, though the release calls it otherwise.
     assert [each["slap_software_type"] for each in told] == ["RootSoftwareInstance", "default"]
     refused = classic.ask("wrong", url, {"_": '{"port": "eighty"}'})
-    assert (refused.status, b"$.port: 'eighty' is not of type 'integer'" in refused.body) == (400, True)
+    assert (refused.status, b'$.port: "eighty" is not of type "integer"' in refused.body) == (400, True)
 
 
 def test_a_partition_requests_others_and_sees_its_own_tree(world: World, classic: Classic, url: str) -> None:

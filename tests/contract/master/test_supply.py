@@ -72,7 +72,7 @@ def test_schemas_may_be_spread_over_files(world: World) -> None:
     world.supplied(world.computer())
     world.admin.supply(SupplyRequest(url=url, computer="one"))
     (Path(url).parent / "types.json").unlink()
-    with pytest.raises(InvalidParameters, match="'x' is not of type 'integer'"):
+    with pytest.raises(InvalidParameters, match='"x" is not of type "integer"'):
         world.admin.request(order(url, parameters={"port": "x"}))
 
 

@@ -17,6 +17,7 @@ from slap.client.native import NativeMaster
 from slap.master.access.accounts import create_user
 from slap.master.http.app import create_app
 from slap.master.http.peer import PeerProtocol
+from slap.master.order.validation import SchemaSettings
 from slap.master.settings import ReleaseSettings
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.instance import Instance, InstanceRequest
@@ -28,10 +29,12 @@ RELEASES = ReleaseSettings(release_folders=(Path("/"),))
 
 
 @contextmanager
-def serving(database: str, releases: ReleaseSettings = RELEASES) -> Iterator[str]:
+def serving(
+    database: str, releases: ReleaseSettings = RELEASES, schemas: SchemaSettings | None = None
+) -> Iterator[str]:
     """The address of a master on a database, while the block runs."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        app = create_app(database, releases=releases)
+        app = create_app(database, releases=releases, schemas=schemas)
         config = uvicorn.Config(app, http=PeerProtocol, log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -14,7 +14,7 @@ import pytest
 
 # What only some commands need: a third of a second and more, if all came along.
 HEAVY = {
-    "alembic", "asyncio", "cryptography", "fastapi", "jinja2", "jsonschema", "lxml", "multiprocessing", "prettytable",
+    "alembic", "asyncio", "cryptography", "fastapi", "jinja2", "jsonschema_rs", "lxml", "multiprocessing", "prettytable",
     "psycopg", "pyroute2", "requests", "rich.console", "rich.live", "sqlalchemy", "starlette", "supervisor", "urllib3",
     "uvicorn", "xml", "yaml", "zc.buildout", "slap.client.classic", "slap.master", "slap.node", "slap.recipes",
 }  # fmt: skip

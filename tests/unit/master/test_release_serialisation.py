@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from slap.master.order.schema import SchemaLimits
+from slap.master.release.read import Limits as ReadLimits
 from slap.master.release.read import read_release
 from slap.model.errors import BrokenRelease
 from slap.model.serialisation import Serialisation
@@ -21,7 +23,9 @@ def declaring(folder: Path, **more: str) -> str:
 
 
 def read(url: str) -> SoftwareRelease:
-    return read_release(url, DocumentReader(Sources(as_myself=True), Limits()), 1 << 20).release
+    return read_release(
+        url, DocumentReader(Sources(as_myself=True), Limits()), ReadLimits(1 << 20, SchemaLimits())
+    ).release
 
 
 def test_it_is_read_for_the_release_and_for_each_type(tmp_path: Path) -> None:
