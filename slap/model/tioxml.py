@@ -42,7 +42,7 @@ def write_journal(computer: str, day: datetime, series: Iterable[UsageSeries]) -
 
 def read_journal(text: str | bytes) -> dict[str, tuple[Usage, ...]]:
     """What a journal says, by the name of the partition (or user, or computer); raises InvalidInput."""
-    data = text.encode() if isinstance(text, str) else text
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text  # which no XML has
     if len(data) > _MOST or b"<!" in data:
         raise _unreadable("It is too large, or has a document type, which no journal has.")
     try:

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from slap.model.base import Frozen, Parameters
+from slap.model.base import Frozen
 from slap.model.check import Check
 from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState
+from slap.model.values import STORED, StoredParameters
 from slap.node.partition.names import FileName
 
 
@@ -54,8 +55,8 @@ class InstanceRecord(Frozen):
     supervised: str = ""  # digest of the configuration that supervisord took; a file that was written proves nothing
     unready_since: float = 0.0  # since when promises fail; 0 when they pass
     was_ready: bool = False  # since the last instantiation
-    connection: Parameters | None = None
-    shared: dict[str, Parameters] | None = None
+    connection: StoredParameters | None = None
+    shared: dict[str, StoredParameters] | None = None
     report: InstanceReport
     told: bool = False
 
@@ -125,7 +126,9 @@ class Store:
 
     def instance_in(self, partition: str) -> DesiredInstance | None:
         """What shall be in a partition. After an instance left, the next one may be known before that is told."""
-        found = [DesiredInstance.model_validate_json(row) for row in self._documents("instance", partition)]
+        found = [
+            DesiredInstance.model_validate_json(row, context=STORED) for row in self._documents("instance", partition)
+        ]
         return max(found, key=lambda each: each.state != "destroyed", default=None)
 
     def forget_instance(self, guid: str) -> None:
@@ -226,7 +229,7 @@ class Store:
         named = {each.guid for each in desired.instances}
         for partition in desired.complete:
             for text in self._documents("instance", partition):
-                known = DesiredInstance.model_validate_json(text)
+                known = DesiredInstance.model_validate_json(text, context=STORED)
                 if known.guid not in named:
                     gone = known.model_copy(update={"state": InstanceState.DESTROYED})
                     self._put("instance", known.guid, partition, gone)
@@ -237,11 +240,11 @@ class Store:
 
     def _get(self, model: type[Record], kind: str, key: str) -> Record | None:
         rows = self._rows("select document from item where kind = ? and key = ?", kind, key)
-        return model.model_validate_json(rows[0][0]) if rows else None
+        return model.model_validate_json(rows[0][0], context=STORED) if rows else None
 
     def _all(self, model: type[Record], kind: str) -> list[Record]:
         rows = self._rows("select document from item where kind = ? order by key", kind)
-        return [model.model_validate_json(row[0]) for row in rows]
+        return [model.model_validate_json(row[0], context=STORED) for row in rows]
 
     def _documents(self, kind: str, partition: str) -> list[str]:
         return [row[0] for row in self._rows(_IN_PARTITION, kind, partition)]

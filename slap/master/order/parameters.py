@@ -11,10 +11,10 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from slap.master.database.text import did_you_mean
-from slap.model.base import Parameters
 from slap.model.errors import BrokenRelease, InvalidParameters
 from slap.model.instance import FieldChange
 from slap.model.software import SoftwareRelease, described_type
+from slap.model.values import Parameters
 
 _MOST_COMPILED = 512
 _LONGEST_EFFECT = 100

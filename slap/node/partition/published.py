@@ -3,9 +3,9 @@
 import json
 import logging
 
-from slap.model.base import Parameters
 from slap.model.errors import InvalidInput
 from slap.model.node import PUBLISHED_FILE
+from slap.model.values import Parameters
 from slap.node.manager.wish import read_wish
 from slap.node.partition.folder import PartitionFolder
 from slap.node.store import InstanceRecord
