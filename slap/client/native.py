@@ -1,5 +1,6 @@
 """A master of ours: what can be asked of it travels as JSON, over /api/v1."""
 
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -27,6 +28,10 @@ _UNROUTED = (401, 404, 405)
 
 class Foreign(Unreachable):
     """There is a server, but it does not speak as ours do."""
+
+
+class FailedWithoutReason(Unreachable):
+    """A server answered 500 and no document: it may have failed on what it was sent."""
 
 
 class NativeMaster(Master):
@@ -140,8 +145,14 @@ def failure(reply: Reply) -> SlapError:
     try:
         return from_document(ErrorDocument.model_validate_json(reply.body))
     except ValidationError:
-        kind = Foreign if reply.status in _UNROUTED and not reply.body.lstrip().startswith(b"{") else Unreachable
-        return kind(f"The master answered {reply.status} without a reason.", reply.body[:500].decode(errors="replace"))
+        details = reply.body[:500].decode(errors="replace")
+        return _kind_of(reply)(f"The master answered {reply.status} without a reason.", details)
+
+
+def _kind_of(reply: Reply) -> type[Unreachable]:
+    if reply.status in _UNROUTED and not reply.body.lstrip().startswith(b"{"):
+        return Foreign
+    return FailedWithoutReason if reply.status == HTTPStatus.INTERNAL_SERVER_ERROR else Unreachable
 
 
 def _part(text: str) -> str:
