@@ -62,8 +62,8 @@ class NativeMaster(Master):
     def bang_computer(self, guid: str, message: str) -> None:
         self._send("POST", f"/computers/{_part(guid)}/bang", _json({"message": message}))
 
-    def desired_state(self, guid: str, since: int = 0, wait: float = 0) -> DesiredState:
-        query = urlencode({"since": since, "wait": wait})
+    def desired_state(self, guid: str, since: int = 0, wait: float = 0, incarnation: str | None = None) -> DesiredState:
+        query = _query(since, wait, incarnation)
         return self._ask(DesiredState, "GET", f"/computers/{_part(guid)}/state?{query}", wait=wait)
 
     def report(self, guid: str, report: NodeReport) -> None:
@@ -105,8 +105,8 @@ class NativeMaster(Master):
     def answer(self, child: str, wait: float) -> Answer:
         return self._ask(Answer, "GET", f"/instances/{_part(child)}/answer?{urlencode({'wait': wait})}", wait=wait)
 
-    def tree(self, root: str, since: int = 0, wait: float = 0) -> InstanceTree:
-        query = urlencode({"since": since, "wait": wait})
+    def tree(self, root: str, since: int = 0, wait: float = 0, incarnation: str | None = None) -> InstanceTree:
+        query = _query(since, wait, incarnation)
         return self._ask(InstanceTree, "GET", f"/instances/{_part(root)}/tree?{query}", wait=wait)
 
     def history(self, guid: str) -> list[HistoryEntry]:
@@ -153,6 +153,11 @@ def _kind_of(reply: Reply) -> type[Unreachable]:
     if reply.status in _UNROUTED and not reply.body.lstrip().startswith(b"{"):
         return Foreign
     return FailedWithoutReason if reply.status == HTTPStatus.INTERNAL_SERVER_ERROR else Unreachable
+
+
+def _query(since: int, wait: float, incarnation: str | None) -> str:
+    named = {} if incarnation is None else {"incarnation": incarnation}
+    return urlencode({"since": since, "wait": wait, **named})
 
 
 def _part(text: str) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import URL
 from uvicorn.supervisors import Multiprocess
 
 from slap.master.database.engine import database_url, is_sqlite, migrate, sqlite_file
+from slap.master.database.incarnation import begin_incarnation
 from slap.master.http.app import create_app
 from slap.master.http.peer import PeerProtocol
 from slap.master.settings import MasterSettings, TlsMode
@@ -32,6 +33,7 @@ def serve(settings: MasterSettings) -> None:
         )
     with _owned(url), _listening(settings) as listener:
         migrate(url)
+        begin_incarnation(url)
         _check_tls(settings)
         _run(settings, listener)
 

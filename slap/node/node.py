@@ -99,16 +99,15 @@ class Node:
         """Fetch what the master wants differently; returns what is to be worked on. Raises SlapError without a master."""
         wait = min(wait, self._renewal.once())
         known = self.store.revision()
-        desired = self.master().desired_state(self.config.computer_id, known, wait)
-        if desired.revision == known and not desired.logs:
+        desired = self.master().desired_state(self.config.computer_id, known, wait, self.store.incarnation())
+        if desired.since and desired.revision == known and not desired.logs:
             return set()
         try:
             self.store.absorb(desired)
         except SlapError as error:
             self._decline(desired, error)
             raise
-        if desired.since == 0 and known:  # another master, or one from a backup: it knows nothing of our reports
-            self.store.untell()
+        if desired.since == 0 and known:
             self.reporter.recall()
         for request in desired.logs:
             self.executor.submit(self._answer_logs, request)

@@ -137,7 +137,7 @@ class Reporter:
         return len(instances) + len(software)
 
     def _report(self, report: NodeReport) -> None:
-        self._master().report(self._computer, report)
+        self._master().report(self._computer, report.model_copy(update={"incarnation": self._store.incarnation()}))
 
     def _send(self, records: Sequence[InstanceRecord]) -> None:
         self._report(NodeReport(instances=tuple(each.report for each in records)))

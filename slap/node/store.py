@@ -103,10 +103,21 @@ class Store:
         rows = self._rows("select value from meta where key = 'revision'")
         return int(rows[0][0]) if rows else 0
 
+    def incarnation(self) -> str:
+        """The history of the master's database that the revision belongs to; empty when it is not known."""
+        rows = self._rows("select document from item where kind = 'incarnation'")
+        return str(rows[0][0]) if rows else ""
+
     def absorb(self, desired: DesiredState) -> None:
-        """Remember what the master wants; a whole state replaces what was known, a part adds to it."""
+        """Remember what the master wants; a whole state replaces what was known, a part adds to it.
+
+        A master that sends a whole state to a node that knew something is another one, or one that was restored from a
+        backup: it knows nothing of what this node reported, and its revisions count other changes.
+        """
         with self._transaction():
             if desired.since == 0:
+                if self.revision():  # what the reports are about may have the number of something else now
+                    self._untell(revision=0)
                 self._forget_what_is_not_in(desired)
             for supply in desired.supplies:
                 self._put("supply", supply.url, "", supply)
@@ -114,6 +125,8 @@ class Store:
                 self._put("instance", instance.guid, instance.partition, instance)
             self._end_what_is_gone(desired)
             self._connection.execute("insert or replace into meta values ('revision', ?)", (desired.revision,))
+            row = ("incarnation", "", "", desired.incarnation)
+            self._connection.execute("insert or replace into item values (?, ?, ?, ?)", row)
 
     def supplies(self) -> list[DesiredSupply]:
         return self._all(DesiredSupply, "supply")
@@ -202,11 +215,7 @@ class Store:
     def untell(self) -> None:
         """Everything is to be reported again."""
         with self._transaction():
-            for record in self.instance_records():
-                forgotten = record.model_copy(update={"told": False})
-                self._put("instance-record", record.partition, record.partition, forgotten)
-            for software in self.software_records():
-                self._put("software-record", software.url, "", software.model_copy(update={"told": False}))
+            self._untell()
 
     def add_results(self, partition: str, results: tuple[PromiseResult, ...]) -> None:
         """Add to the history of promises; of each, the newest results are kept."""
@@ -220,6 +229,15 @@ class Store:
         """The history of the promises of a partition, the newest first."""
         query = "select name, passed, message, at, seconds from promise where partition = ? and (name = ? or ? = '')"
         return [_result(row) for row in self._rows(f"{query} order by at desc", partition, name, name)]
+
+    def _untell(self, **changes: object) -> None:
+        """With `changes` of what instances report."""
+        for record in self.instance_records():
+            report = record.report.model_copy(update=changes)
+            forgotten = record.model_copy(update={"told": False, "report": report})
+            self._put("instance-record", record.partition, record.partition, forgotten)
+        for software in self.software_records():
+            self._put("software-record", software.url, "", software.model_copy(update={"told": False}))
 
     def _forget_what_is_not_in(self, desired: DesiredState) -> None:
         self._connection.execute("delete from item where kind in ('supply', 'instance')")

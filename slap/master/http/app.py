@@ -39,7 +39,7 @@ from slap.model.base import Frozen
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.errors import ErrorDocument
 from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan, Renaming
-from slap.model.node import DesiredState, NodeReport
+from slap.model.node import DesiredState, Incarnation, NodeReport
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
 from slap.model.usage import UsageReport, UsageSeries
 from slap.model.values import MAX_INTEGER, LargeText, Line, Message, Word
@@ -178,8 +178,11 @@ async def request_instance(call: Called, order: InstanceRequest) -> Response:
 
 
 @router.get("/computers/{guid}/state", response_model=DesiredState)
-async def desired_state(call: Called, guid: Word, since: Since = 0, wait: Wait = 0) -> Response:
-    return _document(await call.services.states.desired_state(await as_node(call, guid), guid, since, wait))
+async def desired_state(
+    call: Called, guid: Word, since: Since = 0, wait: Wait = 0, incarnation: Incarnation | None = None
+) -> Response:
+    node = await as_node(call, guid)
+    return _document(await call.services.states.desired_state(node, guid, since, wait, incarnation))
 
 
 @router.post("/computers/{guid}/reports")
@@ -278,8 +281,10 @@ async def one_instance(call: Called, guid: Word) -> Response:
 
 
 @router.get("/instances/{root}/tree", response_model=InstanceTree)
-async def instance_tree(call: Called, root: Word, since: Since = 0, wait: Wait = 0) -> Response:
-    return _document(await call.services.orders.follow(call.caller, root, since, wait))
+async def instance_tree(
+    call: Called, root: Word, since: Since = 0, wait: Wait = 0, incarnation: Incarnation | None = None
+) -> Response:
+    return _document(await call.services.orders.follow(call.caller, root, since, wait, incarnation))
 
 
 @router.get("/instances/{guid}/answer", response_model=Answer)

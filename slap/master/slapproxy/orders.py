@@ -64,11 +64,13 @@ class Orders:
         row = await self._elsewhere(caller, guid)
         return await self._look(caller, row) if row else None
 
-    async def follow(self, caller: Caller, root: str, since: int, wait: float) -> InstanceTree:
+    async def follow(
+        self, caller: Caller, root: str, since: int, wait: float, incarnation: str | None = None
+    ) -> InstanceTree:
         """A tree when there is news of it. An instance elsewhere is a tree of its own."""
         row = await self._elsewhere(caller, root)
         if row is None:
-            return await tree.follow(self._store, caller, root, since, wait)
+            return await tree.follow(self._store, caller, root, since, wait, incarnation)
         found = await self._look_until(caller, row, lambda seen: seen.revision != since, wait)
         return InstanceTree(root=found, instances=(found,), revision=found.revision)
 
