@@ -1,23 +1,29 @@
 """What a master and a node tell each other: the desired state of a computer, and reports of what is."""
 
-from typing import Annotated, TypeVar
+import logging
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
 
 from slap.model.base import Frozen, PartitionName
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, SupplyState
 from slap.model.values import (
     MAX_LINE_LENGTH,
+    NOT_IN_WORDS,
     AnswerText,
     Count,
     Line,
     LogText,
     Message,
     Parameters,
-    StoredParameters,
     Word,
+    first_reason,
+    unstorable_reason,
 )
+
+log = logging.getLogger(__name__)
 
 Reported = TypeVar("Reported", ReportedInstanceState, ReportedSupplyState)
 
@@ -56,7 +62,7 @@ class DesiredSharedInstance(Frozen):
     reference: Word
     root_reference: Word
     software_type: Word
-    parameters: StoredParameters
+    parameters: Parameters
     state: InstanceState
     revision: Count = 0
 
@@ -75,7 +81,7 @@ class DesiredInstance(Frozen):
     root_reference: Word
     software_release: Line
     software_type: Word
-    parameters: StoredParameters
+    parameters: Parameters
     state: InstanceState
     bang: Count = 0
     children: Count = 0
@@ -114,6 +120,41 @@ class DesiredState(Frozen):
     instances: tuple[DesiredInstance, ...] = ()
     logs: tuple[LogRequest, ...] = ()
     complete: tuple[PartitionName, ...] = ()
+    unusable: dict[Word, Message] = Field(default_factory=dict, exclude=True)  # by guid, why an instance was left out
+
+
+def parse_desired_state(document: bytes) -> DesiredState:
+    """A desired state as its master sent it. What a node cannot use is left out, so that it holds up nothing else.
+
+    Raises ValueError when the document itself is not usable.
+    """
+    try:
+        return DesiredState.model_validate_json(document)
+    except ValidationError:
+        return _usable_part(from_json(document))
+
+
+def _usable_part(document: Any) -> DesiredState:
+    kept = dict(document) if isinstance(document, dict) else {}
+    unusable: dict[str, str] = {}
+    for name, kind in (("supplies", DesiredSupply), ("instances", DesiredInstance), ("logs", LogRequest)):
+        elements = kept.get(name)
+        if isinstance(elements, list):
+            kept[name] = [each for each in elements if _is_usable(kind, each, unusable)]
+    return DesiredState.model_validate({**kept, "unusable": unusable})
+
+
+def _is_usable(kind: type[Frozen], element: Any, unusable: dict[str, str]) -> bool:
+    try:
+        kind.model_validate(element)
+    except ValidationError as error:
+        reason = first_reason(error)
+        log.error("The master's desired state has a %s that is not usable: %s", kind.__name__, reason)
+        guid = element.get("guid") if isinstance(element, dict) else None
+        if isinstance(guid, str) and guid and not unstorable_reason(guid, MAX_LINE_LENGTH, NOT_IN_WORDS):
+            unusable[guid] = reason
+        return False
+    return True
 
 
 class SupplyReport(Frozen):

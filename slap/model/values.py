@@ -27,7 +27,7 @@ STORED = {"stored": True}
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _NOT_IN_LINES = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
-_NOT_IN_NAMES = re.compile("[\0-\x1f\x7f/\\\\\ud800-\udfff]")
+NOT_IN_WORDS = re.compile("[\0-\x1f\x7f/\\\\\ud800-\udfff]")
 # Line ends and tabs are none of these; marks that change the direction of what follows are.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _OTHER_VALUE_SIZE = 8
@@ -149,7 +149,7 @@ StoredParameters = dict[str, Any]
 Text = Annotated[str, _checked_text(MAX_TEXT_LENGTH)]
 LargeText = Annotated[str, _checked_text(MAX_LARGE_TEXT_LENGTH)]  # a journal
 Line = Annotated[str, _checked_text(MAX_LINE_LENGTH, _NOT_IN_LINES)]  # a URL, a label
-Word = Annotated[str, _checked_text(MAX_LINE_LENGTH, _NOT_IN_NAMES)]  # a line that may become a part of a path: a guid
+Word = Annotated[str, _checked_text(MAX_LINE_LENGTH, NOT_IN_WORDS)]  # a line that may become a part of a path: a guid
 Message = Annotated[str, _shortened(slice(MAX_MESSAGE_LENGTH))]  # why something failed, in words of a program
 AnswerText = Annotated[str, _shortened(slice(-MAX_TEXT_LENGTH, None))]  # lines of logs that somebody asked for
 LogText = Annotated[str, _shortened(slice(-MAX_LOG_LENGTH, None))]  # the end of a log

@@ -1,5 +1,6 @@
 """What a node remembers between passes: what its master wants, and what it did about it. SQLite, one change at a time."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -108,6 +109,10 @@ class Store:
         rows = self._rows("select document from item where kind = 'incarnation'")
         return str(rows[0][0]) if rows else ""
 
+    def has_unusable(self) -> bool:
+        """Whether something of the desired state was left out, which a later version of this node may be able to use."""
+        return bool(self._rows("select key from item where kind = 'unusable' limit 1"))
+
     def absorb(self, desired: DesiredState) -> None:
         """Remember what the master wants; a whole state replaces what was known, a part adds to it.
 
@@ -127,6 +132,7 @@ class Store:
             self._connection.execute("insert or replace into meta values ('revision', ?)", (desired.revision,))
             row = ("incarnation", "", "", desired.incarnation)
             self._connection.execute("insert or replace into item values (?, ?, ?, ?)", row)
+            self._note_unusable(desired)
 
     def supplies(self) -> list[DesiredSupply]:
         return self._all(DesiredSupply, "supply")
@@ -240,7 +246,18 @@ class Store:
             self._put("software-record", software.url, "", software.model_copy(update={"told": False}))
 
     def _forget_what_is_not_in(self, desired: DesiredState) -> None:
-        self._connection.execute("delete from item where kind in ('supply', 'instance')")
+        """An instance that the master wants otherwise, in a way that this node cannot use, stays as it was wanted."""
+        self._connection.execute(
+            "delete from item where kind in ('supply', 'instance') and key not in (select value from json_each(?))",
+            (json.dumps(list(desired.unusable)),),
+        )
+
+    def _note_unusable(self, desired: DesiredState) -> None:
+        if desired.since == 0:
+            self._connection.execute("delete from item where kind = 'unusable'")
+        for guid, reason in desired.unusable.items():
+            row = ("unusable", guid, "", reason)
+            self._connection.execute("insert or replace into item values (?, ?, ?, ?)", row)
 
     def _end_what_is_gone(self, desired: DesiredState) -> None:
         """A master that keeps no destroyed instances says only what shall be in a partition: all else in it shall go."""
