@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from slap.client.batch import BatchSender, is_about_elements
 from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.backoff import delay
-from slap.node.batch import BatchSender, is_about_elements
 from slap.node.store import InstanceRecord, SoftwareRecord, Store
 
 Recorded = TypeVar("Recorded", InstanceRecord, SoftwareRecord)

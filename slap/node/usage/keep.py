@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from slap.client.batch import BatchSender
 from slap.client.master import Master
 from slap.model.errors import NotOffered, SlapError
 from slap.model.node import DesiredInstance
 from slap.model.tioxml import write_journal
 from slap.model.usage import UsageReport, UsageSeries
-from slap.node.batch import BatchSender
 from slap.node.usage.collect import EVERY, Collector
 from slap.node.usage.store import UsageStore
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slap.client.batch import MAX_BATCH_SIZE, MAX_CULPRITS, MAX_FAILURES, BatchSender
 from slap.client.native import FailedWithoutReason
 from slap.model.errors import Conflict, InvalidInput, SlapError, TooLarge, Unauthenticated, Unreachable
-from slap.node.batch import MAX_BATCH_SIZE, MAX_CULPRITS, MAX_FAILURES, BatchSender
 
 REFUSALS = [InvalidInput("no"), TooLarge("too large")]
 
