@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 MAX_INTEGER = 2**63 - 1
 MAX_DEPTH = 64  # of objects and lists in each other
-MAX_VALUES_SIZE = 1 << 20  # characters of all keys and texts of one set of parameters, and 8 for each other value
+MAX_VALUES_SIZE = 1 << 20  # characters of all keys and texts of one set of parameters, and 8 for each value
 
 MAX_LINE_LENGTH = 2000  # characters: URLs, references, labels
 MAX_TEXT_LENGTH = 1 << 20
@@ -30,7 +30,7 @@ _NOT_IN_LINES = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 NOT_IN_WORDS = re.compile("[\0-\x1f\x7f/\\\\\ud800-\udfff]")
 # Line ends and tabs are none of these; marks that change the direction of what follows are.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_OTHER_VALUE_SIZE = 8
+_VALUE_SIZE = 8
 _MAX_SHOWN = 100
 
 _Place = tuple[str | int, ...]
@@ -46,13 +46,14 @@ def unstorable_reason(text: str, max_length: int = MAX_TEXT_LENGTH, forbidden: r
 
 def unstorable_value(values: Any) -> str:
     """The place of the first value that cannot be kept, and the reason; empty when all can."""
-    size = 0
+    size = 0  # with that of what is pending, so that a large document is refused before a large list is made of it
     pending: list[tuple[_Place, Any]] = [((), values)]
     while pending:
         place, value = pending.pop()
         if reason := _reason(place, value):
             return f"{_show_place(place)}: {reason}" if place else reason
-        size += len(value) if isinstance(value, str) else _OTHER_VALUE_SIZE
+        size += len(value) if isinstance(value, str) else 0
+        size += len(value) * _VALUE_SIZE if isinstance(value, dict | list | tuple) else 0
         size += len(place[-1]) if place and isinstance(place[-1], str) else 0
         if size > MAX_VALUES_SIZE:
             return f"{_show_place(place)}: all values together are larger than {MAX_VALUES_SIZE} characters"

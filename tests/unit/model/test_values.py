@@ -53,6 +53,8 @@ REFUSED: list[tuple[Any, str]] = [
     (nested(MAX_DEPTH), "more than 64 deep"),
     ("x" * MAX_VALUES_SIZE, "larger than"),
     (["x" * 1000] * 2000, "larger than"),
+    ([0] * 200_000, "larger than"),
+    ([[0] * 400] * 400, "larger than"),
     ({1: 2}, "a name that is not a text"),
     ({1, 2}, "a set, which JSON does not have"),
 ]
