@@ -6,11 +6,19 @@ cannot encode. A number is finite, and an integer has 64 bits at most. Values ar
 
 import math
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationError, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError, core_schema
 
 MAX_INTEGER = 2**63 - 1
 MAX_DEPTH = 64  # of objects and lists in each other
@@ -26,7 +34,6 @@ MAX_LOG_LENGTH = 256 << 10
 STORED = {"stored": True}
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_NOT_IN_LINES = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 NOT_IN_WORDS = re.compile("[\0-\x1f\x7f/\\\\\ud800-\udfff]")
 # Line ends and tabs are none of these; marks that change the direction of what follows are.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -46,18 +53,10 @@ def unstorable_reason(text: str, max_length: int = MAX_TEXT_LENGTH, forbidden: r
 
 def unstorable_value(values: Any) -> str:
     """The place of the first value that cannot be kept, and the reason; empty when all can."""
-    size = 0  # with that of what is pending, so that a large document is refused before a large list is made of it
-    pending: list[tuple[_Place, Any]] = [((), values)]
-    while pending:
-        place, value = pending.pop()
-        if reason := _reason(place, value):
-            return f"{_show_place(place)}: {reason}" if place else reason
-        size += len(value) if isinstance(value, str) else 0
-        size += len(value) * _VALUE_SIZE if isinstance(value, dict | list | tuple) else 0
-        size += len(place[-1]) if place and isinstance(place[-1], str) else 0
-        if size > MAX_VALUES_SIZE:
-            return f"{_show_place(place)}: all values together are larger than {MAX_VALUES_SIZE} characters"
-        pending += _children(place, value)
+    try:
+        _measure(values, 0)
+    except _UnstorableError as error:
+        return ": ".join(filter(None, (_show_place(tuple(reversed(error.place))), error.reason)))
     return ""
 
 
@@ -77,35 +76,55 @@ def first_reason(error: ValidationError) -> str:
     return ": ".join(filter(None, (_show_place(fault["loc"]), fault["msg"])))
 
 
-def _children(place: _Place, value: Any) -> Iterator[tuple[_Place, Any]]:
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return (((*place, key), each) for key, each in entries)
+class _UnstorableError(Exception):
+    """A value that cannot be kept; `place` grows from it to the outermost one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.place: list[str | int] = []
 
 
-def _reason(place: _Place, value: Any) -> str:
-    """Why a value cannot be kept that is at a place, whatever is in it."""
-    key = place[-1] if place else ""
-    if isinstance(key, str) and (reason := unstorable_reason(key)):
-        return f"its name is {reason}"
+def _measure(value: Any, depth: int) -> int:
+    """The size of a value; raises _UnstorableError."""
     if isinstance(value, str):
-        return unstorable_reason(value)
-    if isinstance(value, bool) or value is None:
-        return ""
-    if isinstance(value, int):
-        return "" if -MAX_INTEGER - 1 <= value <= MAX_INTEGER else "an integer of more than 64 bits"
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else "a number that is not finite"
-    return _container_reason(place, value)
+        if reason := unstorable_reason(value):
+            raise _UnstorableError(reason)
+        return len(value) + _VALUE_SIZE
+    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+        raise _UnstorableError("an integer of more than 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _UnstorableError("a number that is not finite")
+    if value is None or isinstance(value, int | float):
+        return _VALUE_SIZE
+    return _measure_container(value, depth)
 
 
-def _container_reason(place: _Place, value: Any) -> str:
+def _measure_container(value: Any, depth: int) -> int:
     if not isinstance(value, dict | list | tuple):
-        return f"a {type(value).__name__}, which JSON does not have"
-    if len(place) >= MAX_DEPTH:
-        return f"objects and lists in each other more than {MAX_DEPTH} deep"
-    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-        return "an object with a name that is not a text"
-    return ""
+        raise _UnstorableError(f"a {type(value).__name__}, which JSON does not have")
+    if depth >= MAX_DEPTH:
+        raise _UnstorableError(f"objects and lists in each other more than {MAX_DEPTH} deep")
+    size = _VALUE_SIZE
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+        try:
+            size += _measure(each, depth + 1)
+            if isinstance(value, dict):
+                size += _measure_name(key)
+            if size > MAX_VALUES_SIZE:
+                raise _UnstorableError(f"all values together are larger than {MAX_VALUES_SIZE} characters")
+        except _UnstorableError as error:
+            error.place.append(key)
+            raise
+    return size
+
+
+def _measure_name(key: object) -> int:
+    if not isinstance(key, str):
+        raise _UnstorableError("its name is not a text")
+    if reason := unstorable_reason(key):
+        raise _UnstorableError(f"its name is {reason}")
+    return len(key)
 
 
 def _show_place(place: _Place) -> str:
@@ -123,22 +142,30 @@ def _check_values(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any
     return values
 
 
-def _checked_text(max_length: int, forbidden: re.Pattern[str] = _UNSTORABLE) -> AfterValidator:
-    def check(text: str, info: ValidationInfo) -> str:
-        if info.context is not STORED and (reason := unstorable_reason(text, max_length, forbidden)):
-            raise _refuse(reason)
-        return text
+@dataclass(frozen=True)
+class _Text:
+    """A text without the characters of a class of regular expressions, judged without running any Python."""
 
-    return AfterValidator(check)
+    max_length: int
+    forbidden: str
+    words: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        pattern, known = f"^[^{self.forbidden}]*$", handler(source)  # which has the limits that a field adds
+        most = min(self.max_length, known.get("max_length", self.max_length))
+        text = core_schema.str_schema(max_length=most, min_length=known.get("min_length"), pattern=pattern)
+        message = f"a text has at most {most} characters here, {self.words}"
+        return core_schema.custom_error_schema(text, custom_error_type="storable", custom_error_message=message)
 
 
-def _shortened(part: slice) -> BeforeValidator:
+def _shortened(part: slice, max_length: int) -> Any:
     """What programs print is never refused: it is made storable, and a part of it is kept."""
 
     def shorten(text: Any) -> Any:
         return storable(text[part]) if isinstance(text, str) else text
 
-    return BeforeValidator(shorten)
+    as_it_is = Annotated[str, _Text(max_length, r"\x00", "")]
+    return Annotated[as_it_is | Annotated[str, BeforeValidator(shorten)], Field(union_mode="left_to_right")]
 
 
 # Values as JSON has them; what a schema of a software release says about them is checked by the master.
@@ -147,13 +174,21 @@ Parameters = Annotated[dict[str, Any], AfterValidator(_check_values)]
 # Values that were judged when they came.
 StoredParameters = dict[str, Any]
 
-Text = Annotated[str, _checked_text(MAX_TEXT_LENGTH)]
-LargeText = Annotated[str, _checked_text(MAX_LARGE_TEXT_LENGTH)]  # a journal
-Line = Annotated[str, _checked_text(MAX_LINE_LENGTH, _NOT_IN_LINES)]  # a URL, a label
-Word = Annotated[str, _checked_text(MAX_LINE_LENGTH, NOT_IN_WORDS)]  # a line that may become a part of a path: a guid
-Message = Annotated[str, _shortened(slice(MAX_MESSAGE_LENGTH))]  # why something failed, in words of a program
-AnswerText = Annotated[str, _shortened(slice(-MAX_TEXT_LENGTH, None))]  # lines of logs that somebody asked for
-LogText = Annotated[str, _shortened(slice(-MAX_LOG_LENGTH, None))]  # the end of a log
+_STORABLE = (r"\x00", "and neither U+0000 nor lone surrogates")
+Text = Annotated[str, _Text(MAX_TEXT_LENGTH, *_STORABLE)]
+LargeText = Annotated[str, _Text(MAX_LARGE_TEXT_LENGTH, *_STORABLE)]  # a journal
+# A URL, a label.
+Line = Annotated[str, _Text(MAX_LINE_LENGTH, r"\x00-\x1f\x7f", "and no control characters")]
+# A line that may become a part of a path: a guid.
+Word = Annotated[str, _Text(MAX_LINE_LENGTH, r"\x00-\x1f\x7f/\\", "and neither slashes nor control characters")]
+if TYPE_CHECKING:
+    AnswerText = str
+    LogText = str
+    Message = str
+else:
+    AnswerText = _shortened(slice(-MAX_TEXT_LENGTH, None), MAX_TEXT_LENGTH)  # lines of logs that somebody asked for
+    LogText = _shortened(slice(-MAX_LOG_LENGTH, None), MAX_LOG_LENGTH)  # the end of a log
+    Message = _shortened(slice(MAX_MESSAGE_LENGTH), MAX_MESSAGE_LENGTH)  # why something failed, in words of a program
 
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from slap.model.certificate import CertificateRequest
 from slap.model.errors import SlapError
-from slap.model.node import InstanceReport, LogAnswer, SupplyReport
+from slap.model.node import DesiredSupply, InstanceReport, LogAnswer, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.model.usage import Usage
 from slap.model.values import (
@@ -55,7 +56,7 @@ REFUSED: list[tuple[Any, str]] = [
     (["x" * 1000] * 2000, "larger than"),
     ([0] * 200_000, "larger than"),
     ([[0] * 400] * 400, "larger than"),
-    ({1: 2}, "a name that is not a text"),
+    ({1: 2}, "its name is not a text"),
     ({1, 2}, "a set, which JSON does not have"),
 ]
 
@@ -137,3 +138,10 @@ def test_what_is_taken_can_be_written_as_json(values: dict[str, Any]) -> None:
 def test_a_storable_text_is_taken(text: str) -> None:
     assert TypeAdapter(Text).validate_python(storable(text)) == storable(text)
     assert escape_controls(text).encode().decode() == escape_controls(text)
+
+
+def test_a_field_keeps_its_own_limits_beside() -> None:
+    with pytest.raises(ValidationError, match="at most 16384 characters"):
+        CertificateRequest(request="x" * 16_385)
+    with pytest.raises(ValidationError, match="url"):
+        DesiredSupply.model_validate({"url": "", "state": "available", "revision": 1})
