@@ -33,8 +33,11 @@ class Master:
     def bang_computer(self, guid: str, message: str) -> None:
         raise _not_offered("have a computer processed again")
 
-    def desired_state(self, guid: str, since: int = 0, wait: float = 0) -> DesiredState:
-        """What changed after revision `since`; with nothing changed, answers after at most `wait` seconds."""
+    def desired_state(self, guid: str, since: int = 0, wait: float = 0, incarnation: str | None = None) -> DesiredState:
+        """What changed after revision `since`; with nothing changed, answers after at most `wait` seconds.
+
+        All of it when `since` is no revision of that `incarnation` of the master's database; None: of any.
+        """
         raise _not_offered("say what a computer shall be")
 
     def report(self, guid: str, report: NodeReport) -> None:
@@ -81,8 +84,8 @@ class Master:
         """What a child of this partition published, as soon as it published, and after at most `wait` seconds."""
         raise _not_offered("tell what a child published")
 
-    def tree(self, root: str, since: int = 0, wait: float = 0) -> InstanceTree:
-        """A whole tree, as soon as its revision is beyond `since`, and after at most `wait` seconds in any case."""
+    def tree(self, root: str, since: int = 0, wait: float = 0, incarnation: str | None = None) -> InstanceTree:
+        """A whole tree, as soon as its revision is not `since` of `incarnation`, and after at most `wait` seconds."""
         raise _not_offered("show a tree")
 
     def history(self, guid: str) -> list[HistoryEntry]:

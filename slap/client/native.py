@@ -1,5 +1,7 @@
 """A master of ours: what can be asked of it travels as JSON, over /api/v1."""
 
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -10,12 +12,14 @@ from slap.model.base import Frozen
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.errors import ErrorDocument, SlapError, Unreachable, from_document
 from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan, Renaming
-from slap.model.node import DesiredState, NodeReport
+from slap.model.node import DesiredState, NodeReport, parse_desired_state
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
 from slap.model.usage import UsageReport, UsageSeries
+from slap.model.values import first_reason
 from slap.system.transport import HttpTransport, Reply, Transport
 
 Document = TypeVar("Document", bound=BaseModel)
+Result = TypeVar("Result")
 
 # A master that is alive answers within this; a long poll may take as much longer as it was asked to wait.
 PATIENCE = 30.0
@@ -27,6 +31,10 @@ _UNROUTED = (401, 404, 405)
 
 class Foreign(Unreachable):
     """There is a server, but it does not speak as ours do."""
+
+
+class FailedWithoutReason(Unreachable):
+    """A server answered 500 and no document: it may have failed on what it was sent."""
 
 
 class NativeMaster(Master):
@@ -57,9 +65,10 @@ class NativeMaster(Master):
     def bang_computer(self, guid: str, message: str) -> None:
         self._send("POST", f"/computers/{_part(guid)}/bang", _json({"message": message}))
 
-    def desired_state(self, guid: str, since: int = 0, wait: float = 0) -> DesiredState:
-        query = urlencode({"since": since, "wait": wait})
-        return self._ask(DesiredState, "GET", f"/computers/{_part(guid)}/state?{query}", wait=wait)
+    def desired_state(self, guid: str, since: int = 0, wait: float = 0, incarnation: str | None = None) -> DesiredState:
+        query = _query(since, wait, incarnation)
+        reply = self._send("GET", f"/computers/{_part(guid)}/state?{query}", wait=wait)
+        return _parsed(reply, parse_desired_state)
 
     def report(self, guid: str, report: NodeReport) -> None:
         self._send("POST", f"/computers/{_part(guid)}/reports", report.model_dump_json().encode())
@@ -100,8 +109,8 @@ class NativeMaster(Master):
     def answer(self, child: str, wait: float) -> Answer:
         return self._ask(Answer, "GET", f"/instances/{_part(child)}/answer?{urlencode({'wait': wait})}", wait=wait)
 
-    def tree(self, root: str, since: int = 0, wait: float = 0) -> InstanceTree:
-        query = urlencode({"since": since, "wait": wait})
+    def tree(self, root: str, since: int = 0, wait: float = 0, incarnation: str | None = None) -> InstanceTree:
+        query = _query(since, wait, incarnation)
         return self._ask(InstanceTree, "GET", f"/instances/{_part(root)}/tree?{query}", wait=wait)
 
     def history(self, guid: str) -> list[HistoryEntry]:
@@ -121,12 +130,12 @@ class NativeMaster(Master):
         self, kind: type[Document], method: str, path: str, body: Frozen | None = None, wait: float = 0
     ) -> Document:
         reply = self._send(method, path, body.model_dump_json().encode() if body else None, wait)
-        return kind.model_validate_json(reply.body)
+        return _parsed(reply, kind.model_validate_json)
 
     def _list(self, kind: type[Document], path: str, **filters: str) -> list[Document]:
         query = urlencode({name: value for name, value in filters.items() if value})
         reply = self._send("GET", f"{path}?{query}" if query else path)
-        return TypeAdapter(list[kind]).validate_json(reply.body)  # type: ignore[valid-type]
+        return _parsed(reply, TypeAdapter(list[kind]).validate_json)  # type: ignore[valid-type]
 
     def _send(self, method: str, path: str, body: bytes | None = None, wait: float = 0) -> Reply:
         reply = self._transport.send(method, self._base + path, self._headers, body, PATIENCE + wait)
@@ -135,13 +144,34 @@ class NativeMaster(Master):
         return reply
 
 
+def _parsed(reply: Reply, parse: Callable[[bytes], Result]) -> Result:
+    try:
+        return parse(reply.body)
+    except ValueError as error:
+        reason = first_reason(error) if isinstance(error, ValidationError) else str(error)
+        raise SlapError(
+            "The master's answer is not understood.", reason, "Check that it is of the same version."
+        ) from error
+
+
 def failure(reply: Reply) -> SlapError:
     """The error that the master sent, or what can be said of an answer that no master of ours sends."""
     try:
         return from_document(ErrorDocument.model_validate_json(reply.body))
     except ValidationError:
-        kind = Foreign if reply.status in _UNROUTED and not reply.body.lstrip().startswith(b"{") else Unreachable
-        return kind(f"The master answered {reply.status} without a reason.", reply.body[:500].decode(errors="replace"))
+        details = reply.body[:500].decode(errors="replace")
+        return _kind_of(reply)(f"The master answered {reply.status} without a reason.", details)
+
+
+def _kind_of(reply: Reply) -> type[Unreachable]:
+    if reply.status in _UNROUTED and not reply.body.lstrip().startswith(b"{"):
+        return Foreign
+    return FailedWithoutReason if reply.status == HTTPStatus.INTERNAL_SERVER_ERROR else Unreachable
+
+
+def _query(since: int, wait: float, incarnation: str | None) -> str:
+    named = {} if incarnation is None else {"incarnation": incarnation}
+    return urlencode({"since": since, "wait": wait, **named})
 
 
 def _part(text: str) -> str:

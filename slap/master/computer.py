@@ -13,6 +13,7 @@ from slap.master.access.auth import Caller, CallerKind, issue_token, revoke_toke
 from slap.master.access.ledger import Holder, revoke_certificates
 from slap.master.database import tables
 from slap.master.database.hub import computer_topic
+from slap.master.database.incarnation import NEXT_REVISION, current_incarnation
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, computer, instance, is_living, partition
 from slap.master.database.text import did_you_mean, from_json, now, to_json
@@ -171,7 +172,7 @@ def bump(transaction: Transaction, guid: str, freed: int = 0) -> int:
 _BUMP = (
     update(computer)
     .where(computer.c.guid == bindparam("computer"))
-    .values(revision=computer.c.revision + 1, free_partitions=computer.c.free_partitions + bindparam("freed"))
+    .values(free_partitions=computer.c.free_partitions + bindparam("freed"), **NEXT_REVISION)
     .returning(computer.c.revision)
 )
 
@@ -208,7 +209,8 @@ def _check_replacement(row: AnyRow, caller: Caller, wanted: ComputerRegistration
 def _add(connection: Connection, caller: Caller, wanted: ComputerRegistration) -> RegisteredComputer:
     guid = wanted.guid or f"COMP-{secrets.token_hex(8)}"
     empty = to_json(ComputerConfiguration(partitions=()).model_dump())
-    connection.execute(insert(computer), {"guid": guid, "owner": caller.owner, "title": wanted.title})
+    added = insert(computer).values(incarnation=current_incarnation())
+    connection.execute(added, {"guid": guid, "owner": caller.owner, "title": wanted.title})
     connection.execute(insert(tables.configuration), {"computer": guid, "document": empty})
     return RegisteredComputer(guid=guid, title=wanted.title, token=issue_token(connection, CallerKind.COMPUTER, guid))
 

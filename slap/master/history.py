@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, insert, select
 from slap.master.database.tables import AnyRow, history
 from slap.master.database.text import from_json, now, to_json
 from slap.model.instance import FieldChange, HistoryEntry, InstanceRequest
+from slap.model.values import STORED
 
 
 def record(connection: Connection, guid: str, by: str, order: InstanceRequest) -> None:
@@ -30,7 +31,7 @@ def entries(rows: Iterable[AnyRow]) -> list[HistoryEntry]:
     found = []
     before: InstanceRequest | None = None
     for row in rows:
-        request = InstanceRequest.model_validate_json(row.request)
+        request = InstanceRequest.model_validate_json(row.request, context=STORED)
         changes = differences(before, request) if before else ()
         found.append(HistoryEntry(number=row.number, at=row.at, by=row.by, request=request, changes=changes))
         before = request

@@ -27,6 +27,7 @@ from slap.model.errors import Conflict, InvalidInput, NotFound
 from slap.model.instance import FieldChange, Instance, InstanceRequest, Plan
 from slap.model.software import normalise_release_url
 from slap.model.state import InstanceState
+from slap.model.values import STORED
 
 _ATTEMPTS = 6
 
@@ -129,16 +130,17 @@ def _differs(row: AnyRow, order: InstanceRequest) -> InstanceRequest | None:
 
 def current(row: AnyRow) -> InstanceRequest:
     """What was last asked of an instance."""
-    return InstanceRequest(
-        reference=row.reference,
-        software_release=row.release,
-        software_type=row.type,
-        parameters=from_json(row.parameters),
-        state=row.wanted,
-        sla=from_json(row.sla),
-        shared=row.host is not None,
-        serialisation=row.serialisation,
-    )
+    asked = {
+        "reference": row.reference,
+        "software_release": row.release,
+        "software_type": row.type,
+        "parameters": from_json(row.parameters),
+        "state": row.wanted,
+        "sla": from_json(row.sla),
+        "shared": row.host is not None,
+        "serialisation": row.serialisation,
+    }
+    return InstanceRequest.model_validate(asked, context=STORED)
 
 
 def _carry_out(transaction: Transaction, caller: Caller, order: InstanceRequest, is_new: bool) -> Instance:

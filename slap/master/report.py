@@ -1,5 +1,6 @@
 """Reports of nodes: repeated, reordered, late. What says nothing new writes nothing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from slap.master.database.tables import AnyRow, instance, is_living, log_request
 from slap.master.database.text import from_json, now, to_json
 from slap.master.order.cascade import tell_parent, touch
 from slap.master.shared import SharedNews, shared_news, store_shared
-from slap.master.state import check_own
+from slap.master.state import check_own, latest_revision
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState, ReportedInstanceState
@@ -69,17 +70,10 @@ class ReportService:
     async def report(self, caller: Caller, guid: str, report: NodeReport) -> None:
         """Store what is new in a report, and wake those who wait for it."""
         check_own(caller, guid)
-        report = _printable(report)
         self._attendance.mark(guid)
         news = await self._store.read(lambda connection: _news(connection, guid, report))
         if news or report.logs:
             await self._store.write(lambda transaction: _apply(transaction, guid, report))
-
-
-def _printable(report: NodeReport) -> NodeReport:
-    """Without what programs print and PostgreSQL does not store."""
-    words = report.model_dump_json()
-    return NodeReport.model_validate_json(words.replace("\\u0000", "\ufffd")) if "\\u0000" in words else report
 
 
 def _apply(transaction: Transaction, guid: str, report: NodeReport) -> None:
@@ -108,13 +102,16 @@ _ANSWER = (
 
 
 def _news(connection: Connection, guid: str, report: NodeReport) -> _News:
-    reports = {each.guid: each for each in report.instances}
+    latest = latest_revision(connection, guid)
+    # What a node did about a history of the database that is lost says nothing of this one.
+    incarnation = report.incarnation or None
+    reports = {each.guid: each for each in report.instances if latest.has(each.revision, incarnation)}
     rows = [row for row in _reported_rows(connection, guid, list(reports)) if _counts(row, reports[row.guid])]
     hosts = {row.guid: (row.reference, reports[row.guid]) for row in rows if row.serving}
     return _News(
         tuple((row, reports[row.guid]) for row in rows if _is_news(row, reports[row.guid])),
         shared_news(connection, hosts) if hosts else (),
-        _supply_news(connection, guid, report),
+        _supply_news(connection, guid, [each for each in report.supplies if latest.has(each.revision, incarnation)]),
     )
 
 
@@ -151,8 +148,8 @@ def _verdicts(promises: list[dict[str, Any]]) -> list[tuple[str, bool, str]]:
     return sorted((each["name"], each["passed"], each["message"]) for each in promises)
 
 
-def _supply_news(connection: Connection, guid: str, report: NodeReport) -> tuple[SupplyReport, ...]:
-    reports = {each.url: each for each in report.supplies}
+def _supply_news(connection: Connection, guid: str, told: Iterable[SupplyReport]) -> tuple[SupplyReport, ...]:
+    reports = {each.url: each for each in told}
     rows = connection.execute(_SUPPLIES, {"computer": guid, "urls": list(reports)}).all() if reports else ()
     pairs = [(row, reports[row.url]) for row in rows]
     return tuple(

@@ -11,6 +11,7 @@ from sqlalchemy import URL
 from uvicorn.supervisors import Multiprocess
 
 from slap.master.database.engine import database_url, is_sqlite, migrate, sqlite_file
+from slap.master.database.incarnation import begin_incarnation
 from slap.master.http.app import create_app
 from slap.master.settings import MasterSettings, TlsMode
 from slap.master.tls import ServerCertificate, context_of, read_authority, server_context
@@ -34,6 +35,7 @@ def serve(settings: MasterSettings) -> None:
         )
     with _owned(url), listening("The master", settings.host, settings.port) as listener:
         migrate(url)
+        begin_incarnation(url)
         _check_tls(settings)
         _run(settings, listener)
 

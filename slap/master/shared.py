@@ -11,10 +11,10 @@ from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, instance, is_living
 from slap.master.database.text import now, to_json
 from slap.master.order.cascade import lock_shared, tell_parent
-from slap.model.base import Parameters
 from slap.model.errors import NotFound
 from slap.model.node import InstanceReport
 from slap.model.state import InstanceState, ReportedInstanceState
+from slap.model.values import Parameters
 
 # Databases take so many parameters in one statement, and no more.
 _MOST_AT_ONCE = 500

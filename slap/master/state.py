@@ -9,8 +9,9 @@ from sqlalchemy import Connection, bindparam, select
 from slap.master.access.auth import Caller, CallerKind, Guard, token_of_partition
 from slap.master.computer import Attendance, no_computer
 from slap.master.database.hub import computer_topic
+from slap.master.database.incarnation import LATEST_REVISION, Revision, revision_of
 from slap.master.database.store import Store
-from slap.master.database.tables import AnyRow, computer, instance, is_living, log_request, supply
+from slap.master.database.tables import AnyRow, instance, is_living, log_request, supply
 from slap.master.database.text import from_json
 from slap.model.errors import Forbidden
 from slap.model.node import DesiredInstance, DesiredSharedInstance, DesiredState, DesiredSupply, LogRequest
@@ -20,7 +21,6 @@ from slap.model.state import InstanceState, SupplyState
 LOGS_WITHIN = 20.0
 
 _root = instance.alias("root_row")
-_REVISION = select(computer.c.revision).where(computer.c.guid == bindparam("computer"))
 _INSTANCES = (
     select(
         instance.c.guid,
@@ -89,26 +89,31 @@ class StateService:
         self._guard = guard
         self._attendance = Attendance(store)
 
-    async def desired_state(self, caller: Caller, guid: str, since: int, wait: float) -> DesiredState:
+    async def desired_state(
+        self, caller: Caller, guid: str, since: int, wait: float, incarnation: str | None = None
+    ) -> DesiredState:
         """What changed after `since`; all of it when that is not a revision of ours. Raises NothingNew (see Hub.poll).
 
-        A node may know a later revision than a master that was restored from a backup.
+        A node may know a revision that a master restored from a backup never gave, or gave to another change. Who names
+        no `incarnation` is of an earlier version, and is told of none.
         """
         check_own(caller, guid)
         self._attendance.mark(guid)
 
-        async def read() -> tuple[bool, int]:
-            revision = await self._store.read(lambda connection: _revision(connection, guid))
-            return revision != since, revision
+        async def read() -> tuple[bool, Revision]:
+            latest = await self._store.read(lambda connection: latest_revision(connection, guid))
+            return _known(latest, since, incarnation) != latest.number, latest
 
-        revision = await self._store.hub.poll((computer_topic(guid), caller.topic), wait, read)
-        if revision == since:
-            return DesiredState(computer=guid, revision=since, since=since)
-        secret = await self._guard.secret()
-        known = since if since < revision else 0
-        # Few rows changed since a revision that is known; a whole state may be thousands.
-        reader = self._store.read if known else self._store.read_much
-        return await reader(lambda connection: _state(connection, guid, known, secret))
+        latest = await self._store.hub.poll((computer_topic(guid), caller.topic), wait, read)
+        known = _known(latest, since, incarnation)
+        if known == latest.number:
+            state = DesiredState(computer=guid, revision=since, since=since, incarnation=latest.incarnation)
+        else:
+            secret = await self._guard.secret()
+            # Few rows changed since a revision that is known; a whole state may be thousands.
+            reader = self._store.read if known else self._store.read_much
+            state = await reader(lambda connection: _state(connection, guid, known, secret))
+        return state if incarnation is not None else state.model_copy(update={"incarnation": ""})
 
 
 def check_own(caller: Caller, guid: str) -> None:
@@ -120,24 +125,30 @@ def check_own(caller: Caller, guid: str) -> None:
         )
 
 
-def _revision(connection: Connection, guid: str) -> int:
-    revision = connection.execute(_REVISION, {"computer": guid}).scalar()
-    if revision is None:
+def latest_revision(connection: Connection, guid: str) -> Revision:
+    row = connection.execute(LATEST_REVISION, {"computer": guid}).first()
+    if row is None:
         raise no_computer(connection, "", guid)
-    return int(revision)
+    return revision_of(row)
+
+
+def _known(latest: Revision, since: int, incarnation: str | None) -> int:
+    """Since when a node has to be told what changed: 0 when what it knows is of another history."""
+    return since if latest.has(since, incarnation) else 0
 
 
 def _state(connection: Connection, guid: str, since: int, secret: bytes) -> DesiredState:
     # The revision is read first: what is committed meanwhile is sent twice rather than never.
-    revision = _revision(connection, guid)
+    latest = latest_revision(connection, guid)
     which = {"computer": guid, "since": since}
     rows = connection.execute(_INSTANCES, which).all()
     shared = _shared(connection, [row.guid for row in rows if row.serving])
     recent = (datetime.now(UTC) - timedelta(seconds=LOGS_WITHIN)).isoformat()
     return DesiredState(
         computer=guid,
-        revision=revision,
+        revision=latest.number,
         since=since,
+        incarnation=latest.incarnation,
         supplies=tuple(_supplies(connection, which)),
         instances=tuple(_instance(row, tuple(shared.get(row.guid, ())), secret) for row in rows),
         logs=tuple(_log(row) for row in connection.execute(_LOGS, {**which, "oldest": recent}).all()),

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, select
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.database.hub import answer_topic, tree_topic
+from slap.master.database.incarnation import current_incarnation
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, history, instance, is_living, partition, supply
 from slap.master.database.text import from_json
@@ -38,7 +39,7 @@ _LIVING = _VIEW.where(
     is_living,
 )
 _ALL = _VIEW.where(instance.c.requester == bindparam("requester"), is_living).order_by(instance.c.reference)
-_REVISION = select(instance.c.tree_revision, instance.c.owner).where(
+_REVISION = select(instance.c.tree_revision, instance.c.owner, current_incarnation().label("incarnation")).where(
     instance.c.guid == bindparam("root"), instance.c.root == instance.c.guid
 )
 
@@ -68,15 +69,22 @@ async def history_of(store: Store, caller: Caller, guid: str) -> list[HistoryEnt
     return entries(await store.read_much(job))
 
 
-async def follow(store: Store, caller: Caller, root: str, since: int, wait: float) -> InstanceTree:
-    """A tree, when its revision is not the one that the caller knows. Raises NothingNew (see Hub.poll)."""
+async def follow(
+    store: Store, caller: Caller, root: str, since: int, wait: float, incarnation: str | None = None
+) -> InstanceTree:
+    """A tree, when its revision is not the one that the caller knows. Raises NothingNew (see Hub.poll).
 
-    async def read() -> tuple[bool, int]:
-        revision = await store.read(lambda connection: _revision(connection, caller, root))
-        return revision != since, revision
+    Who names no `incarnation` is of an earlier version, and is told of none.
+    """
 
-    await store.hub.poll((tree_topic(root), caller.topic), wait, read)
-    return await store.read_much(lambda connection: _tree(connection, root))
+    async def read() -> tuple[bool, str]:
+        row = await store.read(lambda connection: _revision(connection, caller, root))
+        is_known = row.tree_revision == since and incarnation in (None, row.incarnation)
+        return not is_known, str(row.incarnation)
+
+    now = await store.hub.poll((tree_topic(root), caller.topic), wait, read)
+    tree = await store.read_much(lambda connection: _tree(connection, root))
+    return tree if incarnation is None else tree.model_copy(update={"incarnation": now})
 
 
 async def answer(store: Store, caller: Caller, guid: str, wait: float) -> Answer:
@@ -159,10 +167,10 @@ def render(row: RowMapping | dict[str, Any]) -> Instance:
     )
 
 
-def _revision(connection: Connection, caller: Caller, root: str) -> int:
+def _revision(connection: Connection, caller: Caller, root: str) -> AnyRow:
     row = connection.execute(_REVISION, {"root": root}).first()
     if row and caller.may_see_tree(root, row.owner):
-        return int(row.tree_revision)
+        return row
     raise _no_instance(root)
 
 

@@ -34,6 +34,3 @@ Name = Annotated[
 
 # The name of a partition is also a folder's name and a supervisor group's name.
 PartitionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-
-# Values as JSON has them; what a schema of a software release says about them is checked by the master.
-Parameters = dict[str, Any]

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from slap.model.base import Frozen, Name, PartitionName
 from slap.model.errors import InvalidInput
+from slap.model.values import Line, Text, Word
 
 # More than any request for a certificate with a sensible key has.
 LARGEST_REQUEST = 16_384
@@ -18,7 +19,7 @@ class CertificateRequest(Frozen):
     A computer may ask for one for the instance in one of its `partition`s, and else everybody for themselves.
     """
 
-    request: str = Field(max_length=LARGEST_REQUEST)
+    request: Text = Field(max_length=LARGEST_REQUEST)
     partition: PartitionName | None = None
 
 
@@ -49,7 +50,7 @@ class RegistrationTokenRequest(Frozen):
     """Ask for a one-time token, for the computer of this title; or, to take over one that was lost, of this guid."""
 
     title: Name | None = None
-    guid: str = Field(default="", max_length=64)
+    guid: Word = Field(default="", max_length=64)
 
 
 class RegistrationToken(Frozen):
@@ -62,9 +63,9 @@ class RegistrationToken(Frozen):
 class NodeRegistration(Frozen):
     """A node registers by a one-time token. It gets a certificate where the master ends TLS, and a token elsewhere."""
 
-    token: str = Field(repr=False, max_length=300)
+    token: Line = Field(repr=False, max_length=300)
     title: Name
-    request: str = Field(max_length=LARGEST_REQUEST)
+    request: Text = Field(max_length=LARGEST_REQUEST)
 
 
 class RegisteredNode(Frozen):

@@ -5,16 +5,19 @@ from datetime import datetime
 from pydantic import Field
 
 from slap.model.base import Frozen, Name, PartitionName
+from slap.model.values import Line
 
 
 class Partition(Frozen):
     """A slot on a computer, as its node formatted it."""
 
     name: PartitionName
-    ipv4: tuple[str, ...] = ()
-    ipv6: tuple[str, ...] = ()
-    tap: str = ""
-    route: tuple[str, str, str, str] | None = None  # address, gateway, netmask and network that are routed to the tap
+    ipv4: tuple[Line, ...] = ()
+    ipv6: tuple[Line, ...] = ()
+    tap: Line = ""
+    route: tuple[Line, Line, Line, Line] | None = (
+        None  # address, gateway, netmask and network that are routed to the tap
+    )
 
 
 class ComputerConfiguration(Frozen):
@@ -25,9 +28,9 @@ class ComputerConfiguration(Frozen):
     """
 
     partitions: tuple[Partition, ...]
-    labels: dict[str, str] = Field(default_factory=dict)
-    capabilities: frozenset[str] = frozenset()
-    network: str = ""
+    labels: dict[Line, Line] = Field(default_factory=dict)
+    capabilities: frozenset[Line] = frozenset()
+    network: Line = ""
 
 
 class ComputerRegistration(Frozen):

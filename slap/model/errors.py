@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from slap.model.base import Frozen
+from slap.model.values import escape_controls
 
 
 class ErrorDocument(Frozen):
@@ -26,9 +27,10 @@ class SlapError(Exception):
 
     def __init__(self, brief: str, details: str = "", resolution: str = "") -> None:
         super().__init__(brief)
-        self.brief = brief
-        self.details = details
-        self.resolution = resolution
+        # They repeat what others said, and go to logs, terminals and documents.
+        self.brief = escape_controls(brief)
+        self.details = escape_controls(details)
+        self.resolution = escape_controls(resolution)
 
     def document(self) -> ErrorDocument:
         return ErrorDocument(kind=self.kind, brief=self.brief, details=self.details, resolution=self.resolution)

@@ -5,11 +5,12 @@ from enum import StrEnum
 
 from pydantic import ConfigDict, Field, computed_field
 
-from slap.model.base import Frozen, Name, Parameters
+from slap.model.base import Frozen, Name
 from slap.model.promise import PromiseResult
 from slap.model.serialisation import Serialisation
 from slap.model.software import DEFAULT_TYPE
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, Status, derive_status
+from slap.model.values import Amount, Line, Parameters, StoredParameters
 
 
 class Spread(StrEnum):
@@ -28,13 +29,13 @@ class Sla(Frozen):
     destroyed instance leaves.
     """
 
-    computer: str = ""
-    network: str = ""
-    labels: dict[str, str] = Field(default_factory=dict)
-    capabilities: frozenset[str] = frozenset()
-    instance: str = ""
+    computer: Line = ""
+    network: Line = ""
+    labels: dict[Line, Line] = Field(default_factory=dict)
+    capabilities: frozenset[Line] = frozenset()
+    instance: Line = ""
     spread: Spread = Spread.NONE
-    retention: float = Field(default=0, ge=0)
+    retention: Amount = 0
 
 
 class InstanceRequest(Frozen):
@@ -44,7 +45,7 @@ class InstanceRequest(Frozen):
     """
 
     reference: Name
-    software_release: str
+    software_release: Line
     software_type: Name = DEFAULT_TYPE  # also part of the name of an instance template
     parameters: Parameters = Field(default_factory=dict)
     state: InstanceState = InstanceState.STARTED
@@ -75,7 +76,7 @@ class Instance(Frozen):
     root: str  # guid of the root of the tree; its own for a root instance
     software_release: str
     software_type: str
-    parameters: Parameters
+    parameters: StoredParameters
     sla: Sla
     shared: bool = False
     host: str = ""  # guid of the instance that serves a shared one
@@ -86,7 +87,7 @@ class Instance(Frozen):
     is_current: bool = True  # whether what was reported is about what is requested now, or about something before it
     message: str = ""  # why it is not as requested, in the words of what failed
     promises: tuple[PromiseResult, ...] = ()
-    connection: Parameters = Field(default_factory=dict)
+    connection: StoredParameters = Field(default_factory=dict)
     published: Serialisation = Serialisation.NONE  # how the connection came, if a classic node published it
     computer: str
     partition: str  # of a shared instance: that of the instance which serves it
@@ -117,6 +118,7 @@ class InstanceTree(Frozen):
     root: Instance
     instances: tuple[Instance, ...]
     revision: int
+    incarnation: str = Field(default="", exclude_if=lambda incarnation: not incarnation)  # that the revision counts in
 
     @property
     def is_settled(self) -> bool:

@@ -1,14 +1,35 @@
 """What a master and a node tell each other: the desired state of a computer, and reports of what is."""
 
-from typing import Annotated, TypeVar
+import logging
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
 
-from slap.model.base import Frozen, Parameters, PartitionName
+from slap.model.base import Frozen, PartitionName
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, SupplyState
+from slap.model.values import (
+    MAX_LINE_LENGTH,
+    NOT_IN_WORDS,
+    AnswerText,
+    Count,
+    Line,
+    LogText,
+    Message,
+    Parameters,
+    Word,
+    first_reason,
+    unstorable_reason,
+)
+
+log = logging.getLogger(__name__)
 
 Reported = TypeVar("Reported", ReportedInstanceState, ReportedSupplyState)
+
+
+def _is_empty(text: str) -> bool:
+    return not text
 
 
 def _is_known(state: Reported) -> Reported:
@@ -18,24 +39,32 @@ def _is_known(state: Reported) -> Reported:
     return state
 
 
+MAX_REPORTS = 2000  # of one kind in one document
+MAX_PROMISES = 1000  # of one instance
+MAX_LOG_LINES = 10_000
+
+# Which history of the master's database a revision belongs to: a database that is restored goes on with another one.
+Incarnation = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
+
+
 class DesiredSupply(Frozen):
     """A software release that this computer shall, or shall no longer, have; `revision` grows with each supply."""
 
-    url: str
+    url: Line = Field(min_length=1)
     state: SupplyState
-    revision: int
+    revision: Count
 
 
 class DesiredSharedInstance(Frozen):
     """A shared instance that the instance of a partition shall serve."""
 
-    guid: str
-    reference: str
-    root_reference: str
-    software_type: str
+    guid: Word
+    reference: Word
+    root_reference: Word
+    software_type: Word
     parameters: Parameters
     state: InstanceState
-    revision: int = 0
+    revision: Count = 0
 
 
 class DesiredInstance(Frozen):
@@ -45,29 +74,31 @@ class DesiredInstance(Frozen):
     wants it processed again. Either one, like any other difference in this document, has the partition reprocessed.
     """
 
-    guid: str
+    guid: Word = Field(min_length=1)
     partition: PartitionName
-    reference: str
-    root: str
-    root_reference: str
-    software_release: str
-    software_type: str
+    reference: Word
+    root: Word
+    root_reference: Word
+    software_release: Line
+    software_type: Word
     parameters: Parameters
     state: InstanceState
-    bang: int = 0
-    children: int = 0
+    bang: Count = 0
+    children: Count = 0
     shared: tuple[DesiredSharedInstance, ...] = ()
-    revision: int = 0  # of the computer, when this instance last changed for its node
-    token: str = Field(repr=False)  # by which the partition speaks to the master
+    revision: Count = 0  # of the computer, when this instance last changed for its node
+    token: str = Field(
+        pattern=r"^[\x21-\x7e]*$", max_length=MAX_LINE_LENGTH, repr=False
+    )  # by which the partition speaks to the master
 
 
 class LogRequest(Frozen):
     """Somebody wants the last lines of the logs of an instance."""
 
-    id: str
-    instance: str
+    id: Word
+    instance: Word
     partition: PartitionName
-    lines: int
+    lines: int = Field(ge=1, le=MAX_LOG_LINES)
 
 
 class DesiredState(Frozen):
@@ -76,15 +107,54 @@ class DesiredState(Frozen):
     An instance stays in here as destroyed until its node reported it destroyed, so a change never needs a tombstone. A
     master that keeps no such instances names in `complete` the partitions of which this is all that shall be in them:
     whatever else its node has there is gone.
+
+    A revision counts changes within one `incarnation` of the master's database. It is empty for a node that does not
+    know of incarnations, and from a master that has none.
     """
 
-    computer: str
-    revision: int
-    since: int
+    computer: Word
+    revision: Count
+    since: Count
+    incarnation: Incarnation = Field(default="", exclude_if=_is_empty)
     supplies: tuple[DesiredSupply, ...] = ()
     instances: tuple[DesiredInstance, ...] = ()
     logs: tuple[LogRequest, ...] = ()
     complete: tuple[PartitionName, ...] = ()
+    unusable: dict[Word, Message] = Field(default_factory=dict, exclude=True)  # by guid, why an instance was left out
+
+
+def parse_desired_state(document: bytes) -> DesiredState:
+    """A desired state as its master sent it. What a node cannot use is left out, so that it holds up nothing else.
+
+    Raises ValueError when the document itself is not usable.
+    """
+    try:
+        return DesiredState.model_validate_json(document)
+    except ValidationError:
+        return _usable_part(from_json(document))
+
+
+def _usable_part(document: Any) -> DesiredState:
+    kept = dict(document) if isinstance(document, dict) else {}
+    unusable: dict[str, str] = {}
+    for name, kind in (("supplies", DesiredSupply), ("instances", DesiredInstance), ("logs", LogRequest)):
+        elements = kept.get(name)
+        if isinstance(elements, list):
+            kept[name] = [each for each in elements if _is_usable(kind, each, unusable)]
+    return DesiredState.model_validate({**kept, "unusable": unusable})
+
+
+def _is_usable(kind: type[Frozen], element: Any, unusable: dict[str, str]) -> bool:
+    try:
+        kind.model_validate(element)
+    except ValidationError as error:
+        reason = first_reason(error)
+        log.error("The master's desired state has a %s that is not usable: %s", kind.__name__, reason)
+        guid = element.get("guid") if isinstance(element, dict) else None
+        if isinstance(guid, str) and guid and not unstorable_reason(guid, MAX_LINE_LENGTH, NOT_IN_WORDS):
+            unusable[guid] = reason
+        return False
+    return True
 
 
 class SupplyReport(Frozen):
@@ -93,11 +163,11 @@ class SupplyReport(Frozen):
     `revision` is that of the supply that the node acted upon.
     """
 
-    url: str
-    revision: int = 0
+    url: Line
+    revision: Count = 0
     state: Annotated[ReportedSupplyState, AfterValidator(_is_known)]
-    message: str = ""
-    log: str = ""
+    message: Message = ""
+    log: LogText = ""
 
 
 class InstanceReport(Frozen):
@@ -107,28 +177,32 @@ class InstanceReport(Frozen):
     guid the connection parameters of the shared instances that it serves, None when it did not publish any (anew).
     """
 
-    guid: str
-    revision: int = 0
+    guid: Word
+    revision: Count = 0
     state: Annotated[ReportedInstanceState, AfterValidator(_is_known)]
-    message: str = ""
-    promises: tuple[PromiseResult, ...] = ()
+    message: Message = ""
+    promises: tuple[PromiseResult, ...] = Field(default=(), max_length=MAX_PROMISES)
     connection: Parameters | None = None
-    shared: dict[str, Parameters] | None = None
+    shared: dict[Word, Parameters] | None = None
 
 
 class LogAnswer(Frozen):
     """The lines that a log request asked for."""
 
-    id: str
-    text: str
+    id: Word
+    text: AnswerText
 
 
 class NodeReport(Frozen):
-    """Any number of reports in one request; repeating one changes nothing."""
+    """Any number of reports in one request; repeating one changes nothing.
 
-    supplies: tuple[SupplyReport, ...] = ()
-    instances: tuple[InstanceReport, ...] = ()
-    logs: tuple[LogAnswer, ...] = ()
+    Their revisions belong to an `incarnation` of the master's database; empty: the node does not know of any.
+    """
+
+    supplies: tuple[SupplyReport, ...] = Field(default=(), max_length=MAX_REPORTS)
+    instances: tuple[InstanceReport, ...] = Field(default=(), max_length=MAX_REPORTS)
+    logs: tuple[LogAnswer, ...] = Field(default=(), max_length=MAX_REPORTS)
+    incarnation: Incarnation = Field(default="", exclude_if=_is_empty)
 
 
 class PartitionContext(Frozen):

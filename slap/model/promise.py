@@ -3,13 +3,14 @@
 from datetime import datetime
 
 from slap.model.base import Frozen
+from slap.model.values import Amount, Line, Message
 
 
 class PromiseResult(Frozen):
     """One run of one promise, in the promise's own words."""
 
-    name: str
+    name: Line
     passed: bool
-    message: str = ""
+    message: Message = ""
     at: datetime
-    seconds: float = 0.0  # how long the run took
+    seconds: Amount = 0.0  # how long the run took

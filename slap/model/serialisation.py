@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from slap.model.base import Parameters
+from slap.model.values import Parameters
 
 _KEY = "_"
 

@@ -13,6 +13,7 @@ from slap.model.base import Frozen
 from slap.model.errors import InvalidInput
 from slap.model.serialisation import Serialisation
 from slap.model.state import ReportedSupplyState, SupplyState
+from slap.model.values import Line
 
 DEFAULT_TYPE = "default"
 # What SlapOS called its default type before; releases and orders that say either mean the same.
@@ -59,8 +60,8 @@ class SoftwareRelease(Frozen):
 class SupplyRequest(Frozen):
     """Ask that a computer shall, or shall no longer, have a software release."""
 
-    url: str
-    computer: str
+    url: Line
+    computer: Line
     state: SupplyState = SupplyState.AVAILABLE
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 from slap.model.errors import InvalidInput
+from slap.model.slapos.xml import parse_xml
 from slap.model.usage import Usage, UsageSeries
-from slap.model.xml import parse_xml
 
 _DAY = 86400
 _MIB = 1 << 20

@@ -5,10 +5,14 @@ from datetime import datetime
 from pydantic import Field
 
 from slap.model.base import Frozen, PartitionName
+from slap.model.values import Amount, Count, Moment, Word
 
 # Seconds that one entry of a series covers, and how many entries a series has: a day.
 SLOT = 1800
 SLOTS = 48
+# In one report: a node that was away for long reports all days that it keeps.
+MAX_SLOTS = 20 * SLOTS
+MAX_SERIES = 2000
 
 
 class Usage(Frozen):
@@ -18,15 +22,15 @@ class Usage(Frozen):
     from and written to disks, bytes received and sent over TCP.
     """
 
-    start: datetime
-    seconds: float = Field(ge=0)
-    cpu: float = Field(default=0, ge=0)
-    memory: int = Field(default=0, ge=0)
-    disk: int = Field(default=0, ge=0)
-    read: int = Field(default=0, ge=0)
-    written: int = Field(default=0, ge=0)
-    received: int = Field(default=0, ge=0)
-    sent: int = Field(default=0, ge=0)
+    start: Moment
+    seconds: Amount
+    cpu: Amount = 0
+    memory: Count = 0
+    disk: Count = 0
+    read: Count = 0
+    written: Count = 0
+    received: Count = 0
+    sent: Count = 0
 
     @property
     def load(self) -> float:
@@ -37,16 +41,16 @@ class Usage(Frozen):
 class UsageSeries(Frozen):
     """The use that one instance makes of its partition, the oldest entry first, an entry for each time slot."""
 
-    instance: str
+    instance: Word
     partition: PartitionName
-    reference: str = ""
-    slots: tuple[Usage, ...] = ()
+    reference: Word = ""
+    slots: tuple[Usage, ...] = Field(default=(), max_length=MAX_SLOTS)
 
 
 class UsageReport(Frozen):
     """What a node tells of the use of its partitions: the latest slots; the master adds them to those that it has."""
 
-    series: tuple[UsageSeries, ...] = ()
+    series: tuple[UsageSeries, ...] = Field(default=(), max_length=MAX_SERIES)
 
 
 def merged(known: tuple[Usage, ...], news: tuple[Usage, ...]) -> tuple[Usage, ...]:
@@ -64,4 +68,5 @@ def total(parts: tuple[tuple[Usage, ...], ...]) -> tuple[Usage, ...]:
 def _sum(start: datetime, slots: list[Usage]) -> Usage:
     amounts = ("cpu", "memory", "disk", "read", "written", "received", "sent")
     sums = {name: sum(getattr(each, name) for each in slots) for name in amounts}
-    return Usage(start=start, seconds=max(each.seconds for each in slots), **sums)
+    # Sums of amounts, each of which was judged by itself.
+    return Usage.model_construct(start=start, seconds=max(each.seconds for each in slots), **sums)

@@ -75,6 +75,7 @@ class Node:
         plugins = PluginLauncher(config.run / "plugin", self.runner)
         self.promises = PromiseRunner(self.runner, self.clock, plugins)
         self.scheduler: Scheduler[Key] = Scheduler(self._work, self.clock)
+        self._begins_anew = self.store.has_unusable()
         self._masters = threading.local()
         self._renewal = Renewal(config, self.clock)
         self.usage_store = UsageStore(config.usage_file)
@@ -98,18 +99,19 @@ class Node:
     def synchronize(self, wait: float = 0) -> set[Key]:
         """Fetch what the master wants differently; returns what is to be worked on. Raises SlapError without a master."""
         wait = min(wait, self._renewal.once())
-        known = self.store.revision()
-        desired = self.master().desired_state(self.config.computer_id, known, wait)
-        if desired.revision == known and not desired.logs:
+        known, self._begins_anew = 0 if self._begins_anew else self.store.revision(), False
+        desired = self.master().desired_state(self.config.computer_id, known, wait, self.store.incarnation())
+        if desired.since and desired.revision == known and not desired.logs:
             return set()
         try:
             self.store.absorb(desired)
         except SlapError as error:
             self._decline(desired, error)
             raise
-        if desired.since == 0 and known:  # another master, or one from a backup: it knows nothing of our reports
-            self.store.untell()
+        if desired.since == 0:
             self.reporter.recall()
+        for guid, reason in desired.unusable.items():
+            self._report_unusable(desired, guid, reason)
         for request in desired.logs:
             self.executor.submit(self._answer_logs, request)
         return keys_of(desired)
@@ -122,6 +124,11 @@ class Node:
         for each in desired.instances:
             state, revision = ReportedInstanceState.ERROR, each.revision
             self.reporter.say(InstanceReport(guid=each.guid, revision=revision, state=state, message=why))
+
+    def _report_unusable(self, desired: DesiredState, guid: str, reason: str) -> None:
+        words = f"This node cannot use what is requested of this instance: {reason}"
+        report = InstanceReport(guid=guid, state=ReportedInstanceState.ERROR, message=words)
+        self.reporter.say(report.model_copy(update={"revision": desired.revision}))
 
     def all_keys(self) -> set[Key]:
         """Everything that this node knows of."""

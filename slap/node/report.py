@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from slap.client.batch import BatchSender, is_about_elements
 from slap.client.master import Master
-from slap.model.errors import InvalidInput, SlapError
+from slap.model.errors import SlapError
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.backoff import delay
@@ -19,9 +20,6 @@ log = logging.getLogger(__name__)
 
 # Seconds that progress on the way, which is about to be overtaken, waits to be told.
 _MOMENT = 0.1
-
-# Reports in one request: what is larger than a master takes would never be heard.
-_MOST_AT_ONCE = 500
 
 
 @dataclass
@@ -44,8 +42,8 @@ class _Dirty:
 class Reporter:
     """Collects what changed while a request is under way, so N changes at once cost far fewer than N requests.
 
-    A report that the master refuses is left out, so that it holds back no other. `gone` is called with the partition of
-    an instance that the master knows to be destroyed.
+    An element that the master refuses is reported as an error, so that it holds up no other. `gone` is called with the
+    partition of an instance that the master knows to be destroyed.
     """
 
     def __init__(self, computer: str, master: Callable[[], Master], store: Store, gone: Callable[[str], None]) -> None:
@@ -53,6 +51,9 @@ class Reporter:
         self._master = master
         self._store = store
         self._gone = gone
+        self._instances = BatchSender(self._send, self._refuse)
+        self._software = BatchSender(self._send_software, self._refuse_software)
+        self._last_words = BatchSender(self._send_words, _drop)
         self._changed = threading.Condition()
         self._dirty = _Dirty()
         self._failures = 0
@@ -130,36 +131,52 @@ class Reporter:
     def _tell(self, dirty: _Dirty) -> int:
         instances = _untold(self._store.instance_record(name) for name in sorted(dirty.partitions))
         software = _untold(self._store.software_record(url) for url in sorted(dirty.urls))
-        for some in _batches(instances):
-            self._send(some)
-        for each in _batches(software):
-            self._send_software(each)
-        for report in dirty.last_words.values():
-            self._heard(report)
+        self._instances.send_all(instances)
+        self._software.send_all(software)
+        self._last_words.send_all(list(dirty.last_words.values()))
         return len(instances) + len(software)
 
+    def _report(self, report: NodeReport) -> None:
+        self._master().report(self._computer, report.model_copy(update={"incarnation": self._store.incarnation()}))
+
     def _send(self, records: Sequence[InstanceRecord]) -> None:
-        if self._heard(NodeReport(instances=tuple(each.report for each in records))):
-            for record in records:
-                self._acknowledged(record)
-        elif len(records) > 1:
-            for record in records:
-                self._send([record])
+        self._report(NodeReport(instances=tuple(each.report for each in records)))
+        for record in records:
+            self._acknowledged(record)
 
     def _send_software(self, records: Sequence[SoftwareRecord]) -> None:
-        if self._heard(NodeReport(supplies=tuple(each.report for each in records))):
-            for record in records:
-                self._software_acknowledged(record)
-        elif len(records) > 1:
-            for record in records:
-                self._send_software([record])
+        self._report(NodeReport(supplies=tuple(each.report for each in records)))
+        for record in records:
+            self._software_acknowledged(record)
 
-    def _heard(self, report: NodeReport) -> bool:
-        """Whether the master took it, or found fault with it; raises when it takes nothing now."""
+    def _send_words(self, reports: Sequence[NodeReport]) -> None:
+        instances = tuple(each for report in reports for each in report.instances)
+        self._report(NodeReport(instances=instances, supplies=tuple(each for one in reports for each in one.supplies)))
+
+    def _refuse(self, record: InstanceRecord, error: SlapError) -> None:
+        """The instance is in error by what it reports. Only that it is gone is reported without a reason."""
+        log.error("The master refused the report of %s: %s", record.partition, error)
+        known = record.report
+        report = InstanceReport(guid=known.guid, revision=known.revision, state=ReportedInstanceState.DESTROYED)
+        if known.state is not ReportedInstanceState.DESTROYED:
+            report = report.model_copy(update={"state": ReportedInstanceState.ERROR, "message": _refused(error)})
+        if self._is_received(NodeReport(instances=(report,))):
+            self._acknowledged(record)
+
+    def _refuse_software(self, record: SoftwareRecord, error: SlapError) -> None:
+        log.error("The master refused the report of %s: %s", record.url, error)
+        report = record.report.model_copy(update={"message": _refused(error), "log": ""})
+        if self._is_received(NodeReport(supplies=(report,))):
+            self._software_acknowledged(record)
+
+    def _is_received(self, report: NodeReport) -> bool:
+        """Whether the master took a report of one element; raises when it takes nothing now."""
         try:
-            self._master().report(self._computer, report)
-        except InvalidInput as error:
-            log.error("The master refused a report: %s", error)
+            self._report(report)
+        except SlapError as error:
+            if not is_about_elements(error):
+                raise
+            log.error("The master does not even take: %s", error)
             return False
         return True
 
@@ -178,8 +195,12 @@ class Reporter:
             self._store.mark_software_told(record.report)
 
 
-def _batches(records: Sequence[Recorded]) -> Iterable[Sequence[Recorded]]:
-    return (records[start : start + _MOST_AT_ONCE] for start in range(0, len(records), _MOST_AT_ONCE))
+def _drop(report: NodeReport, error: SlapError) -> None:
+    log.error("The master refused a report that is not repeated: %s", error)
+
+
+def _refused(error: SlapError) -> str:
+    return f"The master does not take what is reported here: {error}"
 
 
 def _untold(records: Iterable[Recorded | None]) -> list[Recorded]:

@@ -1,5 +1,6 @@
 """What a node remembers between passes: what its master wants, and what it did about it. SQLite, one change at a time."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from slap.model.base import Frozen, Parameters
+from slap.model.base import Frozen
 from slap.model.check import Check, StopTimeout
 from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState
+from slap.model.values import STORED, StoredParameters
 from slap.node.partition.names import MAX_INSTALLED, CrontabLine, Digest, FileName
 
 
@@ -59,8 +61,8 @@ class InstanceRecord(Frozen):
     supervised: str = ""  # digest of the configuration that supervisord took; a file that was written proves nothing
     unready_since: float = 0.0  # since when promises fail; 0 when they pass
     was_ready: bool = False  # since the last instantiation
-    connection: Parameters | None = None
-    shared: dict[str, Parameters] | None = None
+    connection: StoredParameters | None = None
+    shared: dict[str, StoredParameters] | None = None
     report: InstanceReport
     told: bool = False
 
@@ -107,10 +109,25 @@ class Store:
         rows = self._rows("select value from meta where key = 'revision'")
         return int(rows[0][0]) if rows else 0
 
+    def incarnation(self) -> str:
+        """The history of the master's database that the revision belongs to; empty when it is not known."""
+        rows = self._rows("select document from item where kind = 'incarnation'")
+        return str(rows[0][0]) if rows else ""
+
+    def has_unusable(self) -> bool:
+        """Whether something of the desired state was left out, which a later version of this node may be able to use."""
+        return bool(self._rows("select key from item where kind = 'unusable' limit 1"))
+
     def absorb(self, desired: DesiredState) -> None:
-        """Remember what the master wants; a whole state replaces what was known, a part adds to it."""
+        """Remember what the master wants; a whole state replaces what was known, a part adds to it.
+
+        A master that sends a whole state to a node that knew something is another one, or one that was restored from a
+        backup: it knows nothing of what this node reported, and its revisions count other changes.
+        """
         with self._transaction():
             if desired.since == 0:
+                if self.revision():  # what the reports are about may have the number of something else now
+                    self._untell(revision=0)
                 self._forget_what_is_not_in(desired)
             for supply in desired.supplies:
                 self._put("supply", supply.url, "", supply)
@@ -118,6 +135,9 @@ class Store:
                 self._put("instance", instance.guid, instance.partition, instance)
             self._end_what_is_gone(desired)
             self._connection.execute("insert or replace into meta values ('revision', ?)", (desired.revision,))
+            row = ("incarnation", "", "", desired.incarnation)
+            self._connection.execute("insert or replace into item values (?, ?, ?, ?)", row)
+            self._note_unusable(desired)
 
     def supplies(self) -> list[DesiredSupply]:
         return self._all(DesiredSupply, "supply")
@@ -130,7 +150,9 @@ class Store:
 
     def instance_in(self, partition: str) -> DesiredInstance | None:
         """What shall be in a partition. After an instance left, the next one may be known before that is told."""
-        found = [DesiredInstance.model_validate_json(row) for row in self._documents("instance", partition)]
+        found = [
+            DesiredInstance.model_validate_json(row, context=STORED) for row in self._documents("instance", partition)
+        ]
         return max(found, key=lambda each: each.state != "destroyed", default=None)
 
     def forget_instance(self, guid: str) -> None:
@@ -204,11 +226,7 @@ class Store:
     def untell(self) -> None:
         """Everything is to be reported again."""
         with self._transaction():
-            for record in self.instance_records():
-                forgotten = record.model_copy(update={"told": False})
-                self._put("instance-record", record.partition, record.partition, forgotten)
-            for software in self.software_records():
-                self._put("software-record", software.url, "", software.model_copy(update={"told": False}))
+            self._untell()
 
     def add_results(self, partition: str, results: tuple[PromiseResult, ...]) -> None:
         """Add to the history of promises; of each, the newest results are kept."""
@@ -223,15 +241,35 @@ class Store:
         query = "select name, passed, message, at, seconds from promise where partition = ? and (name = ? or ? = '')"
         return [_result(row) for row in self._rows(f"{query} order by at desc", partition, name, name)]
 
+    def _untell(self, **changes: object) -> None:
+        """With `changes` of what instances report."""
+        for record in self.instance_records():
+            report = record.report.model_copy(update=changes)
+            forgotten = record.model_copy(update={"told": False, "report": report})
+            self._put("instance-record", record.partition, record.partition, forgotten)
+        for software in self.software_records():
+            self._put("software-record", software.url, "", software.model_copy(update={"told": False}))
+
     def _forget_what_is_not_in(self, desired: DesiredState) -> None:
-        self._connection.execute("delete from item where kind in ('supply', 'instance')")
+        """An instance that the master wants otherwise, in a way that this node cannot use, stays as it was wanted."""
+        self._connection.execute(
+            "delete from item where kind in ('supply', 'instance') and key not in (select value from json_each(?))",
+            (json.dumps(list(desired.unusable)),),
+        )
+
+    def _note_unusable(self, desired: DesiredState) -> None:
+        if desired.since == 0:
+            self._connection.execute("delete from item where kind = 'unusable'")
+        for guid, reason in desired.unusable.items():
+            row = ("unusable", guid, "", reason)
+            self._connection.execute("insert or replace into item values (?, ?, ?, ?)", row)
 
     def _end_what_is_gone(self, desired: DesiredState) -> None:
         """A master that keeps no destroyed instances says only what shall be in a partition: all else in it shall go."""
         named = {each.guid for each in desired.instances}
         for partition in desired.complete:
             for text in self._documents("instance", partition):
-                known = DesiredInstance.model_validate_json(text)
+                known = DesiredInstance.model_validate_json(text, context=STORED)
                 if known.guid not in named:
                     gone = known.model_copy(update={"state": InstanceState.DESTROYED})
                     self._put("instance", known.guid, partition, gone)
@@ -242,11 +280,11 @@ class Store:
 
     def _get(self, model: type[Record], kind: str, key: str) -> Record | None:
         rows = self._rows("select document from item where kind = ? and key = ?", kind, key)
-        return model.model_validate_json(rows[0][0]) if rows else None
+        return model.model_validate_json(rows[0][0], context=STORED) if rows else None
 
     def _all(self, model: type[Record], kind: str) -> list[Record]:
         rows = self._rows("select document from item where kind = ? order by key", kind)
-        return [model.model_validate_json(row[0]) for row in rows]
+        return [model.model_validate_json(row[0], context=STORED) for row in rows]
 
     def _documents(self, kind: str, partition: str) -> list[str]:
         return [row[0] for row in self._rows(_IN_PARTITION, kind, partition)]

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from slap.model.errors import UsageError
-from slap.model.xml import parse_xml
+from slap.model.slapos.xml import parse_xml
 
 
 def parse_file(text: str, name: str) -> dict[str, Any]:

@@ -170,15 +170,15 @@ class Follower:
                 self._wait_for_master(error, left)
 
     def _ask(self, order: Order, tree: InstanceTree | None, wait: float) -> InstanceTree:
-        since = tree.revision if tree else 0
+        since, incarnation = (tree.revision, tree.incarnation) if tree else (0, "")
         try:
-            found = self.master.tree(order.accepted.guid, since, wait if tree else 0)
+            found = self.master.tree(order.accepted.guid, since, wait if tree else 0, incarnation)
         except NotFound:
             if order.accepted.requested is not InstanceState.DESTROYED:
                 raise
             return InstanceTree(root=order.accepted, instances=(), revision=since)
         self.pause = 0.0
-        if tree and found.revision == tree.revision:
+        if tree and (found.revision, found.incarnation) == (since, incarnation):
             self._look_after_node(found)
         return found
 

@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from slap.client.classic.wire import obscure, read
-from slap.model.base import Parameters, PartitionName
+from slap.model.base import PartitionName
 from slap.model.serialisation import Serialisation, unwrap
 from slap.model.state import InstanceState, SupplyState
+from slap.model.values import Parameters
 from slap.system.marshal import SlapObject
 
 # What the master adds to the parameters of an instance, and to those of a shared one.

@@ -9,7 +9,7 @@ from slap.client.classic.documents import Values
 from slap.client.classic.wire import Wire, obscure
 from slap.model.errors import NotFound, NotOffered
 from slap.model.serialisation import unwrap
-from slap.model.xml import parse_xml
+from slap.model.slapos.xml import parse_xml
 
 _TREES = 'portal_type:"Instance Tree" AND validation_state:validated'
 _COMPUTERS = 'portal_type:"Compute Node" AND validation_state:validated'

@@ -91,7 +91,7 @@ class ClassicMaster(NodeSide):
         )
         return Answer(child=found, children=0)
 
-    def tree(self, root: str, since: int = 0, wait: float = 0) -> InstanceTree:
+    def tree(self, root: str, since: int = 0, wait: float = 0, incarnation: str | None = None) -> InstanceTree:
         return self._until(lambda: self._tree(root), lambda seen: seen.revision != since, wait, longest=5)
 
     def history(self, guid: str) -> list[HistoryEntry]:

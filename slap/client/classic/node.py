@@ -43,8 +43,11 @@ class NodeSide(Master):
     def bang_computer(self, guid: str, message: str) -> None:
         self._wire.post("computerBang", {"computer_id": guid, "message": message})
 
-    def desired_state(self, guid: str, since: int = 0, wait: float = 0) -> DesiredState:
-        """The master cannot hold the question: it is asked again and again, until something changed."""
+    def desired_state(self, guid: str, since: int = 0, wait: float = 0, incarnation: str | None = None) -> DesiredState:
+        """The master cannot hold the question: it is asked again and again, until something changed.
+
+        Revisions are digests here: there is no incarnation beside them.
+        """
         end = self._clock.monotonic() + wait
         while True:
             now, took = self._asked(guid)

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from slap.client.classic.documents import ComputerSaid, PartitionSaid, SharedSaid, Values, read_addresses, read_values
 from slap.client.classic.hateoas import Row, values_of
 from slap.client.classic.wire import obscure, read, text
-from slap.model.base import Parameters
 from slap.model.instance import Instance, InstanceRequest, Sla
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.sla_filters import filters_from_sla
 from slap.model.state import InstanceState, ReportedInstanceState
+from slap.model.values import Parameters
 from slap.system.marshal import SlapObject
 
 USER = "user:me"  # masters do not say who we are

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from slap.client.classic.documents import ComputerSaid, PartitionSaid, Values
 from slap.client.classic.wire import text
-from slap.model.base import Parameters
 from slap.model.node import InstanceReport, SupplyReport
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState
+from slap.model.values import Parameters
 
 # Masters store what they are told in full, and show it in a list.
 _LONGEST = 10_000

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from alembic import command
@@ -11,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from slap.model.errors import InvalidInput, SlapError, Unreachable
+from slap.model.errors import Conflict, InvalidInput, SlapError, Unreachable
 from slap.system.files import exclusive
 
 # The key of the advisory lock under which PostgreSQL is migrated: any number that nobody else uses.
@@ -85,8 +86,30 @@ def _alone(engine: Engine) -> Iterator[Connection]:
 def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
-    head = ScriptDirectory.from_config(config).get_current_head()
-    if MigrationContext.configure(connection).get_current_revision() != head:
+    scripts = ScriptDirectory.from_config(config)
+    revision, head = MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
+    if revision != head:
+        if revision not in (None, *(each.revision for each in scripts.walk_revisions())):
+            raise _written_by_a_later_version(connection, str(revision), str(head))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    if connection.execute(_VERSION).scalar() != version("slap"):  # for an earlier version that meets these tables
+        connection.execute(_NOTE_VERSION, {"value": version("slap")})
     connection.commit()
+
+
+_NOTE_VERSION = text(
+    "INSERT INTO setting (name, value) VALUES ('version', :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+_VERSION = text("SELECT value FROM setting WHERE name = 'version'")
+
+
+def _written_by_a_later_version(connection: Connection, revision: str, head: str) -> Conflict:
+    writer = connection.execute(_VERSION).scalar()
+    return Conflict(
+        f"The master's database was written by {f'slap {writer}' if writer else 'a later version'},"
+        f" and this is slap {version('slap')}.",
+        f"Its tables are of revision {revision}; this version knows those up to {head}.",
+        f"Install {f'slap {writer}' if writer else 'that version'} again, or restore a backup that this version or an"
+        " earlier one made: docs/howto/backup.md. What happened since that backup is lost.",
+    )

@@ -11,10 +11,10 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, create_engine, func, select
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from slap.master.database.engine import unavailable
-from slap.master.database.store import Reading, Result, Store, Transaction, Writing
+from slap.master.database.store import Reading, Result, Store, Transaction, Writing, values_are_judged
 from slap.system.later import Later
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ class PostgresStore(Store):
 def _persist(job: Callable[[], Result], attempts: int = _ATTEMPTS) -> Result:
     """Run a job again when it met another one, or when its connection was lost."""
     try:
-        return job()
-    except (DataError, IntegrityError):
+        with values_are_judged():
+            return job()
+    except IntegrityError:
         raise  # the job itself is at fault, which its service knows best
     except DBAPIError as error:
         if attempts > 1 and _is_passing(error):

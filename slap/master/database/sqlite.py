@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from slap.master.database.engine import unavailable
-from slap.master.database.store import Reading, Result, Store, Transaction, Writing
+from slap.master.database.store import Reading, Result, Store, Transaction, Writing, values_are_judged
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,8 @@ class SqliteStore(Store):
 
     async def read(self, job: Reading[Result]) -> Result:
         try:
-            return job(self._reader)
+            with values_are_judged():
+                return job(self._reader)
         except DBAPIError as error:
             raise unavailable(error) from error
 
@@ -85,7 +86,7 @@ class SqliteStore(Store):
 
     def _read_aside(self, job: Reading[Result]) -> Result:
         try:
-            with self._engine.connect() as connection:
+            with values_are_judged(), self._engine.connect() as connection:
                 return job(connection)
         except DBAPIError as error:
             raise unavailable(error) from error
@@ -160,7 +161,8 @@ def _attempt(connection: Connection, driver: sqlite3.Connection, work: _Work) ->
     transaction = Transaction(connection)
     driver.execute("SAVEPOINT job")
     try:
-        work.result = work.job(transaction)
+        with values_are_judged():
+            work.result = work.job(transaction)
         work.topics = transaction.topics
     except OperationalError:
         raise

@@ -1,13 +1,16 @@
 """The database behind one small interface: jobs are functions that get a connection; services decide what is one job."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DataError, DBAPIError
 
 from slap.master.database.hub import Hub
+from slap.master.database.text import unstorable
 
 Result = TypeVar("Result")
 
@@ -25,6 +28,26 @@ class Transaction:
 
 Reading = Callable[[Connection], Result]
 Writing = Callable[[Transaction], Result]
+
+
+# Classes of PostgreSQL's errors: wrong data, and more than its limits, such as the size of an entry of an index.
+_FAULTS_OF_VALUES = ("22", "54")
+
+
+@contextmanager
+def values_are_judged() -> Iterator[None]:
+    """The last line of defence: InvalidInput for a value that the database or its driver does not take.
+
+    Models refuse such values before, in better words.
+    """
+    try:
+        yield
+    except (UnicodeEncodeError, OverflowError, DataError) as error:
+        raise unstorable(error) from error
+    except DBAPIError as error:
+        if str(getattr(error.orig, "sqlstate", "")).startswith(_FAULTS_OF_VALUES):
+            raise unstorable(error) from error
+        raise
 
 
 class Store(ABC):

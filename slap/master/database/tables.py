@@ -88,6 +88,10 @@ computer = Table(
     Column("capabilities", Text, nullable=False, server_default="[]"),
     Column("free_partitions", Integer, nullable=False, server_default="0"),
     Column("revision", Integer, nullable=False, server_default="1"),
+    # The history of the database that the revision belongs to, its first revision here, and the one before.
+    Column("incarnation", Text, nullable=False, server_default=""),
+    Column("incarnation_start", Integer, nullable=False, server_default="0"),
+    Column("former_incarnation", Text, nullable=False, server_default=""),
     Column("seen_at", Text),
     Index(None, "owner", "title", unique=True),
     Index(None, "owner", "free_partitions"),

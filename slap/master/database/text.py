@@ -7,14 +7,28 @@ from typing import Any
 
 import orjson
 
+from slap.model.errors import InvalidInput
+
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def to_json(value: object) -> str:
-    """One text for equal values: keys sorted, sets as sorted lists."""
-    return orjson.dumps(value, default=sorted, option=orjson.OPT_SORT_KEYS).decode()
+    """One text for equal values: keys sorted, sets as sorted lists. Raises InvalidInput for what JSON cannot keep."""
+    try:
+        return orjson.dumps(value, default=sorted, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError as error:
+        raise unstorable(error) from error
+
+
+def unstorable(error: Exception) -> InvalidInput:
+    """What people are told whose value a database or a document cannot keep."""
+    return InvalidInput(
+        "A value cannot be stored; nothing was changed.",
+        str(getattr(error, "orig", error)).strip(),
+        "Leave out U+0000 and lone surrogates, and use integers of at most 64 bits.",
+    )
 
 
 def from_json(words: str) -> Any:

@@ -1,7 +1,7 @@
 """What goes into the classic protocol and what comes out: form fields, marshalled values, failures as words."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote_plus
 
@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from slap.model.errors import CannotBePlaced, InvalidInput, NotFound, NotReady, SlapError
+from slap.model.values import storable, unstorable_reason
 from slap.system.marshal import SlapObject, dumps, loads
 
 _MOST_FIELDS = 100
@@ -42,9 +43,15 @@ class Fields:
         return found
 
     def get(self, name: str) -> str:
-        """A field that may be there. SlapOS's client writes `None` for nothing."""
+        """A field that may be there. SlapOS's client writes `None` for nothing. Raises InvalidInput."""
         found = self.values.get(name, "")
+        if reason := unstorable_reason(found, _LARGEST_VALUE):
+            raise InvalidInput(f"{self.where} was not given what it takes.", f"{name}: {reason}.", f"Correct {name}.")
         return "" if found == "None" else found
+
+    def printed(self, name: str) -> str:
+        """What a program printed: whatever cannot be stored in it is replaced."""
+        return replace(self, values={name: storable(self.values.get(name, ""))}).get(name)
 
     def value(self, name: str, default: object = None) -> Any:
         """A marshalled value."""

@@ -8,12 +8,12 @@ from typing import Any
 from slap.master.database.tables import AnyRow
 from slap.master.database.text import from_json
 from slap.master.facade.news import instance_news
-from slap.model.base import Parameters
 from slap.model.instance import Instance, Sla
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.sla_filters import filters_from_sla
 from slap.model.software import SoftwareRelease
 from slap.model.state import InstanceState, ReportedInstanceState
+from slap.model.values import Parameters
 from slap.system.marshal import SlapObject
 
 

@@ -10,11 +10,10 @@ from slap.master.access.auth import Caller
 from slap.master.access.standing import as_computer, as_partition
 from slap.master.facade.slap_tool_form import Fields, Form, TextRoute, marshalled, text
 from slap.master.facade.slap_tool_read import remember_form
-from slap.master.facade.spoken import Spoken, may_report
+from slap.master.facade.spoken import Spoken, may_report, published
 from slap.master.http.call import Call, Called, CalledForPartition
 from slap.model.errors import InvalidInput
 from slap.model.instance import Renaming
-from slap.model.serialisation import Serialisation, is_wrapped, unwrap
 from slap.model.slapos.format import configuration_of, reference_of
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 
@@ -65,7 +64,7 @@ async def destroyed(call: CalledForPartition, asked: Form, spoken: Speaking) -> 
 async def failed(call: CalledForPartition, asked: Form, spoken: Speaking) -> Response:
     """An instance failed. What is said of one that it serves is told as being of itself: its node retries only that."""
     served = asked.get("slave_reference")
-    words = reason_of(asked.get("error_log"))
+    words = reason_of(asked.printed("error_log"))
     message = f"{served}, which it serves: {words}" if served else words
     return await _state(call, asked, spoken, ReportedInstanceState.ERROR, message)
 
@@ -76,13 +75,13 @@ async def publish(call: CalledForPartition, asked: Form, spoken: Speaking) -> Re
     given = asked.table("connection_xml")
     told = {key: value if isinstance(value, str) else str(value) for key, value in given.items()}
     guid = asked.get("slave_reference") or inside.subject
-    form = Serialisation.JSON if is_wrapped(told) else Serialisation.FLAT
+    connection, form = published(told)
     # First the form: who is told of the connection reads both.
     await remember_form(call.store, inside, guid, form)
     if guid == inside.subject:
-        await spoken.connection(inside, guid, unwrap(told)[0])
+        await spoken.connection(inside, guid, connection)
     else:
-        await shared.publish(call.store, inside, guid, unwrap(told)[0])
+        await shared.publish(call.store, inside, guid, connection)
     return text("OK")
 
 
@@ -121,7 +120,7 @@ async def use_computer(call: Called, asked: Form) -> Response:
 
 
 async def _release(call: Call, asked: Fields, spoken: Spoken, state: ReportedSupplyState) -> Response:
-    log = asked.get("error_log")
+    log = asked.printed("error_log")
     message = reason_of(log) if state is ReportedSupplyState.ERROR else ""
     await spoken.supply(call.caller, asked["computer_id"], asked["url"], state, message, log[-_LONGEST_LOG:])
     return text("OK")

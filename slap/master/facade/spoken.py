@@ -4,6 +4,7 @@ The old protocols say one thing at a time: a state, a failure, connection parame
 the rest of it repeats what is known.
 """
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, bindparam, select
 
 from slap.master import shared
@@ -14,13 +15,15 @@ from slap.master.database.tables import AnyRow, instance
 from slap.master.database.text import from_json
 from slap.master.facade.served import Served
 from slap.master.report import ReportService
-from slap.model.base import Parameters
 from slap.model.errors import Conflict, NotFound
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
+from slap.model.serialisation import Serialisation, is_wrapped, unwrap
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
+from slap.model.values import Parameters
 
 # How often what is known may change while connection parameters are added to it.
 _ATTEMPTS = 5
+_PARAMETERS: TypeAdapter[Parameters] = TypeAdapter(Parameters)
 _SPOKEN_OF = select(
     instance.c.guid,
     instance.c.owner,
@@ -83,6 +86,15 @@ class Spoken:
 
     async def _report(self, row: AnyRow, report: InstanceReport) -> None:
         await self._reports.report(_computer_of(row), row.computer, NodeReport(instances=(report,)))
+
+
+def published(given: Parameters) -> tuple[Parameters, Serialisation]:
+    """Connection parameters as an old protocol brings them, plain, and the form in which they came.
+
+    Raises ValidationError for values that cannot be kept.
+    """
+    form = Serialisation.JSON if is_wrapped(given) else Serialisation.FLAT
+    return _PARAMETERS.validate_python(unwrap(given)[0]), form
 
 
 def may_report(sender: Caller, state: ReportedInstanceState) -> None:

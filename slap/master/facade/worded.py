@@ -6,10 +6,10 @@ from sqlalchemy import Connection, bindparam, select
 
 from slap.master.database.tables import release
 from slap.master.order.parameters import known_release
-from slap.model.base import Parameters
 from slap.model.instance import Instance
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.software import SoftwareRelease
+from slap.model.values import Parameters
 
 _RELEASES = select(release.c.url, release.c.document).where(release.c.url.in_(bindparam("urls", expanding=True)))
 

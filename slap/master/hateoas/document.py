@@ -6,10 +6,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 from slap.master.facade.news import News, computer_news, instance_news, supply_news
 from slap.master.hateoas.query import Kind
-from slap.model.base import Parameters
 from slap.model.computer import Computer
 from slap.model.instance import Instance, InstanceTree
 from slap.model.software import Supply, software_id
+from slap.model.values import Parameters
 
 Row = dict[str, Any]
 Document = dict[str, Any]

@@ -8,7 +8,7 @@ import secrets
 from typing import Any
 
 from fastapi import FastAPI
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -22,6 +22,7 @@ from slap.master.hateoas.query import parse
 from slap.master.http.call import Call, call_of
 from slap.model.certificate import RegistrationTokenRequest
 from slap.model.errors import InvalidInput, SlapError
+from slap.model.values import MAX_LINE_LENGTH, unstorable_reason
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ def install_hateoas(app: FastAPI) -> None:
 async def _answer(request: Request) -> Response:
     call = await call_of(request)
     name = request.path_params["rest"].strip("/")
+    for asked in (name, *(value for _, value in request.query_params.multi_items())):
+        if reason := unstorable_reason(asked, MAX_LINE_LENGTH):
+            raise InvalidInput("The master cannot look for this.", reason)
     if name == _TOKEN:
         return JSONResponse({"access_token": await _registration_token(call)})
     if name:
@@ -97,8 +101,6 @@ async def _told(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    if isinstance(error, DataError):
-        return PlainTextResponse(f"The database cannot look for this: {error.orig}\n", 400)
     log.error("The database failed", exc_info=error)
     return await _told(request, unavailable(error))
 

@@ -45,9 +45,10 @@ from slap.model.base import Frozen
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.errors import ErrorDocument
 from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree, Plan, Renaming
-from slap.model.node import DesiredState, NodeReport
+from slap.model.node import DesiredState, Incarnation, NodeReport
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest
 from slap.model.usage import UsageReport, UsageSeries
+from slap.model.values import MAX_INTEGER, LargeText, Line, Message, Word
 from slap.system.serving.connections import counts
 from slap.system.serving.limits import BodyLimits
 
@@ -61,13 +62,13 @@ router = APIRouter(prefix=PREFIX, responses=_ERRORS)  # type: ignore[arg-type]
 class Bang(Frozen):
     """Why all is to be processed again."""
 
-    message: str = ""
+    message: Message = ""
 
 
 class Journal(Frozen):
     """What partitions used on a day, in TioXML."""
 
-    text: str
+    text: LargeText
 
 
 class LogText(Frozen):
@@ -84,7 +85,7 @@ class Health(Frozen):
     refused: dict[str, int] | None = None
 
 
-Since = Annotated[int, Query(ge=0)]
+Since = Annotated[int, Query(ge=0, le=MAX_INTEGER)]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT)]
 
 
@@ -199,13 +200,20 @@ async def request_instance(call: Called, order: InstanceRequest) -> Response:
 
 
 @router.get("/computers/{guid}/state", response_model=DesiredState)
-async def desired_state(request: Request, call: Called, guid: str, since: Since = 0, wait: Wait = 0) -> Response:
+async def desired_state(
+    request: Request,
+    call: Called,
+    guid: Word,
+    since: Since = 0,
+    wait: Wait = 0,
+    incarnation: Incarnation | None = None,
+) -> Response:
     node, states = await as_node(call, guid), call.services.states
-    return await poll(request, node, wait, lambda left: states.desired_state(node, guid, since, left))
+    return await poll(request, node, wait, lambda left: states.desired_state(node, guid, since, left, incarnation))
 
 
 @router.post("/computers/{guid}/reports")
-async def report(call: Called, guid: str, report: NodeReport) -> Response:
+async def report(call: Called, guid: Word, report: NodeReport) -> Response:
     await call.services.reports.report(await as_node(call, guid), guid, report)
     return _nothing()
 
@@ -223,49 +231,49 @@ async def computers(call: Called) -> Response:
 
 
 @router.get("/computers/{guid}", response_model=Computer)
-async def one_computer(call: Called, guid: str) -> Response:
+async def one_computer(call: Called, guid: Word) -> Response:
     return _document(await computer.show(call.store, call.caller, guid))
 
 
 @router.put("/computers/{guid}/configuration", response_model=Computer)
-async def configure_computer(call: Called, guid: str, configuration: ComputerConfiguration) -> Response:
+async def configure_computer(call: Called, guid: Word, configuration: ComputerConfiguration) -> Response:
     if call.caller.is_local:
         await computer.known_or_new(call.store, call.caller, guid)
     return _document(await computer.configure(call.store, call.caller, guid, configuration))
 
 
 @router.post("/computers/{guid}/token", response_model=RegisteredComputer)
-async def new_computer_token(call: Called, guid: str) -> Response:
+async def new_computer_token(call: Called, guid: Word) -> Response:
     registered = await computer.new_token(call.store, call.caller, guid)
     call.services.guard.forget()
     return _document(registered)
 
 
 @router.post("/computers/{guid}/bang")
-async def bang_computer(call: Called, guid: str, why: Bang) -> Response:
+async def bang_computer(call: Called, guid: Word, why: Bang) -> Response:
     await computer.bang(call.store, call.caller, guid)
     return _nothing()
 
 
 @router.post("/computers/{guid}/usage")
-async def report_usage(call: Called, guid: str, told: UsageReport) -> Response:
+async def report_usage(call: Called, guid: Word, told: UsageReport) -> Response:
     await usage.report(call.store, await as_node(call, guid), guid, told)
     return _nothing()
 
 
 @router.post("/computers/{guid}/journal")
-async def report_journal(call: Called, guid: str, journal: Journal) -> Response:
+async def report_journal(call: Called, guid: Word, journal: Journal) -> Response:
     await usage.report_journal(call.store, await as_node(call, guid), guid, journal.text)
     return _nothing()
 
 
 @router.get("/computers/{guid}/usage", response_model=list[UsageSeries])
-async def computer_usage(call: Called, guid: str) -> Response:
+async def computer_usage(call: Called, guid: Word) -> Response:
     return _documents(UsageSeries, list(await usage.of_computer(call.store, call.caller, guid)))
 
 
 @router.get("/instances/{guid}/usage", response_model=UsageSeries)
-async def instance_usage(call: Called, guid: str) -> Response:
+async def instance_usage(call: Called, guid: Word) -> Response:
     return _document(await usage.of_instance(call.store, call.caller, guid))
 
 
@@ -275,7 +283,7 @@ async def request_supply(call: Called, wanted: SupplyRequest) -> Response:
 
 
 @router.get("/supplies", response_model=list[Supply])
-async def supplies(call: Called, computer: str = "", url: str = "") -> Response:
+async def supplies(call: Called, computer: Line = "", url: Line = "") -> Response:
     return _documents(Supply, list(await supply.listing(call.store, call.caller, computer, url)))
 
 
@@ -290,43 +298,50 @@ async def plan(call: Called, order: InstanceRequest) -> Response:
 
 
 @router.get("/instances", response_model=list[Instance])
-async def instances(call: Called, reference: str = "") -> Response:
+async def instances(call: Called, reference: Line = "") -> Response:
     return _documents(Instance, list(await call.services.orders.listing(call.caller, reference)))
 
 
 @router.get("/instances/{guid}", response_model=Instance)
-async def one_instance(call: Called, guid: str) -> Response:
+async def one_instance(call: Called, guid: Word) -> Response:
     return _document(await call.services.orders.show(call.caller, guid))
 
 
 @router.get("/instances/{root}/tree", response_model=InstanceTree)
-async def instance_tree(request: Request, call: Called, root: str, since: Since = 0, wait: Wait = 0) -> Response:
-    orders = call.services.orders
-    return await poll(request, call.caller, wait, lambda left: orders.follow(call.caller, root, since, left))
+async def instance_tree(
+    request: Request,
+    call: Called,
+    root: Word,
+    since: Since = 0,
+    wait: Wait = 0,
+    incarnation: Incarnation | None = None,
+) -> Response:
+    orders, caller = call.services.orders, call.caller
+    return await poll(request, caller, wait, lambda left: orders.follow(caller, root, since, left, incarnation))
 
 
 @router.get("/instances/{guid}/answer", response_model=Answer)
-async def answer(request: Request, call: Called, guid: str, wait: Wait = 0) -> Response:
+async def answer(request: Request, call: Called, guid: Word, wait: Wait = 0) -> Response:
     orders = call.services.orders
     return await poll(request, call.caller, wait, lambda left: orders.answer(call.caller, guid, left))
 
 
 @router.get("/instances/{guid}/history", response_model=list[HistoryEntry])
-async def history(call: Called, guid: str) -> Response:
+async def history(call: Called, guid: Word) -> Response:
     return _documents(HistoryEntry, list(await call.services.orders.history(call.caller, guid)))
 
 
 @router.post("/instances/{guid}/bang")
-async def bang_instance(call: Called, guid: str, why: Bang) -> Response:
+async def bang_instance(call: Called, guid: Word, why: Bang) -> Response:
     await tree.bang(call.store, call.caller, guid)
     return _nothing()
 
 
 @router.put("/instances/{guid}/name", response_model=Instance)
-async def rename_instance(call: Called, guid: str, to: Renaming) -> Response:
+async def rename_instance(call: Called, guid: Word, to: Renaming) -> Response:
     return _document(await name.rename(call.store, call.caller, guid, to))
 
 
 @router.get("/instances/{guid}/logs", response_model=LogText)
-async def instance_logs(call: Called, guid: str, lines: Annotated[int, Query(ge=1, le=10_000)] = 100) -> Response:
+async def instance_logs(call: Called, guid: Word, lines: Annotated[int, Query(ge=1, le=10_000)] = 100) -> Response:
     return _document(LogText(text=await logs.logs(call.store, call.caller, guid, lines)))

@@ -5,7 +5,7 @@ import secrets
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from slap.master.database.engine import unavailable
@@ -53,10 +53,6 @@ async def unrouted(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    if isinstance(error, DataError):
-        return _answer(
-            InvalidInput("The database cannot store this.", str(error.orig), "Leave out control characters.")
-        )
     log.error("The database failed", exc_info=error)
     return _answer(unavailable(error))
 

@@ -24,8 +24,8 @@ from slap.model.instance import InstanceRequest
 ORDERS = "/api/v1/instances"
 # A larger one takes the long way, on which bodies are limited.
 _LARGEST = 256 * 1024
-_STATE = re.compile(r"/api/v1/computers/([^/]+)/state")
-_POLL = re.compile(rb"since=([0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,9})?)")
+_STATE = re.compile(r"/api/v1/computers/([A-Za-z0-9._@+-]+)/state")
+_POLL = re.compile(rb"since=([0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,9})?)(?:&incarnation=([0-9a-f]{0,64}))?")
 
 
 class ShortCut:
@@ -55,7 +55,7 @@ def _answer_for(scope: Scope) -> Callable[[Request, Services], Awaitable[Respons
     if scope["method"] == "GET" and scope["path"].endswith("/state"):
         polled, asked = _STATE.fullmatch(scope["path"]), _POLL.fullmatch(scope["query_string"])
         if polled and asked and float(asked[2]) <= LONGEST_WAIT:
-            return lambda request, _: _state(request, polled[1], int(asked[1]), float(asked[2]))
+            return lambda request, _: _state(request, polled[1], asked)
     return None
 
 
@@ -75,7 +75,8 @@ async def _order(request: Request, services: Services) -> Response:
     return Response(instance.model_dump_json(), media_type="application/json")
 
 
-async def _state(request: Request, guid: str, since: int, wait: float) -> Response:
+async def _state(request: Request, guid: str, asked: re.Match[bytes]) -> Response:
     call = await call_of(request)
     node, states = await as_node(call, guid), call.services.states
-    return await poll(request, node, wait, lambda left: states.desired_state(node, guid, since, left))
+    since, wait, incarnation = int(asked[1]), float(asked[2]), None if asked[3] is None else asked[3].decode()
+    return await poll(request, node, wait, lambda left: states.desired_state(node, guid, since, left, incarnation))

@@ -10,7 +10,7 @@ from slap.master.database.tables import AnyRow
 from slap.master.database.text import from_json
 from slap.master.facade.slap_tool_read import remember_form
 from slap.master.facade.slap_tool_report import reason_of
-from slap.master.facade.spoken import as_instance, may_report, speaking_of
+from slap.master.facade.spoken import as_instance, may_report, published, speaking_of
 from slap.master.facade.worded import releases_of
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
 from slap.master.jsonrpc.document import shown, shown_elsewhere
@@ -27,7 +27,7 @@ from slap.master.jsonrpc.schema import (
 )
 from slap.model.errors import NotFound
 from slap.model.instance import InstanceRequest, Renaming
-from slap.model.serialisation import Serialisation, is_wrapped, unwrap, wrap
+from slap.model.serialisation import Serialisation, unwrap, wrap
 from slap.model.sla_filters import sla_from_filters
 from slap.model.software import SoftwareRelease
 from slap.model.state import InstanceState, ReportedInstanceState
@@ -146,12 +146,12 @@ async def failed(call: RpcCall, asked: InstanceMessage) -> Document:
 
 async def publish(call: RpcCall, asked: Published) -> Document:
     """Publish connection parameters, for an instance or for a shared one that it serves."""
-    guid, told = asked.instance_guid, asked.connection_parameter_dict
+    guid = asked.instance_guid
+    connection, form = published(asked.connection_parameter_dict)
     row = await call.store.read(lambda connection: speaking_of(connection, call.caller, guid))
     host = Caller(CallerKind.PARTITION, row.host or row.guid, row.owner, row.root)
-    form = Serialisation.JSON if is_wrapped(told) else Serialisation.FLAT
     await remember_form(call.store, host, guid, form)
-    await call.spoken.connection(call.caller, guid, unwrap(told)[0])
+    await call.spoken.connection(call.caller, guid, connection)
     return done("Updated")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import ValidationError
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,6 +23,7 @@ from slap.master.http.call import call_for_partition, call_of
 from slap.master.jsonrpc import certificate, computer, instance
 from slap.master.jsonrpc.call import Method, RpcCall
 from slap.model.errors import CannotBePlaced, NotFound, SlapError, Unreachable
+from slap.model.values import escape_controls
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ async def _told(request: Request, error: Exception) -> Response:
 async def _malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationError)
     lines = [f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors()]
-    return _failure(400, "\n".join(lines))
+    return _failure(400, escape_controls("\n".join(lines)))
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -114,8 +115,6 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    if isinstance(error, DataError):
-        return _failure(400, f"The database cannot store this: {error.orig}")
     log.error("The database failed", exc_info=error)
     return await _told(request, unavailable(error))
 

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from slap.model.base import Frozen, Parameters
+from slap.model.base import Frozen
+from slap.model.values import LargeText, Line, Message, Parameters, Word
 
 # In strict models words are literals: a member of an enum would not be recognised in what JSON has.
 Requested = Literal["started", "stopped", "destroyed"]
@@ -22,31 +23,31 @@ class Nothing(Asked):
 
 
 class OfComputer(Asked):
-    computer_guid: str
+    computer_guid: Word
 
 
 class OfPartition(OfComputer):
-    compute_partition_id: str
+    compute_partition_id: Word
 
 
 class OfInstance(Asked):
-    instance_guid: str
+    instance_guid: Word
 
 
 class OfTitle(Asked):
-    title: str = Field(max_length=200)
+    title: Line = Field(max_length=200)
 
 
 class ComputerMessage(OfComputer):
-    message: str
+    message: Message
 
 
 class InstanceMessage(OfInstance):
-    message: str
+    message: Message
 
 
 class InstanceTitle(OfInstance):
-    title: str = Field(max_length=200)
+    title: Line = Field(max_length=200)
 
 
 class InstanceReported(OfInstance):
@@ -58,22 +59,22 @@ class Published(OfInstance):
 
 
 class Usage(OfComputer):
-    tioxml: str
+    tioxml: LargeText
 
 
 class Installation(OfComputer):
-    software_release_uri: str
+    software_release_uri: Line
     state: Literal["available", "destroyed"] = "available"
 
 
 class InstallationReported(OfComputer):
-    software_release_uri: str
+    software_release_uri: Line
     reported_state: Literal["building", "available", "destroyed"]
 
 
 class InstallationError(OfComputer):
-    software_release_uri: str
-    message: str
+    software_release_uri: Line
+    message: Message
 
 
 class _Described(Asked):
@@ -83,15 +84,15 @@ class _Described(Asked):
 
 
 class FormattedAddress(_Described):
-    address: str = Field(alias="ip-address")
-    interface: str = Field(default="", alias="network-interface")
-    netmask: str = ""
-    gateway: str = Field(default="", alias="gateway-ip-address")
-    network: str = Field(default="", alias="network-address")
+    address: Line = Field(alias="ip-address")
+    interface: Line = Field(default="", alias="network-interface")
+    netmask: Line = ""
+    gateway: Line = Field(default="", alias="gateway-ip-address")
+    network: Line = Field(default="", alias="network-address")
 
 
 class FormattedPartition(_Described):
-    partition_id: str
+    partition_id: Word
     ip_list: tuple[FormattedAddress, ...] = Field(default=(), strict=False)
 
 
@@ -100,12 +101,12 @@ class Format(OfComputer):
 
 
 class Order(Asked):
-    title: str = Field(max_length=200)
-    software_release_uri: str
-    software_type: str
+    title: Line = Field(max_length=200)
+    software_release_uri: Line
+    software_type: Line
     parameters: Parameters = Field(default_factory=dict)
     state: Requested = "started"
-    sla_parameters: dict[str, str | float] = Field(default_factory=dict)
+    sla_parameters: dict[Line, Line | float] = Field(default_factory=dict)
     shared: bool = False
 
     @field_validator("sla_parameters")

@@ -13,10 +13,10 @@ from slap.master.database.text import did_you_mean, to_json
 from slap.master.order.schema import SchemaLimits, check_limits, cost_of_schema, size_of_value
 from slap.master.order.validation import CheckFailed, SchemaChecks
 from slap.master.order.validator import UnusableSchema, compile_schema, reason_against
-from slap.model.base import Parameters
 from slap.model.errors import BrokenRelease, InvalidParameters
 from slap.model.instance import FieldChange, InstanceRequest
 from slap.model.software import SoftwareRelease, described_type
+from slap.model.values import Parameters
 
 # Characters of the documents of releases that are remembered with their schemas compiled.
 _MAX_KNOWN_CHARACTERS = 4 << 20

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from slap.master.database.text import to_json
 from slap.model.base import Frozen
-from slap.model.errors import BrokenRelease
+from slap.model.errors import BrokenRelease, InvalidInput
 
 # Applied to the very value to which the schema is applied that has them.
 _LISTS_IN_PLACE = ("allOf", "anyOf", "oneOf")
@@ -63,7 +63,7 @@ def check_limits(schema: dict[str, Any], name: str, limits: SchemaLimits) -> Non
 def _size_of(schema: dict[str, Any], name: str) -> int:
     try:
         return len(to_json(schema))
-    except TypeError as error:
+    except InvalidInput as error:
         raise BrokenRelease(
             f"{name} cannot be stored.",
             "It has an integer beyond 64 bits, or half of a surrogate pair.",

@@ -21,8 +21,9 @@ from typing import Protocol
 from pydantic import Field
 
 from slap.master.order.schema import SchemaLimits
-from slap.model.base import Frozen, Parameters
+from slap.model.base import Frozen
 from slap.model.errors import TooMany, Unreachable
+from slap.model.values import Parameters
 from slap.system import environment
 from slap.system.process import Child, start_child
 

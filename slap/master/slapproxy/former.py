@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from slap.model.errors import InvalidInput
+from slap.model.slapos.xml import parse_xml
 from slap.model.state import InstanceState, SupplyState
-from slap.model.xml import parse_xml
 from slap.system.marshal import loads
 
 _TABLE = re.compile(r"(?P<name>[a-z_]+?)(?P<version>\d+)")

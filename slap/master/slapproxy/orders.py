@@ -20,6 +20,7 @@ from slap.master.slapproxy.forward import MASTER_FILTER, Placed, forward, master
 from slap.model.errors import NotFound
 from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree
 from slap.model.state import InstanceState, ReportedInstanceState
+from slap.model.values import STORED
 from slap.system.transport import HttpTransport, Tls, Transport
 
 # Seconds between two looks at another master, for somebody who waits.
@@ -69,11 +70,13 @@ class Orders:
         row = await self._elsewhere(caller, guid)
         return await self._look(caller, row) if row else None
 
-    async def follow(self, caller: Caller, root: str, since: int, wait: float) -> InstanceTree:
+    async def follow(
+        self, caller: Caller, root: str, since: int, wait: float, incarnation: str | None = None
+    ) -> InstanceTree:
         """A tree when there is news of it. An instance elsewhere is a tree of its own."""
         row = await self._elsewhere(caller, root)
         if row is None:
-            return await tree.follow(self._store, caller, root, since, wait)
+            return await tree.follow(self._store, caller, root, since, wait, incarnation)
         found = await self._look_until(caller, row, lambda seen: seen.revision != since, wait)
         return InstanceTree(root=found, instances=(found,), revision=found.revision)
 
@@ -82,7 +85,7 @@ class Orders:
         row = await self._elsewhere(caller, guid)
         if row is None:
             return await tree.history_of(self._store, caller, guid)
-        order = InstanceRequest.model_validate_json(row.request)
+        order = InstanceRequest.model_validate_json(row.request, context=STORED)
         return [HistoryEntry(number=1, at=row.changed_at, by=row.requester, request=order)]
 
     async def answer(self, caller: Caller, guid: str, wait: float) -> Answer:
@@ -128,7 +131,7 @@ class Orders:
 
     async def _look(self, caller: Caller, row: AnyRow) -> Instance:
         """Requesting the same again is how the classic protocol tells what became of it."""
-        order = InstanceRequest.model_validate_json(row.request)
+        order = InstanceRequest.model_validate_json(row.request, context=STORED)
         if order.state is InstanceState.DESTROYED:  # kept so that who waits for its end sees it
             return _render(row)
         return await self._forward(caller, order, self._master_of(row))
@@ -178,11 +181,11 @@ def _answer(placed: Placed) -> dict[str, Any]:
 
 def _repeated(row: AnyRow, order: InstanceRequest) -> InstanceRequest:
     """Whoever destroys need not repeat what it was; the other master has to be told."""
-    return InstanceRequest.model_validate_json(row.request).model_copy(update={"state": order.state})
+    return InstanceRequest.model_validate_json(row.request, context=STORED).model_copy(update={"state": order.state})
 
 
 def _render(row: AnyRow) -> Instance:
-    order = InstanceRequest.model_validate_json(row.request)
+    order = InstanceRequest.model_validate_json(row.request, context=STORED)
     answer = from_json(row.answer)
     return Instance(
         **order.model_dump(exclude={"state"}),

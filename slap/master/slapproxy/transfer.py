@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from slap.master.database.incarnation import new_incarnation
 from slap.master.database.text import now, to_json
 from slap.master.slapproxy.former import FormerPartition, FormerProxy, FormerShared
 from slap.model.computer import ComputerConfiguration, Partition
@@ -64,7 +65,8 @@ def _add_computer(rows: Rows, former: FormerProxy, guid: str, owner: str) -> Non
     own = [each for each in former.partitions if each.computer == guid]
     configuration = ComputerConfiguration(partitions=tuple(_partition(each) for each in own))
     free = sum(not each.title for each in own)
-    rows.computers.append({"guid": guid, "owner": owner, "title": guid, "free_partitions": free, "revision": _REVISION})
+    row = {"guid": guid, "owner": owner, "title": guid, "free_partitions": free, "revision": _REVISION}
+    rows.computers.append({**row, "incarnation": new_incarnation()})
     rows.configurations.append({"computer": guid, "document": to_json(configuration.model_dump())})
     for ordinal, (each, shown) in enumerate(zip(own, configuration.partitions, strict=True)):
         rows.partitions.append(

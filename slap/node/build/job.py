@@ -8,8 +8,9 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from slap.model.base import Frozen, Parameters
+from slap.model.base import Frozen
 from slap.model.node import PartitionContext
+from slap.model.values import Parameters
 from slap.node.partition.names import Digest
 from slap.node.store import Installed
 

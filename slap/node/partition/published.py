@@ -1,29 +1,42 @@
 """The connection parameters of a partition: what its profile published, and what its service adds while it runs."""
 
 import json
-import logging
+from dataclasses import dataclass, field
 
-from slap.model.base import Parameters
+from pydantic import TypeAdapter, ValidationError
+
 from slap.model.errors import InvalidInput
 from slap.model.node import PUBLISHED_FILE
+from slap.model.values import Parameters, StoredParameters, first_reason
 from slap.node.manager.wish import read_wish
 from slap.node.partition.folder import PartitionFolder
 from slap.node.store import InstanceRecord
 
-log = logging.getLogger(__name__)
+_PARAMETERS: TypeAdapter[Parameters] = TypeAdapter(Parameters)
 
 
-def connection_of(folder: PartitionFolder, record: InstanceRecord) -> Parameters | None:
-    """None for a profile that publishes nothing; what cannot be read is left out."""
-    added = _added(folder)
+@dataclass(frozen=True)
+class Published:
+    """What a service adds. With a `fault`, why it cannot be reported, nothing is added."""
+
+    parameters: StoredParameters = field(default_factory=dict)
+    fault: str = ""
+
+
+def connection_of(published: Published, record: InstanceRecord) -> StoredParameters | None:
+    """None for a profile that publishes nothing."""
+    added = published.parameters
     return {**added, **(record.connection or {})} if added else record.connection
 
 
-def _added(folder: PartitionFolder) -> Parameters:
+def read_published(folder: PartitionFolder) -> Published:
+    """What the service of a partition wrote, judged as the master judges it: nothing else is remembered or reported."""
     try:
         text = read_wish(folder, PUBLISHED_FILE)
-        found = json.loads(text) if text else {}
-    except (InvalidInput, ValueError, RecursionError) as error:
-        log.warning("%s: %s: %s", folder.name, PUBLISHED_FILE, error)
-        return {}
-    return found if isinstance(found, dict) else {}
+        return Published(_PARAMETERS.validate_python(json.loads(text))) if text else Published()
+    except InvalidInput as error:
+        return Published(fault=str(error))
+    except ValidationError as error:
+        return Published(fault=f"{PUBLISHED_FILE}: {first_reason(error)}")
+    except (ValueError, RecursionError) as error:
+        return Published(fault=f"{PUBLISHED_FILE} is not JSON: {error}")

@@ -17,7 +17,7 @@ from slap.node.instance import Seen, Step, digest_of, fresh_record
 from slap.node.manager.base import Farewell, Managers
 from slap.node.partition import layout
 from slap.node.partition.folder import PartitionFolder, Partitions
-from slap.node.partition.published import connection_of
+from slap.node.partition.published import connection_of, read_published
 from slap.node.partition.watch import Watch
 from slap.node.profile import find_template, instance_profile
 from slap.node.report import Reporter
@@ -335,7 +335,7 @@ class Steps:
     ) -> None:
         report = InstanceReport(guid=record.guid, state=state, message=message)
         if state is not ReportedInstanceState.DESTROYED:
-            connection = connection_of(self._hands.partitions.get(desired.partition), record)
+            connection = connection_of(read_published(self._hands.partitions.get(desired.partition)), record)
             report = report.model_copy(update={"connection": connection, "shared": record.shared})
         self._save(desired, record.model_copy(update={"report": report}))
 

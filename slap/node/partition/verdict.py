@@ -1,7 +1,7 @@
 """From what was seen of a partition's processes and promises: is it ready, and if not, why not, in whose words."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState
@@ -23,6 +23,10 @@ class Verdict:
     @property
     def is_ready(self) -> bool:
         return self.state is ReportedInstanceState.STARTED
+
+    def with_fault(self, fault: str) -> "Verdict":
+        """The same of a partition that is in error for another reason, too."""
+        return replace(self, state=ReportedInstanceState.ERROR, message="\n".join(filter(None, (self.message, fault))))
 
 
 @dataclass(frozen=True)

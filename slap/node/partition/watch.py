@@ -11,7 +11,7 @@ from slap.model.state import ReportedInstanceState
 from slap.node.backoff import delay
 from slap.node.config import NodeConfig
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.published import connection_of
+from slap.node.partition.published import Published, connection_of, read_published
 from slap.node.partition.verdict import Patience, Verdict, judge
 from slap.node.promise import PromiseRunner, due_checks, limited, next_due
 from slap.node.scheduler import Again
@@ -52,8 +52,11 @@ class Watch:
         """The record with a new report, and when to look again."""
         processes = self._supervisor.processes(record.partition)
         results = self._sense(folder, record, max((each.started for each in processes), default=0.0))
+        published = read_published(folder)
         verdict = self._judge(folder, record, processes, results)
-        checked = self._apply(folder, record, verdict, results)
+        if published.fault:
+            verdict = verdict.with_fault(published.fault)
+        checked = self._apply(record, verdict, results, published)
         return checked, self._again(checked, verdict, results)
 
     def _sense(self, folder: PartitionFolder, record: InstanceRecord, changed: float) -> Mapping[str, PromiseResult]:
@@ -95,10 +98,10 @@ class Watch:
 
     def _apply(
         self,
-        folder: PartitionFolder,
         record: InstanceRecord,
         verdict: Verdict,
         results: Mapping[str, PromiseResult],
+        published: Published,
     ) -> InstanceRecord:
         """Promises are reported when an outcome changed, not each time that a clock did."""
         report = InstanceReport(
@@ -106,7 +109,7 @@ class Watch:
             state=verdict.state,
             message=verdict.message,
             promises=_unchanged_or_new(record.report.promises, tuple(results[name] for name in sorted(results))),
-            connection=connection_of(folder, record),
+            connection=connection_of(published, record),
             shared=record.shared,
         )
         update: dict[str, object] = {"report": report}

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from slap.model.base import Frozen
 from slap.model.check import PluginCheck
 from slap.model.errors import SlapError
+from slap.model.values import Amount, Line, Message
 from slap.system import files
 from slap.system.environment import open_python
 from slap.system.process import Command, Completed, Runner
@@ -25,11 +26,11 @@ _SOONEST, _LATEST = 10.0, 86400.0  # seconds between two runs of a plugin, whate
 class PluginAnswer(Frozen):
     """What a plugin found. `minutes` is how long it wants to be left alone then."""
 
-    name: str
+    name: Line
     passed: bool
-    message: str = ""
-    seconds: float = 0.0
-    minutes: float = Field(default=2.0, gt=0)
+    message: Message = ""
+    seconds: Amount = 0.0
+    minutes: float = Field(default=2.0, gt=0, allow_inf_nan=False)
 
     @property
     def frequency(self) -> float:

@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from slap.client.batch import BatchSender
 from slap.client.master import Master
 from slap.model.errors import NotOffered, SlapError
 from slap.model.node import DesiredInstance
@@ -18,8 +19,6 @@ log = logging.getLogger(__name__)
 
 # Looks between two reports to the master: what is told seldom costs it little.
 _LOOKS = 5
-# Series in one request.
-_MOST_AT_ONCE = 500
 
 
 class UsageMaster:
@@ -52,6 +51,8 @@ class UsageKeeper:
         self._instances = instances
         self._master = master
         self._now = now
+        self._series = BatchSender(self._send_series, self._refuse_series)
+        self._days = BatchSender(self._send_day, self._refuse_day)
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -74,21 +75,38 @@ class UsageKeeper:
         try:
             return self._report_slots()
         except NotOffered:
-            return sum(self._report_day(day) for day in self._store.untold_days(self._now()))
+            return self._report_days()
 
     def _report_slots(self) -> int:
         untold = self._store.untold()
-        for start in range(0, len(untold), _MOST_AT_ONCE):
-            some = untold[start : start + _MOST_AT_ONCE]
-            self._master.tell(UsageReport(series=some))
-            self._store.told(some)
+        self._series.send_all(untold)
         return len(untold)
 
-    def _report_day(self, day: int) -> int:
-        series = self._store.on_day(day)
-        self._master.tell_day(datetime.fromtimestamp(day, UTC), series)
+    def _send_series(self, series: Sequence[UsageSeries]) -> None:
+        self._master.tell(UsageReport(series=tuple(series)))
+        self._store.told(tuple(series))
+
+    def _refuse_series(self, series: UsageSeries, error: SlapError) -> None:
+        log.error("The master refused what %s used; it is not sent again: %s", series.partition, error)
+        self._store.told((series,))
+
+    def _report_days(self) -> int:
+        """Of how many instances days were reported; a day that is refused holds up no other."""
+        days = self._store.untold_days(self._now())
+        for day in days:
+            self._days.send_all((day,))
+        return sum(len(self._store.on_day(day)) for day in days)
+
+    def _send_day(self, days: Sequence[int]) -> None:
+        for day in days:
+            self._master.tell_day(datetime.fromtimestamp(day, UTC), self._store.on_day(day))
+            self._store.told_day(day)
+
+    def _refuse_day(self, day: int, error: SlapError) -> None:
+        log.error(
+            "The master refused the journal of %s; it is not sent again: %s", datetime.fromtimestamp(day, UTC), error
+        )
         self._store.told_day(day)
-        return len(series)
 
     def stop(self) -> None:
         self._stopped.set()

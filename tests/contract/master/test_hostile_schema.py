@@ -123,7 +123,7 @@ def test_files_that_refer_to_each_other_in_a_row_are_refused(world: World) -> No
         ("lookahead", _property(pattern="^(?=a)(a|a)*$"), {"x": "a" * 40 + "!"}, "$.x"),
         ("line-end", _property(pattern="^[a-z]+$"), {"x": "abc\n"}, "does not match"),
         ("choices", ENDLESS, {"x": 1}, "The check was ended"),
-        ("recursion", TREE, _nested(100) | {"x": 1}, "unexpected"),
+        ("recursion", TREE, _nested(60) | {"x": 1}, "unexpected"),
         ("many", {"additionalProperties": {"type": "string"}}, {f"{n}": n for n in range(3000)}, "$['10']"),
         ("long", _property(type="integer"), {"x": "a" * 100_000}, "$.x"),
         ("terminal", _property(const="\x1b[2J\u009b"), {"x": "\x1b\u009b"}, "u001b"),
@@ -150,7 +150,7 @@ def test_hostile_parameters_are_refused_in_few_words(
     [
         ("letters", _property(pattern=r"^\p{L}+$"), {"x": "\xe9t\xe9"}),
         ("unique", _property(uniqueItems=True), {"x": [{"n": n, "f": [n]} for n in range(6000)]}),
-        ("tree", TREE, _nested(100)),
+        ("tree", TREE, _nested(60)),
         ("dynamic", {"$schema": DRAFT, "$dynamicRef": "#x", "$dynamicAnchor": "x"}, {"x": 1}),
         ("format", _property(format="regex"), {"x": "(("}),
         ("unknown-draft", {"$schema": "http://127.0.0.1:9/x", **_property(type="string")}, {"x": "a"}),

@@ -7,7 +7,7 @@ import pytest
 from slap.model.instance import Instance
 from slap.model.state import ReportedInstanceState, ReportedSupplyState, Status
 from tests.contract.master.rpc import ANSWERS, Rpc
-from tests.contract.master.world import Node, World
+from tests.contract.master.world import Node, World, until
 
 TIOXML = """<?xml version='1.0' encoding='utf-8'?><journal><transaction type="Sale Packing List">
 <title>Eucalyptus</title><start_date>2026-01-01 00:00:00</start_date><stop_date>2026-01-01 00:01:00</stop_date>
@@ -228,8 +228,11 @@ def test_bangs_and_names(world: World, user: Rpc, agent: Rpc, node: Node, url: s
 
 def test_what_is_said_of_a_computer(world: World, user: Rpc, agent: Rpc, node: Node) -> None:
     agent.call("allDocs.v0.compute_node_instance_list", computer_guid=node.guid)
-    text = user.call("get.v0.compute_node_status", computer_guid=node.guid)["text"]
-    assert text.startswith("#access one contacted the master at ")
+
+    def status() -> str:
+        return str(user.call("get.v0.compute_node_status", computer_guid=node.guid)["text"])
+
+    until(lambda: status().startswith("#access one contacted the master at "))
     assert user.call("get.v0.hateoas_url") == {"hateoas_url": f"{world.address}/hateoas"}
     agent.call("post.v0.compute_node_usage", computer_guid=node.guid, tioxml=TIOXML)
 

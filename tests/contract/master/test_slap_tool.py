@@ -10,7 +10,7 @@ import pytest
 from slap.master.access.accounts import create_user
 from slap.system.marshal import loads
 from tests.contract.master.classic import Classic, attributes, marshalled, place
-from tests.contract.master.world import World
+from tests.contract.master.world import World, until
 
 RECORDED = Path(__file__).parents[2] / "unit" / "system" / "recorded"
 GUID = "COMP-1"
@@ -208,7 +208,7 @@ def test_what_else_clients_ask_for(world: World, classic: Classic, url: str) -> 
     assert classic.get("getHateoasUrl").body.decode() == f"{world.address}/hateoas"
     assert classic.told("getComputerStatus", computer_id=GUID)["text"].startswith("#nodata")
     classic.computer(GUID)
-    assert classic.told("getComputerStatus", computer_id=GUID)["text"].startswith("#access")
+    until(lambda: classic.told("getComputerStatus", computer_id=GUID)["text"].startswith("#access"))
     product = "getSoftwareReleaseListFromSoftwareProduct"
     assert classic.told(product, software_product_reference="release") == [url]
     assert classic.told(product, software_release_url=url) == [url]

@@ -45,7 +45,9 @@ def _put(name: str, words: str = "") -> Callable[[Transaction], str]:
 
 
 async def _names(store: Store) -> list[str]:
-    query = select(setting.c.name).order_by(setting.c.name)
+    """What was put, without what migrations note."""
+    own = ("incarnation", "version")
+    query = select(setting.c.name).where(setting.c.name.not_in(own)).order_by(setting.c.name)
     return await store.read(lambda connection: list(connection.execute(query).scalars()))
 
 

@@ -160,7 +160,7 @@ def test_the_client_of_slapos_shows_where_it_was_sent_so_it_is_sent_to_the_reaso
     answer = refusal(request_of("/requestComputerPartition"), error)
     assert answer.status_code == 303
     assert answer.headers["location"] == (
-        "?refused=No+computer+can+take+web.+one+(COMP-1):+has+no+free+partition+Add+one+%26+more."
+        "?refused=No+computer+can+take+web.+one+(COMP-1):+has+no+free+partition%5Cr+Add+one+%26+more."
     )
 
 

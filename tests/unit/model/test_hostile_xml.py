@@ -5,8 +5,8 @@ import re
 import pytest
 
 from slap.model.errors import InvalidInput
+from slap.model.slapos.xml import MAX_DEPTH, parse_xml
 from slap.model.tioxml import read_journal
-from slap.model.xml import MAX_DEPTH, parse_xml
 from slap.system.marshal import loads
 from tests.house.sources import measured_code
 
@@ -69,4 +69,4 @@ def test_xml_is_parsed_in_two_places() -> None:
     found = {
         source.name for source in measured_code() if source.name.startswith("slap/") and parses.search(source.text)
     }
-    assert found - {"slap/system/libvirt/fake.py"} == {"slap/model/xml.py", "slap/system/marshal/read.py"}
+    assert found - {"slap/system/libvirt/fake.py"} == {"slap/model/slapos/xml.py", "slap/system/marshal/read.py"}

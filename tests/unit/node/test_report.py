@@ -85,8 +85,14 @@ def test_a_report_that_is_refused_holds_back_no_other(world: World) -> None:
     world.store.save_software(_built("bad"))
     world.reporter.poke_software(URL)
     world.reporter.flush()
-    assert [each.guid for report in world.ear.reports for each in report.instances] == ["INST-0", "INST-2"]
-    assert [record_in(world.store, f"slappart{n}").told for n in range(3)] == [True, False, True]
+    told = {each.guid: each for report in world.ear.reports for each in report.instances}
+    assert {guid: each.state.value for guid, each in told.items()} == {
+        "INST-0": "started",
+        "INST-1": "error",
+        "INST-2": "started",
+    }
+    assert told["INST-1"].message == "The master does not take what is reported here: no"
+    assert [record_in(world.store, f"slappart{n}").told for n in range(3)] == [True, True, True]
     world.saw(1, message="good")
     assert world.reporter.flush() == 1
 

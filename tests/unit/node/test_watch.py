@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from slap.model.check import CommandCheck, MachineCheck
+from slap.model.node import PUBLISHED_FILE
 from slap.model.state import ReportedInstanceState
 from slap.node.partition.folder import Partitions
 from slap.node.partition.watch import Watch
@@ -179,3 +180,17 @@ def test_history_is_kept(world: World) -> None:
     world.says(NO)
     world.check(after=60)
     assert [result.passed for result in world.store.results(PART, "p")] == [False, True]
+
+
+def test_what_a_service_publishes_and_nobody_can_keep_is_its_error(world: World) -> None:
+    folder = Partitions(world.config).get(PART)
+    folder.path.mkdir(parents=True)
+    (folder.path / PUBLISHED_FILE).write_text('{"x": 1000000000000000000000000000000}')
+    world.check()
+    assert world.record.report.state is ReportedInstanceState.ERROR
+    assert "x: an integer of more than 64 bits" in world.record.report.message
+    assert world.record.report.connection is None
+    (folder.path / PUBLISHED_FILE).write_text('{"x": 1}')
+    world.check()
+    mended = world.record.report
+    assert (mended.state, mended.connection) == (ReportedInstanceState.STARTED, {"x": 1})

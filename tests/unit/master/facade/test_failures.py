@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.exc import DataError, OperationalError
 
+from slap.master.database.text import unstorable
 from slap.master.hateoas.route import install_hateoas
 from slap.master.jsonrpc.route import install_jsonrpc
 from slap.model.errors import Unreachable
@@ -55,7 +56,7 @@ async def _exchange(app: FastAPI, path: str, verb: str, body: bytes) -> tuple[in
 CASES = [
     (KeyError("secret"), 500, 500, "Internal Server Error"),
     (OperationalError("SELECT secret", {}, Exception("disk full")), 523, 503, "Connection Error"),
-    (DataError("SELECT secret", {}, Exception("no such text")), 400, 400, "Bad Request"),
+    (unstorable(DataError("SELECT secret", {}, Exception("no such text"))), 400, 400, "Bad Request"),
     (Unreachable("The other master does not answer."), 523, 503, "Connection Error"),
 ]
 

@@ -5,8 +5,8 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 _URLS = sa.text("SELECT url FROM release")
 _DOCUMENT = sa.text("SELECT document FROM release WHERE url = :url")
