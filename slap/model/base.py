@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 class Frozen(BaseModel):
     """An immutable value whose fields are checked; an unknown field is an error, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    # JSON has no NaN: stored, it becomes a null that the same model refuses to load.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
 def _in_words(name: Any, check: Callable[[Any], str]) -> str:

@@ -5,14 +5,23 @@ Declared promises need no program (etc/plugin/NAME.json); the others are program
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from slap.model.base import Frozen
+
+_LONGEST_PAUSE_SECONDS = 366 * 86400
+
+# One line of text without control characters, and without what some programs take for a line end.
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=4096)]
+Host = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:_-]*$", max_length=255)]
+Expected = Annotated[str, StringConstraints(max_length=4096)]
+Argument = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=65536)]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[^\x00=]+$", max_length=256)]
 
 
 class _Timed(Frozen):
     timeout: float = Field(default=5, gt=0, le=600)  # seconds that one run may take
-    frequency: float = Field(default=60, ge=1)  # seconds between two runs
+    frequency: float = Field(default=60, ge=1, le=_LONGEST_PAUSE_SECONDS)  # seconds between two runs
 
 
 class NetworkCheck(_Timed):
@@ -26,13 +35,13 @@ class NetworkCheck(_Timed):
     """
 
     check: Literal["port", "url", "forward"]
-    host: str
+    host: Host
     port: int = Field(ge=1, le=65535)
-    path: str = "/"
+    path: Line = "/"
     tls: bool = False
-    expect: str = ""
+    expect: Expected = ""
     send: str = Field(default="", max_length=1000, pattern=r"^[^\x00-\x1f]*$")
-    target: str = ""  # for words only
+    target: Line = ""  # for words only
 
 
 class MachineCheck(_Timed):
@@ -44,18 +53,18 @@ class MachineCheck(_Timed):
     """
 
     check: Literal["machine"]
-    host: str = ""
+    host: Host = ""
     port: int = Field(default=0, ge=0, le=65535)
-    expect: str = "SSH-"
-    grace: float = Field(default=0, ge=0)
+    expect: Expected = "SSH-"
+    grace: float = Field(default=0, ge=0, le=_LONGEST_PAUSE_SECONDS)
 
 
 class CommandCheck(_Timed):
     """A promise that is a program, run as the partition's user; it passes when its status is 0."""
 
     check: Literal["command"]
-    command: tuple[str, ...] = Field(min_length=1)
-    environment: dict[str, str] = Field(default_factory=dict)
+    command: tuple[Argument, ...] = Field(min_length=1, max_length=1000)
+    environment: dict[VariableName, Argument] = Field(default_factory=dict, max_length=1000)
 
 
 class PluginCheck(_Timed):
@@ -65,15 +74,18 @@ class PluginCheck(_Timed):
     """
 
     check: Literal["plugin"]
-    path: str
+    path: Line
     timeout: float = Field(default=20, gt=0, le=600)
-    frequency: float = Field(default=120, ge=1)
+    frequency: float = Field(default=120, ge=1, le=_LONGEST_PAUSE_SECONDS)
+
+
+StopTimeout = Annotated[int, Field(ge=1, le=3660)]  # seconds that a service may take to end before it is killed
 
 
 class ServiceSettings(Frozen):
     """What supervision has to know of a service beyond its executable: `etc/service/.NAME.json`."""
 
-    stop_timeout: int = Field(default=10, ge=1, le=3660)  # seconds that it may take to end before it is killed
+    stop_timeout: StopTimeout = 10
 
 
 Check = Annotated[NetworkCheck | MachineCheck | CommandCheck | PluginCheck, Field(discriminator="check")]

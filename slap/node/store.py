@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
 from slap.model.base import Frozen, Parameters
-from slap.model.check import Check
+from slap.model.check import Check, StopTimeout
 from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState
-from slap.node.partition.names import FileName
+from slap.node.partition.names import MAX_INSTALLED, CrontabLine, Digest, FileName
 
 
 class SoftwareRecord(Frozen):
@@ -30,14 +30,19 @@ class SoftwareRecord(Frozen):
     told: bool = False  # whether the master acknowledged the report
 
 
+_BOUNDED = Field(max_length=MAX_INSTALLED)
+
+
 class Installed(Frozen):
     """What an instantiation left in a partition to run, check and repeat."""
 
-    services: dict[FileName, str] = Field(default_factory=dict)  # name: digest of its executable
-    runs: dict[FileName, str] = Field(default_factory=dict)
-    checks: dict[FileName, Check] = Field(default_factory=dict)
-    crons: dict[FileName, str] = Field(default_factory=dict)  # name: crontab line
-    patience: dict[FileName, int] = Field(default_factory=dict)  # seconds that a service may take to end, if not ten
+    services: Annotated[dict[FileName, Digest], _BOUNDED] = Field(
+        default_factory=dict
+    )  # digests of executables by name
+    runs: Annotated[dict[FileName, Digest], _BOUNDED] = Field(default_factory=dict)
+    checks: Annotated[dict[FileName, Check], _BOUNDED] = Field(default_factory=dict)
+    crons: Annotated[dict[FileName, CrontabLine], _BOUNDED] = Field(default_factory=dict)
+    patience: Annotated[dict[FileName, StopTimeout], _BOUNDED] = Field(default_factory=dict)  # of services, if not ten
 
 
 class InstanceRecord(Frozen):

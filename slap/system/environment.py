@@ -41,8 +41,12 @@ def clean(home: Path, extra: dict[str, str] | None = None) -> dict[str, str]:
     Builds reach those through the machine's own client configuration (pip.conf, apt.conf, npmrc) where that is kept in
     files; where it is kept in variables, the variables are passed on.
     """
-    kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_TOOLS)}
-    return {**bare(home), **kept, **(extra or {})}
+    return {**bare(home), **registry_access(), **(extra or {})}
+
+
+def registry_access() -> dict[str, str]:
+    """Variables of this process by which builds reach package registries; there may be passwords in them."""
+    return {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_TOOLS)}
 
 
 def registry_clients() -> dict[str, str]:

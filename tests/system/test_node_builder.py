@@ -67,15 +67,10 @@ def beside(builder: WarmBuilder, bad: BuildJob, good: BuildJob) -> tuple[BuildRe
 
 
 GOOD = "open('instance.cfg', 'w').close()"
-# What a child has open: 0, 1, 2, then whatever it was given. It finds the pipe for its result and abuses it.
-_PIPES = """
-def is_pipe(number):
-    try:
-        return os.readlink(f"/proc/self/fd/{number}").startswith("pipe:")
-    except OSError:
-        return False
-pipes = [number for number in range(3, 100) if is_pipe(number)]
-"""
+# What a child has open: its log, and the file of its answer. It finds that and abuses it.
+_FORGE = "os.pwrite(3, b'{}', 0)\nos._exit(0)"
+# Like the answer of an instantiation, with something in it that says more than it should.
+_INSTALLED = '{{"id": 0, "outcome": "done", "installed": {{"services": {}}}}}'
 
 
 @pytest.mark.parametrize(
@@ -85,10 +80,16 @@ pipes = [number for number in range(3, 100) if is_pipe(number)]
         ("os._exit(7)", "status 7"),
         ("os.kill(os.getpid(), 9)", "signal 9"),
         ("sys.exit(3)", ""),
-        (_PIPES + "[os.write(n, b'{nonsense\\n') for n in pipes]\ntime.sleep(60)", "broke off"),
-        (_PIPES + '[os.write(n, b\'{"id": 2, "outcome": "done"}\\n\') for n in pipes]\ntime.sleep(60)', None),
-        (_PIPES + "[os.close(n) for n in pipes]\ntime.sleep(60)", "signal 9"),
-        (_PIPES + "while True: os.write(pipes[-1], b'x' * 65536)", "broke off"),
+        (_FORGE.format("{nonsense"), "is refused"),
+        (_FORGE.format('{"id": 2, "outcome": "done"}'), None),
+        (_FORGE.format(_INSTALLED.format('{"a b": ""}')), "installed.services.a b"),
+        (_FORGE.format(_INSTALLED.format('{"a": "1\\\\n[program:x]"}')), "installed.services.a"),
+        (_FORGE.format('{"id": 1, "outcome": "done", "extra": 1}'), "extra"),
+        (_FORGE.format("[" * 100_000), "is refused"),
+        ("os.write(3, b'x')", "is refused"),
+        ("os.close(3)", "status 0"),
+        ("try:\n    while True: os.write(3, b'x' * 65536)\nexcept OSError: os._exit(0)", "is refused"),
+        ("while True: os.truncate(3, 1 << 40)", "not permitted"),
     ],
 )
 def test_a_build_that_misbehaves_harms_no_other(
@@ -99,6 +100,52 @@ def test_a_build_that_misbehaves_harms_no_other(
     assert bad.fingerprint == ""
     assert words is None or (bad.outcome is Outcome.FAILED and words in bad.message)
     assert builder.build(job(tmp_path / "next", GOOD)).outcome is Outcome.DONE
+
+
+def test_a_build_has_no_descriptors_but_those_of_its_log_and_its_answer(builder: WarmBuilder, tmp_path: Path) -> None:
+    """Two others are under way when it is forked. What it starts has not even that of its answer."""
+    look = (
+        "' '.join(f'{n}={os.readlink(f\"/proc/self/fd/{n}\")}' for n in sorted(map(int, os.listdir('/proc/self/fd')))"
+    )
+    code = f"open('own', 'w').write({look} if os.path.exists(f'/proc/self/fd/{{n}}')))\n"
+    code += "subprocess.run(['ls', '/proc/self/fd'], stdout=open('theirs', 'w'), close_fds=False)\n" + GOOD
+    slow = [job(tmp_path / f"slow{number}", f"time.sleep(1)\n{GOOD}") for number in range(2)]
+    threads = [threading.Thread(target=builder.build, args=(each,)) for each in slow]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: all((tmp_path / f"slow{number}/log").exists() for number in range(2)))
+    assert builder.build(job(tmp_path / "a", code)).outcome is Outcome.DONE
+    for thread in threads:
+        thread.join()
+    own = dict(each.split("=", 1) for each in (tmp_path / "a/own").read_text().split(" ") if "=" in each)
+    log = str(tmp_path / "a/log")
+    assert (own.pop("0"), own.pop("1"), own.pop("2")) == ("/dev/null", log, log)
+    assert own.pop("3").startswith("/memfd:answer")
+    assert [each for each in own.values() if not each.startswith((str(tmp_path / "a"), "/proc/"))] == []
+    assert (tmp_path / "a/theirs").read_text().split() == ["0", "1", "2", "3"]  # the last is of its own look
+
+
+def test_a_builds_memory_has_nothing_of_what_others_were_told(builder: WarmBuilder, tmp_path: Path) -> None:
+    """Neither what the job before was, nor what it answered, nor the variables that builds of releases alone get."""
+    secret, answer = "jobs-" + "secret-1", "answers-" + "secret-2"
+    before = job(tmp_path / "before", f"raise ValueError('answers-' + 'secret-2')\n{GOOD}")
+    before = before.model_copy(update={"environment": {"TOKEN": secret}})
+    assert answer in builder.build(before).message
+    code = """
+import re
+found, needle = [], re.compile(b'(jobs|answers)-secre[t]-[1-2]')
+for line in open('/proc/self/maps'):
+    span, rights = line.split()[:2]
+    if rights.startswith('rw') and '[v' not in line:
+        first, last = (int(each, 16) for each in span.split('-'))
+        with open('/proc/self/mem', 'rb', 0) as memory:
+            memory.seek(first)
+            found += needle.findall(memory.read(last - first))
+open('found', 'w').write(str(len(found)))
+"""
+    code += GOOD
+    assert builder.build(job(tmp_path / "a", code)).outcome is Outcome.DONE
+    assert (tmp_path / "a/found").read_text() == "0"
 
 
 def test_each_build_is_a_fork_of_one_process(builder: WarmBuilder, tmp_path: Path) -> None:

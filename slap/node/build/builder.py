@@ -1,20 +1,33 @@
 """The agent's side of the warm builder process: jobs go out, results come back, a dead builder is replaced."""
 
+import fcntl
 import itertools
+import logging
+import os
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from slap.node.build.job import BuildJob, BuildResult, Outcome
+from pydantic import ValidationError
+
+from slap.node.build.job import BuildEnd, BuildJob, BuildResult, Outcome
 from slap.system import environment, process
 from slap.system.processes import BUILD_MARK, NODE_MARK, end_stray_builds
 
 _ATTEMPTS = 2
+_MAX_ANSWER_BYTES = 8 << 20
+_MAX_PLACE = 200  # characters of the place of a fault
 # Of single passes, see slap/node/passes.py.
 ROLES = (":software", ":instance")
+
+
+log = logging.getLogger(__name__)
 
 
 class Builder(Protocol):
@@ -35,7 +48,7 @@ class WarmBuilder:
         self._role = role
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, tuple[socket.socket, Future[BuildResult | None]]] = {}
+        self._waiting: dict[int, tuple[socket.socket, Future[BuildEnd | None]]] = {}
         self._channel: socket.socket | None = None
         self._child: process.Child | None = None
         self._closed = False
@@ -48,13 +61,16 @@ class WarmBuilder:
         return BuildResult(id=0, outcome=Outcome.FAILED, message="The builder process was killed.")
 
     def _attempt(self, job: BuildJob) -> BuildResult | None:
-        numbered = job.model_copy(update={"id": next(self._numbers)})
-        future: Future[BuildResult | None] = Future()
-        with self._lock:
-            if self._closed:
-                return None
-            self._send(numbered, future)
-        return future.result()
+        """None when the builder died meanwhile."""
+        number = next(self._numbers)
+        future: Future[BuildEnd | None] = Future()
+        with _job_file(_document(job, number)) as job_file, _answer_file() as answer_file:
+            with self._lock:
+                if self._closed:
+                    return None
+                self._send(_Request(number, job.timeout, (job_file, answer_file)), future)
+            end = future.result()
+            return _result(end, _read_answer(answer_file)) if end else None
 
     def warm_up(self) -> None:
         """Start the process before the first job needs it."""
@@ -67,21 +83,20 @@ class WarmBuilder:
             if self._channel:
                 self._channel.shutdown(socket.SHUT_RDWR)
 
-    def _send(self, job: BuildJob, future: Future[BuildResult | None]) -> None:
-        line = job.model_dump_json().encode() + b"\n"
+    def _send(self, request: "_Request", future: Future[BuildEnd | None]) -> None:
         try:
-            self._send_to(self._connected(), line, job.id, future)
+            self._send_to(self._connected(), request, future)
         except ConnectionError:
             self._channel = None
-            self._send_to(self._connected(), line, job.id, future)
+            self._send_to(self._connected(), request, future)
 
-    def _send_to(self, channel: socket.socket, line: bytes, number: int, future: Future[BuildResult | None]) -> None:
-        """Known as waiting before it is sent, for the answer may be quick."""
-        self._waiting[number] = channel, future
+    def _send_to(self, channel: socket.socket, request: "_Request", future: Future[BuildEnd | None]) -> None:
+        """Known as waiting before it is sent, for the build may be quick."""
+        self._waiting[request.id] = channel, future
         try:
-            channel.sendall(line)
+            socket.send_fds(channel, [f"{request.id} {request.timeout}".encode()], request.descriptors)
         except OSError:
-            del self._waiting[number]
+            del self._waiting[request.id]
             raise
 
     def _connected(self) -> socket.socket:
@@ -89,7 +104,7 @@ class WarmBuilder:
             self._end_strays()
             self._channel, theirs = socket.socketpair()
             argv = [sys.executable, "-P", "-m", "slap.node.build.zygote", str(theirs.fileno())]
-            marked = environment.clean(Path("/"), {NODE_MARK: self._root, BUILD_MARK: self._root + self._role})
+            marked = environment.bare(Path("/"), {NODE_MARK: self._root, BUILD_MARK: self._root + self._role})
             self._child = process.start_child(argv, marked, [theirs.fileno()])
             theirs.close()
             threading.Thread(target=self._read, args=(self._channel, self._child), name="builder", daemon=True).start()
@@ -106,17 +121,17 @@ class WarmBuilder:
         try:
             with channel.makefile("rb") as lines:
                 for line in lines:
-                    self._answer(BuildResult.model_validate_json(line))
+                    self._end(BuildEnd.model_validate_json(line))
         except OSError:
             pass  # it ended with a job of ours unread
         finally:
             child.wait()
             self._give_up(channel)
 
-    def _answer(self, result: BuildResult) -> None:
+    def _end(self, end: BuildEnd) -> None:
         """Without the lock: whoever holds it may be waiting for the builder to read."""
-        _, future = self._waiting.pop(result.id)
-        future.set_result(result)
+        _, future = self._waiting.pop(end.id)
+        future.set_result(end)
 
     def _give_up(self, channel: socket.socket) -> None:
         """The builder died, and its jobs with it; the next job starts a new one."""
@@ -127,3 +142,64 @@ class WarmBuilder:
             channel.close()
         for future in futures.values():
             future.set_result(None)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A job as the builder is told of it: its number, its time in seconds, the files of the job and of its answer."""
+
+    id: int
+    timeout: float
+    descriptors: tuple[int, int]
+
+
+@contextmanager
+def _job_file(document: bytes) -> Iterator[int]:
+    """A file in memory, without a name, while the block runs."""
+    descriptor = os.memfd_create("job")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(document)
+        file.flush()
+        yield descriptor
+
+
+@contextmanager
+def _answer_file() -> Iterator[int]:
+    """The same to be written to by a build: of a size that cannot grow, for its memory is nobody's but the computer's."""
+    descriptor = os.memfd_create("answer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.truncate(descriptor, _MAX_ANSWER_BYTES)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_answer(descriptor: int) -> bytes:
+    """What was written from the beginning on."""
+    end = os.lseek(descriptor, 0, os.SEEK_HOLE)
+    return os.pread(descriptor, end, 0).rstrip(b"\0")
+
+
+def _document(job: BuildJob, number: int) -> bytes:
+    """Builds of releases get the variables by which package registries are reached; what runs for a tenant does not."""
+    access = environment.registry_access() if job.context is None else {}
+    return job.model_copy(update={"id": number, "environment": access | job.environment}).model_dump_json().encode()
+
+
+def _result(end: BuildEnd, answer: bytes) -> BuildResult:
+    """What a build answered, as far as that can be an answer; it comes from a process that ran a tenant's code."""
+    if end.reason:
+        return BuildResult(id=end.id, outcome=Outcome.FAILED, message=end.reason)
+    try:
+        return BuildResult.model_validate_json(answer).model_copy(update={"id": end.id, "is_taken": False})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(repr(each)[1:-1] if isinstance(each, str) else str(each) for each in first["loc"])
+        return _refused(end, f"{place[:_MAX_PLACE]}: {first['msg']}." if place else f"{first['msg']}.")
+
+
+def _refused(end: BuildEnd, why: str) -> BuildResult:
+    log.warning("The answer of build %s was refused: %s", end.id, why)
+    message = f"The answer of the build is refused. {why} Something that the build ran has forged or broken it."
+    return BuildResult(id=end.id, outcome=Outcome.FAILED, message=message)

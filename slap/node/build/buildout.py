@@ -107,8 +107,7 @@ def _become(job: BuildJob) -> None:
     # Lost on a change of user, so set after it: no build outlives the builder.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(0o022 if job.context is None else 0o077)
-    fitting = environment.clean if job.context is None else environment.bare
-    environment.become(fitting(Path(job.folder), job.environment))
+    environment.become(environment.bare(Path(job.folder), job.environment))
 
 
 def _secret(job: BuildJob) -> str:
@@ -119,9 +118,11 @@ def _log_to(path: Path, secret: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    os.close(descriptor)
     # Held until this process ends: two runs never work in one folder, not even after a crash. This kind of lock is not
-    # shared with whoever inherits the descriptor: a daemon that a recipe started would keep that for ever.
-    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    # shared with whoever inherits the descriptor: a daemon that a recipe started would keep that for ever. It is lost with
+    # the first descriptor of the file that is closed.
+    fcntl.lockf(1, fcntl.LOCK_EX)
     sys.stdout = DiscreetStream(open(1, "w", buffering=1, closefd=False), secret)  # noqa: SIM115 (lives as long as we)
     sys.stderr = DiscreetStream(open(2, "w", buffering=1, closefd=False), secret)  # noqa: SIM115
 

@@ -24,6 +24,7 @@ from zc.buildout.buildout import HistoryItem, MissingOption, SectionKey, _save_o
 
 from slap.model import option as values
 from slap.node.build import eggs, pip, sources
+from slap.node.build.record import read_record
 from slap.system import files
 
 _WHOLE = re.compile(r"\$\{[^}]*\}")
@@ -191,9 +192,10 @@ class Buildout(zc.buildout.buildout.Buildout):  # type: ignore[misc]
         return digest.hexdigest()[:32]
 
     def _read_installed_part_options(self) -> tuple[dict[str, Any], bool]:
-        sections, exists = super()._read_installed_part_options()
-        for section in sections.values():
-            section.__class__ = Installed
+        path = Path(self["buildout"]["installed"])
+        exists = path.is_file()
+        found = read_record(path) if exists else {"buildout": {"parts": ""}}
+        sections = {name: Installed(self, name, _with_spaces(options)) for name, options in found.items()}
         self._record = {name: dict(section.copy()) for name, section in sections.items()}
         return sections, exists
 
@@ -237,6 +239,17 @@ def _copied_key(key: Any, memo: object) -> Any:
 
 def _same(item: Any, memo: object) -> Any:
     return item
+
+
+def _with_spaces(options: Mapping[str, str]) -> dict[str, str]:
+    """Options as they were before zc.buildout wrote them: it has names for white space that its parser would lose."""
+    return {name: _unescaped(value) if "%(" in value else value for name, value in options.items()}
+
+
+def _unescaped(value: str) -> str:
+    for escape, text in zc.buildout.buildout._spacey_defaults:
+        value = value.replace(escape, text)
+    return value
 
 
 def for_file(options: Mapping[str, Any]) -> dict[str, str]:

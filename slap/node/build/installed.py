@@ -2,20 +2,21 @@
 
 import json
 from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 
-import zc.buildout.configparser
 from pydantic import TypeAdapter, ValidationError
 
 from slap.model.check import Check, CommandCheck, PluginCheck, ServiceSettings
 from slap.model.errors import InvalidInput
 from slap.model.node import CONNECTION_FILE, SHARED_FOLDER
+from slap.node.build.record import read_record
 from slap.node.partition.names import check_file_name
 from slap.node.store import Installed
 from slap.system import files
+from slap.system.trust.stranger import read_owned
 
 _CHECK: TypeAdapter[Check] = TypeAdapter(Check)
+_MAX_CRONTAB_BYTES = 64 * 1024
 
 
 def read_installed(folder: Path) -> Installed:
@@ -60,8 +61,8 @@ def _is_aside(name: str) -> bool:
 
 
 def _executables(folder: Path) -> dict[str, str]:
-    """Digests by name: a service is restarted when its executable changed."""
-    return {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in _entries(folder)}
+    """Without their digests: those are the node's to compute."""
+    return {path.name: "" for path in _entries(folder)}
 
 
 def _patience(folder: Path, services: Iterable[str]) -> dict[str, int]:
@@ -111,7 +112,14 @@ def _crons(folder: Path) -> dict[str, str]:
     """
     found = _entries(folder / "etc/cron.d")
     ours = _made_by_us(folder) if found else set()
-    return {path.name: path.read_text().strip() for path in found if path in ours}
+    return {path.name: _read_crontab(path) for path in found if path in ours}
+
+
+def _read_crontab(path: Path) -> str:
+    text = read_owned(path.parent, path.name, None, _MAX_CRONTAB_BYTES).strip()
+    if set(text) & set("\n\r\0"):
+        raise InvalidInput(f"{path} is no line of a crontab.", "It has several lines, or a zero byte.")
+    return text
 
 
 def _made_by_us(folder: Path) -> set[Path]:
@@ -120,21 +128,15 @@ def _made_by_us(folder: Path) -> set[Path]:
 
 
 def _paths_in(record: Path) -> Iterable[str]:
-    for section in _sections(record):
+    for section in read_record(record).values():
         if _is_ours(section):
             yield from section.get("__buildout_installed__", "").split("\n")
 
 
 def ordered_by_others(folder: Path) -> set[str]:
     """The names of the children that parts order whose recipes are not ours: those of slapos.cookbook note them nowhere."""
-    sections = (section for record in folder.glob(".installed*.cfg") for section in _sections(record))
+    sections = (section for record in folder.glob(".installed*.cfg") for section in read_record(record).values())
     return {each["name"] for each in sections if not _is_ours(each) and each.get("name") and "software-url" in each}
-
-
-def _sections(record: Path) -> Iterable[dict[str, str]]:
-    with record.open() as file:
-        sections: dict[str, dict[str, str]] = zc.buildout.configparser.parse(file, record.name)
-    return sections.values()
 
 
 def _is_ours(section: dict[str, str]) -> bool:

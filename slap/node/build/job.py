@@ -1,4 +1,8 @@
-"""What the agent asks of the warm builder process, and what that answers: one JSON document a line."""
+"""What the agent asks of the warm builder process, what a build answers, and how the agent learns that it ended.
+
+Job and answer pass through files in memory that only the agent and one build have: neither is ever in the memory of the
+warm process, of which every build has a copy.
+"""
 
 from enum import StrEnum
 
@@ -6,6 +10,7 @@ from pydantic import Field
 
 from slap.model.base import Frozen, Parameters
 from slap.model.node import PartitionContext
+from slap.node.partition.names import Digest
 from slap.node.store import Installed
 
 
@@ -31,8 +36,19 @@ class BuildJob(Frozen):
     context: PartitionContext | None = None
 
 
+class BuildEnd(Frozen):
+    """The warm process says that a build ended; `reason` is why it was cut off, or how it ended without an answer."""
+
+    id: int
+    reason: str = ""
+
+
 class BuildResult(Frozen):
-    """What came of a job; `fingerprint` tells one state of a built release from another."""
+    """What came of a job; `fingerprint` tells one state of a built release from another.
+
+    It is written by a process that ran the code of a release or a tenant, so all of it may be forged: each field is bounded,
+    and nothing in it is believed that only the node can know.
+    """
 
     id: int
     outcome: Outcome
@@ -40,6 +56,6 @@ class BuildResult(Frozen):
     connection: Parameters | None = None
     shared: dict[str, Parameters] | None = None  # by guid, what was published for shared instances
     installed: Installed = Installed()
-    children: int = 0  # up to which of its children's news the instantiation was answered
-    fingerprint: str = ""
+    children: int = Field(default=0, ge=0, lt=1 << 63)  # up to which of its children's news it was answered
+    fingerprint: Digest = ""
     is_taken: bool = False  # from a cache, instead of being built

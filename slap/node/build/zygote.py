@@ -1,8 +1,12 @@
 """The warm builder process: has buildout and all recipes imported, and forks for each job.
 
 A bare buildout command spends most of its time importing. A fork of this process starts where that ends. Run by the agent
-as `python -m slap.node.build.zygote DESCRIPTOR`; reads jobs from that socket and writes results to it, a JSON document a
-line; ends, with all that it started, when the other end is closed.
+as `python -m slap.node.build.zygote DESCRIPTOR`. Each message on that socket is `ID TIMEOUT` with two descriptors: a file
+with the job, and one for the answer. When a build ended this process says so, a JSON document a line. It ends, with all
+that it started, when the other end is closed.
+
+Builds run programs that nobody trusts, with a copy of this process's memory: it never reads a job or an answer, and a build
+keeps no descriptor but that of its answer and of its log.
 """
 
 import gc
@@ -13,39 +17,31 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-
-from pydantic import ValidationError
+from typing import NoReturn
 
 from slap.node.build import buildout
-from slap.node.build.job import BuildJob, BuildResult, Outcome
+from slap.node.build.job import BuildEnd, BuildJob, BuildResult
 from slap.system import environment
 from slap.system.processes import BUILD_MARK, end_stray_builds
 
-# A child that answers more than this is not one of ours any more: it runs whatever a release brought along.
-_LONGEST_ANSWER = 8 << 20
+_MAX_HEADER_BYTES = 256
+_ANSWER = 3  # the descriptor of a build's answer, after stdin, stdout and stderr
+_ALL_DESCRIPTORS = (1 << 31) - 1
 
 
 @dataclass
 class _Child:
-    """A running job: its process, the pipe its result comes through, what came so far, and when it is killed.
-
-    The job itself is not kept: its secrets would be in the memory of every child that is forked after it.
-    """
+    """A running job: its process, as a number and a descriptor, the file for its answer, and when it is killed."""
 
     id: int
     pid: int
-    pipe: int
-    timeout: float
+    process: int
+    answer: int
+    timeout: float  # seconds
     deadline: float
-    received: bytearray = field(default_factory=bytearray)
     timed_out: bool = False
-
-    @property
-    def is_done(self) -> bool:
-        """Answers end with a line end: what a build left behind may keep the pipe open for ever."""
-        return self.timed_out or self.received.endswith(b"\n") or len(self.received) > _LONGEST_ANSWER
 
 
 class Zygote:
@@ -53,7 +49,6 @@ class Zygote:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._buffer = bytearray()
         self._children: dict[int, _Child] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(channel, selectors.EVENT_READ)
@@ -63,9 +58,9 @@ class Zygote:
         while self._open:
             for key, _ in self._selector.select(self._patience()):
                 if key.fileobj is self._channel:
-                    self._read_jobs()
+                    self._receive_job()
                 else:
-                    self._read_result(key.data)
+                    self._finish(key.data)
             self._kill_overdue()
         for child in self._children.values():
             _kill(child.pid)
@@ -74,73 +69,66 @@ class Zygote:
         waiting = [child.deadline for child in self._children.values()]
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
-    def _read_jobs(self) -> None:
-        received = b""
+    def _receive_job(self) -> None:
+        """Messages with descriptors are never merged, so each is read by itself."""
+        header = b""
         with suppress(ConnectionError):  # the agent died without hearing all that we said
-            received = self._channel.recv(1 << 16)
-        self._open = bool(received)
-        self._buffer += received
-        while (end := self._buffer.find(b"\n")) >= 0:
-            line = bytes(self._buffer[:end])
-            del self._buffer[: end + 1]
-            job = BuildJob.model_validate_json(line)
-            try:
-                self._start(job)
-            except OSError as error:  # no process or pipe to be had
-                message = f"The build cannot be started: {error.strerror}."
-                self._answer(BuildResult(id=job.id, outcome=Outcome.FAILED, message=message))
+            header, descriptors, _, _ = socket.recv_fds(self._channel, _MAX_HEADER_BYTES, 2)
+        self._open = bool(header)
+        if not header:
+            return
+        number, timeout = header.split()
+        job, answer = descriptors
+        try:
+            self._start(int(number), float(timeout), job, answer)
+        except OSError as error:  # no process to be had
+            os.close(answer)
+            self._send(BuildEnd(id=int(number), reason=f"The build cannot be started: {error.strerror}."))
+        finally:
+            os.close(job)
 
-    def _start(self, job: BuildJob) -> None:
-        reader, writer = os.pipe()
+    def _start(self, number: int, timeout: float, job: int, answer: int) -> None:
         pid = os.fork()
         if pid == 0:
-            os.close(reader)
-            self._be_child(job, writer)
-        os.close(writer)
-        child = _Child(job.id, pid, reader, job.timeout, time.monotonic() + job.timeout)
+            self._be_child(job, answer)
+        child = _Child(number, pid, os.pidfd_open(pid), answer, timeout, time.monotonic() + timeout)
         self._children[pid] = child
-        self._selector.register(reader, selectors.EVENT_READ, child)
+        self._selector.register(child.process, selectors.EVENT_READ, child)
 
-    def _be_child(self, job: BuildJob, writer: int) -> None:
-        """Never returns: neither clean-ups nor handlers of the parent may run in the child."""
+    def _be_child(self, job: int, answer: int) -> NoReturn:
+        """Neither clean-ups nor handlers of the parent may run in the child."""
         try:
             gc.disable()
-            self._let_go_of_the_others()
-            result = buildout.run(job)
-            with os.fdopen(writer, "wb") as pipe:
-                pipe.write(result.model_dump_json().encode() + b"\n")
+            text = os.pread(job, os.fstat(job).st_size, 0)
+            self._keep_only(answer)
+            result = buildout.run(BuildJob.model_validate_json(text))
+            _write(_ANSWER, result.model_dump_json().encode())
         finally:
             os._exit(0)
 
-    def _let_go_of_the_others(self) -> None:
-        """A child may become a tenant: the results of other jobs are not for it to read."""
+    def _keep_only(self, answer: int) -> None:
+        """Close all descriptors but the standard ones and that of the answer, which programs that are started do not get."""
         self._channel.close()
         self._selector.close()
-        for child in self._children.values():
-            os.close(child.pipe)
-        self._children.clear()
-
-    def _read_result(self, child: _Child) -> None:
-        part = os.read(child.pipe, 1 << 16)
-        child.received += part
-        if not part or child.is_done:
-            self._finish(child)
+        os.dup2(answer, _ANSWER, inheritable=False)
+        os.closerange(_ANSWER + 1, _ALL_DESCRIPTORS)
 
     def _finish(self, child: _Child) -> None:
-        self._selector.unregister(child.pipe)
-        os.close(child.pipe)
+        self._selector.unregister(child.process)
         del self._children[child.pid]
-        # It has nothing more to do. To wait until it ends by itself would be to trust it.
         os.kill(child.pid, signal.SIGKILL)
+        _kill(child.pid)  # what the build started and left behind in its session, while its number is still its own
         _, status = os.waitpid(child.pid, 0)
-        _kill(child.pid)  # what the build started and left behind in its session
-        if child.timed_out or not child.received:  # what it had begun elsewhere cannot be ended by itself any more
+        has_answered = os.fstat(child.answer).st_blocks > 0  # its size is always the same
+        os.close(child.process)
+        os.close(child.answer)
+        if child.timed_out or not has_answered:  # what it had begun elsewhere cannot be ended by itself any more
             end_stray_builds(environment.variable(BUILD_MARK))
-        self._answer(_result(child, status))
+        self._send(BuildEnd(id=child.id, reason=_reason(child, status, has_answered=has_answered)))
 
-    def _answer(self, result: BuildResult) -> None:
+    def _send(self, end: BuildEnd) -> None:
         with suppress(ConnectionError):
-            self._channel.sendall(result.model_dump_json().encode() + b"\n")
+            self._channel.sendall(end.model_dump_json().encode() + b"\n")
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
@@ -149,24 +137,24 @@ class Zygote:
             self._finish(child)
 
 
+def _write(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
 def _kill(leader: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
-def _result(child: _Child, status: int) -> BuildResult:
-    """What a child answered, under the number that it was given, whatever it says."""
+def _reason(child: _Child, status: int, *, has_answered: bool) -> str:
+    """Why there is no answer; empty when there is one."""
     if child.timed_out:
-        message = f"The build took more than {child.timeout:g} s."
-    elif child.received:
-        try:
-            return BuildResult.model_validate_json(bytes(child.received)).model_copy(update={"id": child.id})
-        except ValidationError:
-            message = "The build broke off while it told its result."
-    else:
-        reason = f"status {status >> 8}" if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}"
-        message = f"The build ended by {reason}."
-    return BuildResult(id=child.id, outcome=Outcome.FAILED, message=message)
+        return f"The build took more than {child.timeout:g} s."
+    if has_answered:
+        return ""
+    how = f"status {status >> 8}" if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}"
+    return f"The build ended by {how}."
 
 
 def _import_recipes() -> None:
@@ -178,6 +166,8 @@ def _import_recipes() -> None:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal is for the agent, which closes the channel
     _import_recipes()
+    for model in (BuildJob, BuildResult, BuildEnd):  # otherwise each build would do that anew
+        model.model_rebuild()
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as channel:

@@ -99,5 +99,5 @@ def _wishes(config: NodeConfig) -> Iterable[tuple[str, ImageEntry]]:
 def _asked(path: Path) -> tuple[ImageEntry, ...]:
     """What a partition wrote counts as far as it can be read."""
     with suppress(OSError, ValueError, ValidationError, RecursionError):
-        return _ENTRIES.validate_python(json.loads(read_owned(path, None, _LONGEST)))
+        return _ENTRIES.validate_python(json.loads(read_owned(path.parent, path.name, None, _LONGEST)))
     return ()

@@ -20,7 +20,7 @@ def read_wish(folder: PartitionFolder, name: str) -> str | None:
     """
     path = folder.path / name
     try:
-        return read_owned(path, folder.account.user, _LONGEST)
+        return read_owned(folder.path, name, folder.account.user, _LONGEST)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -15,7 +15,11 @@ from slap.node.promise import PartitionPlace
 from slap.node.store import Installed
 from slap.system import files
 from slap.system.processes import PARTITION_MARK, Mark, end_marked
+from slap.system.trust.stranger import hash_file
 
+# Executables are mostly small scripts; of a larger one the rest counts by its size and time.
+_MAX_HASHED_BYTES = 1 << 20
+_DIGEST_LENGTH = 16
 FORMATTED = "etc/partitions.json"
 
 
@@ -64,6 +68,18 @@ class PartitionFolder:
         """What supervisord's file for this partition shall say; empty when it has nothing to run."""
         programs = partition_programs(self.config, self.name, self.account.name, installed)
         return group_text(self.name, programs) if programs else ""
+
+    def with_digests(self, installed: Installed) -> Installed:
+        """With the digests of executables as they are now: a service is restarted when its executable changed."""
+        return installed.model_copy(
+            update={
+                "services": {name: self._digest(f"etc/service/{name}") for name in installed.services},
+                "runs": {name: self._digest(f"etc/run/{name}") for name in installed.runs},
+            }
+        )
+
+    def _digest(self, name: str) -> str:
+        return hash_file(self.path, name, _MAX_HASHED_BYTES)[:_DIGEST_LENGTH]
 
     def make(self) -> None:
         """The partition's folder and its logs, as `slapos node format` makes them."""

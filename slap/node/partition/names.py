@@ -11,6 +11,11 @@ from slap.model.errors import InvalidInput
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,99}")
 # The same for documents: those of an instantiation come from a process that ran as the tenant, and may have been forged.
 FileName = Annotated[str, StringConstraints(pattern=f"^{_FILE_NAME.pattern}$")]
+# Of an executable; empty for one that could not be read.
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
+CrontabLine = Annotated[str, StringConstraints(pattern=r"^[^\x00\r\n]*$", max_length=65536)]
+# Of each kind: what a partition has more of is no service any more, but an attack on its node.
+MAX_INSTALLED = 1000
 
 
 def check_file_name(path: Path) -> None:

@@ -245,12 +245,13 @@ class Steps:
         )
 
     def _instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> None:
+        folder = self._hands.partitions.get(desired.partition)
         record = self._record(desired).model_copy(
             update={
                 "applied": digest,
                 "failed": "",
                 "failures": 0,
-                "installed": result.installed,
+                "installed": folder.with_digests(result.installed),
                 "release": desired.software_release,
                 "unready_since": self._now(),
                 "was_ready": False,
@@ -259,7 +260,6 @@ class Steps:
             }
         )
         self._watch.forget(desired.partition)
-        folder = self._hands.partitions.get(desired.partition)
         layout.write_success(folder, desired.revision)
         self._start_what_was_stopped(folder, record)
         self._report(desired, record, ReportedInstanceState.INSTANTIATING)

@@ -2,13 +2,14 @@
 
 import logging
 import os
+import re
 import shlex
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from slap.model.errors import CommandFailed, Unreachable
+from slap.model.errors import CommandFailed, InvalidInput, Unreachable
 from slap.node.config import NodeConfig
 from slap.node.partition.links import link_layout
 from slap.node.store import Installed
@@ -84,6 +85,11 @@ environment = {environment}
 {user}"""
 
 
+# A quote ends a value of `environment`; a ; or # after white space begins a comment.
+_UNFIT = re.compile(r"[\"\x00-\x1f\x7f-\x9f\u2028\u2029]|(?:^|\s)[;#]|^\s|\s$")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
+
+
 @dataclass(frozen=True)
 class Program:
     """A supervised program; `digest` has it restarted when the executable changed under the same name."""
@@ -104,7 +110,7 @@ class Program:
 
 def group_text(group: str, programs: list[Program]) -> str:
     """The configuration file of one group."""
-    names = ",".join(f"{group}.{program.name}" for program in programs)
+    names = ",".join(f"{_word(group)}.{_word(program.name)}" for program in programs)
     return f"[group:{group}]\nprograms = {names}\n" + "".join(_program_text(group, program) for program in programs)
 
 
@@ -205,23 +211,40 @@ def _program_text(group: str, program: Program) -> str:
     return _PROGRAM.format(
         group=group,
         name=program.name,
-        command=_escape(shlex.join(program.argv)),
-        directory=_escape(str(program.directory)),
+        command=_value(shlex.join(map(_plain, program.argv)), is_quoted=True),
+        directory=_value(str(program.directory)),
         autorestart="false" if program.once else "true",
         startsecs=0 if program.once else 1,
         startretries=program.retries,
         stopwaitsecs=program.patience,
         as_group="true" if program.as_group else "false",
-        log=_escape(str(program.log)),
+        log=_value(_value(str(program.log))),  # supervisord expands this one twice
         umask=program.umask,
-        environment=",".join(f'{name}="{_escape(value)}"' for name, value in sorted(program.environment.items())),
-        user=f"user = {program.user}\n" if program.user else "",
+        environment=",".join(f'{_word(name)}="{_value(value)}"' for name, value in sorted(program.environment.items())),
+        user=f"user = {_word(program.user)}\n" if program.user else "",
     )
 
 
-def _escape(text: str) -> str:
-    """Supervisor expands %(NAME)s in every value."""
-    return text.replace("%", "%%")
+def _value(text: str, *, is_quoted: bool = False) -> str:
+    """A value of supervisord's configuration, in which it expands %(NAME)s. Raises InvalidInput for what would say more."""
+    return (text if is_quoted else _plain(text)).replace("%", "%%")
+
+
+def _plain(text: str) -> str:
+    if found := _UNFIT.search(text):
+        raise InvalidInput(
+            f"{text[:200]!r} cannot stand in supervisord's configuration.",
+            f"It has {found[0]!r}, by which supervisord would read something else.",
+            "Leave quotes, line ends, control characters, and ; and # after a space out of names and paths.",
+        )
+    return text
+
+
+def _word(text: str) -> str:
+    """A name, or a list of names, in supervisord's configuration."""
+    if not _WORD.fullmatch(text):
+        raise InvalidInput(f"{text[:200]!r} is no name that supervisord's configuration can have.")
+    return text
 
 
 def configuration_file(config: NodeConfig) -> Path:
@@ -231,11 +254,11 @@ def configuration_file(config: NodeConfig) -> Path:
 def configure(config: NodeConfig) -> tuple[list[str], dict[str, str]]:
     """Write supervisord's configuration; returns the command line to start it by, and its environment."""
     text = _MAIN.format(
-        folder=config.supervisor_folder,
-        socket=config.supervisor_socket,
-        log=config.log,
-        run=config.run,
-        events=config.events,
+        folder=_value(str(config.supervisor_folder)),
+        socket=_value(str(config.supervisor_socket)),
+        log=_value(str(config.log)),
+        run=_value(str(config.run)),
+        events=_value(str(config.events)),
     )
     files.write(configuration_file(config), text)
     link_layout(config)

@@ -50,7 +50,7 @@ def sense_machine(
 def read_phase(folder: Path, user: int | None) -> Phase | None:
     """What its file says; None without one, or for one that no machine's service wrote."""
     try:
-        return Phase.model_validate_json(read_owned(folder / PHASE_FILE, user, _LONGEST))
+        return Phase.model_validate_json(read_owned(folder, PHASE_FILE, user, _LONGEST))
     except (OSError, ValidationError):
         return None
 

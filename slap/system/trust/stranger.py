@@ -1,22 +1,96 @@
-"""Files that somebody wrote who is not trusted, read by somebody who may read everything."""
+"""Files that somebody wrote who is not trusted, read by somebody who may read everything.
+
+Every path is walked from a folder that its owner cannot replace, without following a link. What is opened is an ordinary
+file, so that no pipe and no device holds up the reader, and no more than a limit is read.
+"""
 
 import errno
 import os
 import stat
+from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK_BYTES = 1 << 20
 
-def read_owned(path: Path, user: int | None, limit: int) -> str:
-    """The end of an ordinary file of a user's; of anybody's, when that is None.
 
-    Raises OSError for what is none: root would read for a tenant what a link leads to, or wait for ever for the other
+def read_owned(folder: Path, name: str, user: int | None, limit: int) -> str:
+    """The end of an ordinary file below a folder, which belongs to a user; to anybody, when that is None.
+
+    Raises OSError for anything else: root would read for a tenant what a link leads to, or wait for ever for the other
     end of a pipe.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = _open_file(folder, name, user)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, os.fstat(descriptor).st_size - limit))
+        return file.read(limit).decode(errors="replace")
+
+
+def list_files(folder: Path, name: str, limit: int) -> list[str]:
+    """The names of the ordinary files in a folder below a folder, sorted, of its first `limit` entries; raises OSError."""
+    descriptor = _open_folder(folder, Path(name))
+    try:
+        with os.scandir(descriptor) as entries:
+            return sorted(entry.name for entry in islice(entries, limit) if entry.is_file(follow_symlinks=False))
+    finally:
+        os.close(descriptor)
+
+
+def hash_file(folder: Path, name: str, limit: int) -> str:
+    """The SHA-256 of an ordinary file below a folder.
+
+    Of the content up to `limit` bytes, and of size and time for what is larger. A link counts by its own text, but one that
+    stays below the folder by what it leads to. Empty for what cannot be read.
+    """
+    real = Path(os.path.realpath(folder / name))
+    if not real.is_relative_to(os.path.realpath(folder)):
+        return _hash_link(folder, name)
+    try:
+        descriptor = _open_file(folder, str(real.relative_to(os.path.realpath(folder))), None)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        seen = os.fstat(descriptor)
+        digest = sha256()
+        if seen.st_size > limit:
+            digest.update(f"{seen.st_size} {seen.st_mtime_ns} ".encode())
+        while limit > 0 and (chunk := file.read(min(limit, _CHUNK_BYTES))):
+            digest.update(chunk)
+            limit -= len(chunk)
+        return digest.hexdigest()
+
+
+def _hash_link(folder: Path, name: str) -> str:
+    try:
+        return sha256(os.readlink(folder / name).encode(errors="surrogateescape")).hexdigest()
+    except OSError:
+        return ""
+
+
+def _open_file(folder: Path, name: str, user: int | None) -> int:
+    path = Path(name)
+    parent = _open_folder(folder, path.parent)
+    try:
+        descriptor = os.open(path.name, _FILE, dir_fd=parent)
+    finally:
+        os.close(parent)
     seen = os.fstat(descriptor)
     if not stat.S_ISREG(seen.st_mode) or user not in (None, seen.st_uid):
         os.close(descriptor)
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(path))
-    with os.fdopen(descriptor, "rb") as file:
-        file.seek(max(0, seen.st_size - limit))
-        return file.read(limit).decode(errors="replace")
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(folder / name))
+    return descriptor
+
+
+def _open_folder(folder: Path, below: Path) -> int:
+    if below.is_absolute() or ".." in below.parts:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(below))
+    descriptor = os.open(folder, _FOLDER)
+    for part in below.parts:
+        try:
+            inner = os.open(part, _FOLDER, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor

@@ -61,9 +61,12 @@ class Builder:
         self.jobs.append(job)
         Path(job.folder, "made").write_text(job.profile)
         assert job.context
-        digest = str(job.context.instance.parameters)
-        installed = Installed(services={"web": digest}) if self.outcome is Outcome.DONE else Installed()
-        return BuildResult(id=0, outcome=self.outcome, message="words", installed=installed, connection={"url": digest})
+        text = str(job.context.instance.parameters)
+        installed = Installed(services={"web": ""}) if self.outcome is Outcome.DONE else Installed()
+        executable = Path(job.folder, "etc/service/web")
+        executable.parent.mkdir(parents=True, exist_ok=True)
+        executable.write_text(text)
+        return BuildResult(id=0, outcome=self.outcome, message="words", installed=installed, connection={"url": text})
 
     def close(self) -> None:
         return None
