@@ -5,12 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from slap.model.errors import InvalidInput
 from slap.model.node import DesiredInstance
 from slap.node.partition.names import check_file_name
-from slap.system import files
+from slap.system.trust.stranger import read_owned
 
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A profile that chooses by the software type itself, by a recipe of SlapOS.
 _CHOOSES = re.compile(r"slapos\.cookbook:(switch-)?softwaretype\b")
+
+
+_MAX_PROFILE_BYTES = 4 << 20
 
 
 def find_template(software: Path, software_type: str) -> Path:
@@ -20,9 +25,16 @@ def find_template(software: Path, software_type: str) -> Path:
     """
     check_file_name(Path(software_type))
     own, usual, old = (software / name for name in (f"instance-{software_type}.cfg", "instance.cfg", "template.cfg"))
-    if own.parent == software and own.exists() and not _CHOOSES.search(files.read_or(usual, "")):
+    if own.parent == software and own.exists() and not _CHOOSES.search(_text_of(usual)):
         return own
     return old if old.exists() and not usual.exists() else usual
+
+
+def _text_of(profile: Path) -> str:
+    try:
+        return read_owned(profile.parent, profile.name, None, _MAX_PROFILE_BYTES)
+    except OSError:
+        return ""
 
 
 def instance_profile(desired: DesiredInstance, template: str, options: Mapping[str, str]) -> str:
@@ -73,9 +85,18 @@ def _connection(desired: DesiredInstance, options: Mapping[str, str]) -> dict[st
 
 def _section(name: str, options: Mapping[str, str]) -> str:
     # The profile to extend is read before anything is substituted.
-    texts = {key: value if key == "extends" else _literal(value) for key, value in options.items()}
+    texts = {key: _plain(value) if key == "extends" else _literal(_plain(value)) for key, value in options.items()}
     lines = [f"{key} = {value}".rstrip() for key, value in texts.items()]
     return "\n".join([f"[{name}]", *lines, ""])
+
+
+def _plain(value: str) -> str:
+    """A value of one line; raises InvalidInput for what buildout would read as more, an option or a section."""
+    if _UNFIT.search(value):
+        raise InvalidInput(
+            f"{value[:200]!r} cannot stand in the profile of a partition.", "It has line ends or control characters."
+        )
+    return value
 
 
 def _literal(value: str) -> str:

@@ -1,6 +1,7 @@
 """Files that are whole or not there: write aside, fsync, rename."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+
+from slap.system import environment
+from slap.system.process import Command, SystemRunner
 
 _C = ctypes.CDLL(None, use_errno=True)
 
@@ -106,15 +110,21 @@ def remove_tree(path: Path) -> None:
     except PermissionError:
         _make_folders_writable(path)
         shutil.rmtree(path, onerror=_raise_unless_gone)
+    except (RecursionError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EMFILE:
+            raise
+        _remove_deep_tree(path)
 
 
 @contextmanager
 def exclusive(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Hold a lock between processes while the block runs; yields whether it was got (always true with `wait`).
 
-    Those who `shared` it hold it side by side, and nobody else meanwhile.
+    Those who `shared` it hold it side by side, and nobody else meanwhile. Only the owner can open the file: whoever could
+    even read it could hold the lock for ever.
     """
-    with path.open("a") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+        _close_to_others(file.fileno())
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -123,10 +133,22 @@ def exclusive(path: Path, wait: bool = True, shared: bool = False) -> Iterator[b
             yield True
 
 
+def _close_to_others(descriptor: int) -> None:
+    """Take others' rights from a file of ours that an earlier version made."""
+    seen = os.fstat(descriptor)
+    if seen.st_uid == os.geteuid() and seen.st_mode & 0o077:
+        os.fchmod(descriptor, 0o600)
+
+
 def _raise_unless_gone(function: object, path: str, error: tuple[object, BaseException, object]) -> None:
     """What disappears while we remove it is no error: services that still end clean up after themselves."""
     if not isinstance(error[1], FileNotFoundError):
         raise error[1]
+
+
+def _remove_deep_tree(path: Path) -> None:
+    """For folders too deep in each other for `shutil.rmtree`, which calls itself and holds one open for each level."""
+    SystemRunner().run(Command((environment.program("rm"), "-rf", "--", str(path)), env={})).check()
 
 
 def _make_folders_writable(path: Path) -> None:

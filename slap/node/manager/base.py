@@ -1,5 +1,6 @@
 """What a manager is: hooks in the life of a partition, all of which may be called again after a crash."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -124,4 +125,4 @@ class Managers:
 
     def watch(self, folder: PartitionFolder) -> bool:
         """Whether the partition asks for something, and may ask for something else without being instantiated again."""
-        return any((folder.path / manager.wish).exists() for manager in self._managers if manager.wish)
+        return any(os.path.lexists(folder.path / manager.wish) for manager in self._managers if manager.wish)
