@@ -1,6 +1,5 @@
 """What a node remembers between passes: what its master wants, and what it did about it. SQLite, one change at a time."""
 
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,9 +16,8 @@ from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, SupplyReport
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState
+from slap.node.logs import log_refusal
 from slap.node.partition.names import MAX_INSTALLED, CrontabLine, Digest, FileName
-
-log = logging.getLogger(__name__)
 
 
 class SoftwareRecord(Frozen):
@@ -152,7 +150,7 @@ class Store:
         try:
             return self._get(InstanceRecord, "instance-record", partition)
         except ValidationError as error:
-            log.error("The record of %s is refused, so it is instantiated anew: %s", partition, error)
+            log_refusal(partition, "its stored record, so it is instantiated anew", error)
             return None
 
     def instance_records(self) -> list[InstanceRecord]:
