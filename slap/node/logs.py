@@ -1,10 +1,15 @@
-"""The last lines of logs, for people who are elsewhere."""
+"""The last lines of logs, for people who are elsewhere, and the log of what the node refuses."""
 
+import logging
 import re
 from pathlib import Path
 
 from slap.node.config import NodeConfig
 from slap.system import files
+
+# Of what partitions handed over and the node refused: slapos-node-refused.log.
+refusals = logging.getLogger("slap.node.refused")
+_MAX_REASON_LENGTH = 500  # characters
 
 # Where in Python's code something went wrong; the line after it says what did.
 _FRAMES = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t]+.*\n)*", re.MULTILINE)
@@ -26,3 +31,9 @@ def read_logs(config: NodeConfig, partition: str, lines: int) -> str:
     )
     texts = ((path.name, files.tail(path, lines)) for path in found)
     return "\n".join(f"==> {name} <==\n{text}\n" for name, text in texts if text)
+
+
+def log_refusal(partition: str, subject: str, reason: object) -> None:
+    """Log in one line what a partition handed over and why it is refused; the reason may quote it, so it is escaped."""
+    words = " ".join(str(reason).split())[:_MAX_REASON_LENGTH]
+    refusals.warning("%s: refused %s: %s", partition, subject, words.encode("unicode_escape").decode())

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from slap.model.errors import InvalidInput
 from slap.model.node import DesiredInstance
 from slap.node.partition.names import check_file_name
 from slap.system.trust.folders import read_below
 
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A profile that chooses by the software type itself, by a recipe of SlapOS.
 _CHOOSES = re.compile(r"slapos\.cookbook:(switch-)?softwaretype\b")
 
@@ -73,9 +75,18 @@ def _connection(desired: DesiredInstance, options: Mapping[str, str]) -> dict[st
 
 def _section(name: str, options: Mapping[str, str]) -> str:
     # The profile to extend is read before anything is substituted.
-    texts = {key: value if key == "extends" else _literal(value) for key, value in options.items()}
+    texts = {key: _plain(value) if key == "extends" else _literal(_plain(value)) for key, value in options.items()}
     lines = [f"{key} = {value}".rstrip() for key, value in texts.items()]
     return "\n".join([f"[{name}]", *lines, ""])
+
+
+def _plain(value: str) -> str:
+    """A value of one line; raises InvalidInput for what buildout would read as more, an option or a section."""
+    if _UNFIT.search(value):
+        raise InvalidInput(
+            f"{value[:200]!r} cannot stand in the profile of a partition.", "It has line ends or control characters."
+        )
+    return value
 
 
 def _literal(value: str) -> str:

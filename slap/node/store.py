@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from slap.model.base import Frozen
 from slap.model.check import Check, StopTimeout
@@ -18,6 +18,7 @@ from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, Instan
 from slap.model.promise import PromiseResult
 from slap.model.state import InstanceState
 from slap.model.values import STORED, StoredParameters
+from slap.node.logs import log_refusal
 from slap.node.partition.names import MAX_INSTALLED, CrontabLine, Digest, FileName
 
 
@@ -167,10 +168,19 @@ class Store:
         self._delete("software-record", url)
 
     def instance_record(self, partition: str) -> InstanceRecord | None:
-        return self._get(InstanceRecord, "instance-record", partition)
+        """None also for one that this version refuses, such as an earlier version believed a tenant: it is made anew."""
+        try:
+            return self._get(InstanceRecord, "instance-record", partition)
+        except ValidationError as error:
+            log_refusal(partition, "its stored record, so it is instantiated anew", error)
+            return None
 
     def instance_records(self) -> list[InstanceRecord]:
-        return self._all(InstanceRecord, "instance-record")
+        try:
+            return self._all(InstanceRecord, "instance-record")
+        except ValidationError:
+            keys = self._rows("select key from item where kind = 'instance-record' order by key")
+            return [record for (key,) in keys if (record := self.instance_record(key))]
 
     def save_instance(self, record: InstanceRecord, *, anew: bool = False) -> bool:
         """Remember; whether the master knows the report in it already, unless that is to be told `anew`.

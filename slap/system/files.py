@@ -120,9 +120,11 @@ def remove_tree(path: Path) -> None:
 def exclusive(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Hold a lock between processes while the block runs; yields whether it was got (always true with `wait`).
 
-    Those who `shared` it hold it side by side, and nobody else meanwhile.
+    Those who `shared` it hold it side by side, and nobody else meanwhile. Only the owner can open the file: whoever could
+    even read it could hold the lock for ever.
     """
-    with path.open("a") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+        _close_to_others(file.fileno())
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -147,3 +149,10 @@ def _ordinary(path: Path) -> Iterator[BinaryIO]:
         os.close(place)
     with os.fdopen(descriptor, "rb") as file:
         yield file
+
+
+def _close_to_others(descriptor: int) -> None:
+    """Take others' rights from a file of ours that an earlier version made."""
+    seen = os.fstat(descriptor)
+    if seen.st_uid == os.geteuid() and seen.st_mode & 0o077:
+        os.fchmod(descriptor, 0o600)

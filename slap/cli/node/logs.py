@@ -8,7 +8,12 @@ from slap.node.config import NodeConfig
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 # Which file under log/ gets the lines of which module; all others go to that of the instances.
-_LOGS = {"slap.node.software": "software", "slap.node.report": "report", "slap.node.format": "format"}
+_LOGS = {
+    "slap.node.software": "software",
+    "slap.node.report": "report",
+    "slap.node.format": "format",
+    "slap.node.refused": "refused",
+}
 
 
 def log_to_files(config: NodeConfig) -> None:

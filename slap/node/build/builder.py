@@ -2,7 +2,6 @@
 
 import fcntl
 import itertools
-import logging
 import os
 import socket
 import sys
@@ -17,17 +16,15 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from slap.node.build.job import BuildEnd, BuildJob, BuildResult, Outcome
+from slap.node.logs import log_refusal
 from slap.system import environment, process
 from slap.system.processes import BUILD_MARK, NODE_MARK, end_stray_builds
 
 _ATTEMPTS = 2
 _MAX_ANSWER_BYTES = 8 << 20
-_MAX_PLACE = 200  # characters of the place of a fault
+_MAX_PLACE_LENGTH = 200  # characters of the place of a fault
 # Of single passes, see slap/node/passes.py.
 ROLES = (":software", ":instance")
-
-
-log = logging.getLogger(__name__)
 
 
 class Builder(Protocol):
@@ -70,7 +67,7 @@ class WarmBuilder:
                     return None
                 self._send(_Request(number, job.timeout, (job_file, answer_file)), future)
             end = future.result()
-            return _result(end, _read_answer(answer_file)) if end else None
+            return _result(job, end, _read_answer(answer_file)) if end else None
 
     def warm_up(self) -> None:
         """Start the process before the first job needs it."""
@@ -187,7 +184,7 @@ def _document(job: BuildJob, number: int) -> bytes:
     return job.model_copy(update={"id": number, "environment": access | job.environment}).model_dump_json().encode()
 
 
-def _result(end: BuildEnd, answer: bytes) -> BuildResult:
+def _result(job: BuildJob, end: BuildEnd, answer: bytes) -> BuildResult:
     """What a build answered, as far as that can be an answer; it comes from a process that ran a tenant's code."""
     if end.reason:
         return BuildResult(id=end.id, outcome=Outcome.FAILED, message=end.reason)
@@ -195,11 +192,8 @@ def _result(end: BuildEnd, answer: bytes) -> BuildResult:
         return BuildResult.model_validate_json(answer).model_copy(update={"id": end.id, "is_taken": False})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(repr(each)[1:-1] if isinstance(each, str) else str(each) for each in first["loc"])
-        return _refused(end, f"{place[:_MAX_PLACE]}: {first['msg']}." if place else f"{first['msg']}.")
-
-
-def _refused(end: BuildEnd, why: str) -> BuildResult:
-    log.warning("The answer of build %s was refused: %s", end.id, why)
-    message = f"The answer of the build is refused. {why} Something that the build ran has forged or broken it."
-    return BuildResult(id=end.id, outcome=Outcome.FAILED, message=message)
+        place = ".".join(map(str, first["loc"])).encode("unicode_escape").decode()[:_MAX_PLACE_LENGTH]
+        reason = f"{place}: {first['msg']}" if place else first["msg"]
+        log_refusal(Path(job.folder).name, "the answer of a build", reason)
+        message = f"The answer of the build is refused: {reason}\nSomething that the build ran forged or broke it."
+        return BuildResult(id=end.id, outcome=Outcome.FAILED, message=message)

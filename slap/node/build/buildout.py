@@ -38,13 +38,14 @@ zc.buildout.easy_install.AllowHostsPackageIndex = _Index
 dialect.speak()
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_MAX_MESSAGE_LENGTH = 16_000  # characters; the log has the rest
 
 
 def run(job: BuildJob) -> BuildResult:
     """Become the job's user, run buildout, and say what came of it. Only for a process that ends afterwards."""
     _become(job)
     result = _attempt(job)
-    return result.model_copy(update={"message": discreet(result.message, _secret(job))})
+    return result.model_copy(update={"message": discreet(result.message[:_MAX_MESSAGE_LENGTH], _secret(job))})
 
 
 def _attempt(job: BuildJob) -> BuildResult:

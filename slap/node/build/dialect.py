@@ -10,6 +10,7 @@ Values stay values here too: what was put in is never looked at again, and .inst
 
 import copy
 import io
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -193,7 +194,7 @@ class Buildout(zc.buildout.buildout.Buildout):  # type: ignore[misc]
 
     def _read_installed_part_options(self) -> tuple[dict[str, Any], bool]:
         path = Path(self["buildout"]["installed"])
-        exists = path.is_file()
+        exists = os.path.lexists(path)  # also for a pipe, which is refused, and not waited for
         found = read_record(path) if exists else {"buildout": {"parts": ""}}
         sections = {name: Installed(self, name, _with_spaces(options)) for name, options in found.items()}
         self._record = {name: dict(section.copy()) for name, section in sections.items()}

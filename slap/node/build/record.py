@@ -19,9 +19,11 @@ def read_record(path: Path) -> Sections:
     `zc.buildout.configparser` evaluates those with `eval`. They are for profiles; buildout itself never writes one.
     """
     try:
-        text = read_owned(path.parent, path.name, None, _MAX_RECORD_BYTES)
+        text = read_owned(path.parent, path.name, None, _MAX_RECORD_BYTES + 1)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read.", f"{error.strerror}: it is no ordinary file.", _REPAIR) from error
+    if len(text) > _MAX_RECORD_BYTES:
+        raise InvalidInput(f"{path} is larger than {_MAX_RECORD_BYTES} bytes.", resolution=_REPAIR)
     return parse_record(text, str(path))
 
 

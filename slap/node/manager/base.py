@@ -1,10 +1,14 @@
 """What a manager is: hooks in the life of a partition, all of which may be called again after a crash."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from slap.model.errors import InvalidInput
 from slap.node.config import NodeConfig
+from slap.node.logs import log_refusal
 from slap.node.partition.folder import PartitionFolder
 from slap.system.clock import Clock
 from slap.system.process import Runner
@@ -86,6 +90,19 @@ class Hooks:
         return False
 
 
+@contextmanager
+def _audited(manager: Manager, folder: PartitionFolder) -> Iterator[None]:
+    """Log what a partition asks for and does not get. Raises InvalidInput, also for JSON that is nested too deeply."""
+    try:
+        yield
+    except InvalidInput as error:
+        log_refusal(folder.name, manager.wish, error)
+        raise
+    except RecursionError as error:
+        log_refusal(folder.name, manager.wish, error)
+        raise InvalidInput(f"{folder.name}: {manager.wish} is nested too deeply.") from error
+
+
 class Managers:
     """All managers of a node, as one."""
 
@@ -94,11 +111,13 @@ class Managers:
 
     def prepared(self, folder: PartitionFolder) -> None:
         for manager in self._managers:
-            manager.prepared(folder)
+            with _audited(manager, folder):
+                manager.prepared(folder)
 
     def configured(self, folder: PartitionFolder) -> None:
         for manager in self._managers:
-            manager.configured(folder)
+            with _audited(manager, folder):
+                manager.configured(folder)
 
     def stopped(self, folder: PartitionFolder) -> None:
         for manager in self._managers:
@@ -124,4 +143,4 @@ class Managers:
 
     def watch(self, folder: PartitionFolder) -> bool:
         """Whether the partition asks for something, and may ask for something else without being instantiated again."""
-        return any((folder.path / manager.wish).exists() for manager in self._managers if manager.wish)
+        return any(os.path.lexists(folder.path / manager.wish) for manager in self._managers if manager.wish)

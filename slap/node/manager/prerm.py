@@ -17,10 +17,12 @@ from slap.node.partition.names import check_file_name
 from slap.node.partition.supervision import Program, group_text, partition_environment
 from slap.system import files
 from slap.system.supervisor import ProcessInfo, ProcessState
+from slap.system.trust.stranger import list_files
 
 log = logging.getLogger(__name__)
 
 _MOST = 100
+_MAX_ENTRIES = 10_000
 _LAST_LINES = 3
 
 
@@ -104,10 +106,10 @@ def scripts_of(partition: Path) -> list[str]:
     """The names of the scripts; a file that cannot be one is left alone, for it must not keep the partition for ever."""
     folder = partition / "etc/prerm"
     try:
-        found = sorted(path for path in folder.iterdir() if path.is_file())
+        found = list_files(partition, "etc/prerm", _MAX_ENTRIES)
     except OSError:  # none, or not a folder
         return []
-    return [path.name for path in found[:_MOST] if _is_script(path)]
+    return [name for name in found[:_MOST] if _is_script(folder / name)]
 
 
 def _is_script(path: Path) -> bool:

@@ -17,6 +17,7 @@ from slap.system.process import Command, Runner
 log = logging.getLogger(__name__)
 
 _FIELDS = 5
+_MAX_SCHEDULE_LENGTH = 500  # characters; parsed each minute, for all partitions
 _LONGEST_RUN = 12 * 3600.0  # seconds
 _SIDE_BY_SIDE = 16  # jobs of one partition
 
@@ -38,7 +39,7 @@ def parse(partition: str, name: str, line: str) -> CronJob | None:
     """The job of a line, or None where it is none."""
     fields = line.split(None, _FIELDS)
     schedule = " ".join(fields[:_FIELDS])
-    if len(fields) <= _FIELDS or not croniter.is_valid(schedule):
+    if len(fields) <= _FIELDS or len(schedule) > _MAX_SCHEDULE_LENGTH or not croniter.is_valid(schedule):
         return None
     return CronJob(partition, name, schedule, fields[_FIELDS])
 

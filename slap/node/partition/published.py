@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from slap.model.errors import InvalidInput
 from slap.model.node import PUBLISHED_FILE
 from slap.model.values import Parameters, StoredParameters, first_reason
+from slap.node.logs import log_refusal
 from slap.node.manager.wish import read_wish
 from slap.node.partition.folder import PartitionFolder
 from slap.node.store import InstanceRecord
@@ -35,8 +36,10 @@ def read_published(folder: PartitionFolder) -> Published:
         text = read_wish(folder, PUBLISHED_FILE)
         return Published(_PARAMETERS.validate_python(json.loads(text))) if text else Published()
     except InvalidInput as error:
-        return Published(fault=str(error))
+        fault = str(error)
     except ValidationError as error:
-        return Published(fault=f"{PUBLISHED_FILE}: {first_reason(error)}")
+        fault = f"{PUBLISHED_FILE}: {first_reason(error)}"
     except (ValueError, RecursionError) as error:
-        return Published(fault=f"{PUBLISHED_FILE} is not JSON: {error}")
+        fault = f"{PUBLISHED_FILE} is not JSON: {error}"
+    log_refusal(folder.name, PUBLISHED_FILE, fault)
+    return Published(fault=fault)

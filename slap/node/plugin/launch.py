@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError
 from slap.model.base import Frozen
 from slap.model.check import PluginCheck
 from slap.model.errors import SlapError
-from slap.model.values import Amount, Line, Message
+from slap.model.values import Line, Message
+from slap.node.logs import log_refusal
 from slap.system import files
 from slap.system.environment import open_python
 from slap.system.process import Command, Completed, Runner
@@ -29,7 +30,7 @@ class PluginAnswer(Frozen):
     name: Line
     passed: bool
     message: Message = ""
-    seconds: Amount = 0.0
+    seconds: float = Field(default=0.0, ge=0, le=_LATEST)
     minutes: float = Field(default=2.0, gt=0, allow_inf_nan=False)
 
     @property
@@ -62,7 +63,7 @@ class PluginLauncher:
             completed = self._runner.run(command)
         except SlapError as error:
             return {name: PluginAnswer(name=name, passed=False, message=error.brief) for name in plugins}
-        answers = _read(completed.stdout.splitlines())
+        answers = _read(base, completed.stdout.splitlines())
         return {name: answers.get(name) or _silent(name, completed) for name in plugins}
 
     def _prepare(self) -> None:
@@ -83,13 +84,14 @@ def _longest(plugins: Mapping[str, PluginCheck]) -> float:
     return rounds * max(each.timeout for each in plugins.values())
 
 
-def _read(lines: Sequence[str]) -> dict[str, PluginAnswer]:
+def _read(base: Command, lines: Sequence[str]) -> dict[str, PluginAnswer]:
     """The answers that are some; the process is the tenant's, and may say anything."""
     answers = {}
     for line in lines:
         try:
             answer = PluginAnswer.model_validate_json(line)
-        except ValidationError:
+        except ValidationError as error:
+            log_refusal(base.cwd.name if base.cwd else "", "the answer of a plugin", error.errors()[0]["msg"])
             continue
         answers[answer.name] = answer
     return answers

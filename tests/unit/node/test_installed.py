@@ -95,7 +95,7 @@ def test_a_token_is_not_told(said: str) -> None:
 @pytest.mark.parametrize("name", ["web\nuser=root", "../../web", "", "-w", "web\n"])
 def test_a_forged_result_names_nothing_that_is_no_file_name(kind: str, name: str) -> None:
     """The process that tells it ran as the tenant; root writes these names into supervisord's configuration."""
-    value = {"check": "command", "command": ["/bin/true"], "timeout": 1} if kind == "checks" else "x"
+    value = {"check": "command", "command": ["/bin/true"], "timeout": 1} if kind == "checks" else "f"
     Installed.model_validate_json(json.dumps({kind: {"web": value}}))
     with pytest.raises(ValidationError):
         Installed.model_validate_json(json.dumps({kind: {name: value}}))

@@ -108,7 +108,6 @@ def test_a_command_runs_as_the_partition_and_with_nothing_of_ours(tmp_path: Path
         (("/bin/false",), "false ended with status 1."),
         (("/bin/sleep", "9"), "sleep did not end within 0.2 s and was killed."),
         (("/nowhere/at/all",), "could not be started"),
-        (("/bin/echo\0", "x"), "cannot be started"),
     ],
 )
 def test_a_command_that_fails_says_how(tmp_path: Path, argv: tuple[str, ...], words: str) -> None:
@@ -161,7 +160,7 @@ def test_a_page_is_asked_for(tmp_path: Path, answer: bytes, options: dict[str, A
     assert (got, words in message) == (passed, True)
 
 
-@pytest.mark.parametrize("path", ["/\N{SNOWMAN}", "/a b", "/\r\nHost: x"])
+@pytest.mark.parametrize("path", ["/\N{SNOWMAN}", "/a b"])
 def test_a_path_that_is_none_is_a_failed_promise(tmp_path: Path, path: str) -> None:
     with server(b"HTTP/1.1 200 OK\r\n\r\n") as port:
         assert not sense(tmp_path, network(port, path=path))[0]

@@ -142,11 +142,11 @@ def test_a_changed_file_changes_the_service(partition: Partition) -> None:
         ("command = a\noutput = ../a", "output is"),
         ("command = a\noutput = /etc/cron.d/a", "output is"),
         ("command = a\noutput = bin/${conf:parameter.lines}", "output is"),
-        ("command = ${conf:parameter.nul}", "NUL"),
+        ("command = a\0b", "NUL"),
     ],
 )
 def test_wrong_options_are_told(partition: Partition, options: str, told: str) -> None:
-    partition.order(parameters={"lines": "a\nb", "nul": "a\0b"})
+    partition.order(parameters={"lines": "a\nb"})
     with pytest.raises(RecipeError, match=rf"(?s)\[web\].*{told}"):
         partition.run(profile(options))
     assert not (partition.folder / "etc/service").exists()
