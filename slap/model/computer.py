@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from slap.model.base import Frozen, Name, PartitionName
+from slap.model.resources.limits import ComputerLimits
 
 
 class Partition(Frozen):
@@ -21,13 +22,15 @@ class ComputerConfiguration(Frozen):
     """What a node tells about its computer after `slapos node format`.
 
     `labels` and `capabilities` are what orders can filter on: labels are the operator's words (zone=paris), capabilities
-    are what the node found (kvm, root, ipv6). `network` names the network that the computer is in.
+    are what the node found (kvm, root, ipv6). `network` names the network that the computer is in, `limits` what a
+    partition may use; older nodes say nothing of them.
     """
 
     partitions: tuple[Partition, ...]
     labels: dict[str, str] = Field(default_factory=dict)
     capabilities: frozenset[str] = frozenset()
     network: str = ""
+    limits: ComputerLimits | None = None
 
 
 class ComputerRegistration(Frozen):

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from slap.model.base import Frozen, Parameters, PartitionName
 from slap.model.promise import PromiseResult
+from slap.model.resources.limits import NO_LIMITS, Limits
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, SupplyState
 
 Reported = TypeVar("Reported", ReportedInstanceState, ReportedSupplyState)
@@ -58,6 +59,7 @@ class DesiredInstance(Frozen):
     children: int = 0
     shared: tuple[DesiredSharedInstance, ...] = ()
     revision: int = 0  # of the computer, when this instance last changed for its node
+    limits: Limits = Field(default=NO_LIMITS, exclude_if=lambda limits: limits == NO_LIMITS)  # as requested
     token: str = Field(repr=False)  # by which the partition speaks to the master
 
 

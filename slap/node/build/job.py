@@ -12,6 +12,7 @@ from slap.model.base import Frozen, Parameters
 from slap.model.node import PartitionContext
 from slap.node.partition.names import Digest
 from slap.node.store import Installed
+from slap.system.host.launch import UNLIMITED, LaunchLimits
 
 
 class Outcome(StrEnum):
@@ -34,6 +35,7 @@ class BuildJob(Frozen):
     group: int | None = None
     timeout: float  # seconds
     context: PartitionContext | None = None
+    limits: LaunchLimits = UNLIMITED
 
 
 class BuildEnd(Frozen):

@@ -108,4 +108,5 @@ def _command(job: CronJob, folder: PartitionFolder) -> Command:
         timeout=_LONGEST_RUN,
         user=place.user,
         group=place.group,
+        limits=place.limits,
     )

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from slap.model.check import MachineCheck
 from slap.model.node import InstanceReport
@@ -30,16 +31,25 @@ _SELDOM = 60.0
 
 
 class Watch:
-    """Keeps the last result of each promise; what it forgot, it reads from the store or finds out again."""
+    """Keeps the last result of each promise; what it forgot, it reads from the store or finds out again.
+
+    `trouble` says of a partition what was ended in it because it took too much.
+    """
 
     def __init__(
-        self, config: NodeConfig, store: Store, supervisor: Supervisor, promises: PromiseRunner, clock: Clock
+        self,
+        config: NodeConfig,
+        store: Store,
+        supervisor: Supervisor,
+        promises: PromiseRunner,
+        clock: Clock,
     ) -> None:
         self._config = config
         self._store = store
         self._supervisor = supervisor
         self._promises = promises
         self._clock = clock
+        self.trouble: Callable[[str], str] = lambda partition: ""
         self._lock = threading.Lock()
         self._results: dict[str, dict[str, PromiseResult]] = {}
 
@@ -53,6 +63,9 @@ class Watch:
         processes = self._supervisor.processes(record.partition)
         results = self._sense(folder, record, max((each.started for each in processes), default=0.0))
         verdict = self._judge(folder, record, processes, results)
+        if trouble := self.trouble(record.partition):
+            message = "\n".join(filter(None, (trouble, verdict.message)))
+            verdict = replace(verdict, state=ReportedInstanceState.ERROR, message=message)
         checked = self._apply(folder, record, verdict, results)
         return checked, self._again(checked, verdict, results)
 
