@@ -29,8 +29,8 @@ from slap.system.measure import Member, disk_use, members, proportional_memory
 
 log = logging.getLogger(__name__)
 
-_GLANCE_SECONDS = 1.0
-_PASS_SECONDS = 30.0  # between two looks at each process, whatever happens
+_GLANCE_SECONDS = 2.0
+_PASS_SECONDS = 60.0  # between two looks at each process, whatever happens
 # What has to have changed on the computer for a look at each process, as parts of all memory and of all of the disk.
 _MEMORY_PART, _DISK_PART = 0.02, 0.01
 _MOST_DISK = 256 << 20  # bytes, however large the disk
