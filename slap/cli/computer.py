@@ -14,6 +14,7 @@ from slap.cli.usage import computer_usage
 from slap.client.master import Master
 from slap.model.computer import Computer
 from slap.model.errors import NotOffered
+from slap.model.resources.limits import ComputerLimits
 from slap.model.software import Supply
 from slap.model.state import ReportedSupplyState
 from slap.model.usage import UsageSeries
@@ -87,6 +88,8 @@ def info_text(
     if computer.partitions:
         rows = ((use.partition.name, _use(use.reference, use.partition.ipv4)) for use in computer.partitions)
         yield "Partitions\n" + columns(rows)
+    if computer.configuration.limits:
+        yield "Limits of a partition\n" + columns(_limits(computer.configuration.limits))
     yield "Software\n" + ("\n".join(map(supply_lines, supplies)) or "  none is supplied")
     yield from computer_usage(usage)
 
@@ -127,6 +130,11 @@ def _facts(computer: Computer, now: datetime) -> Iterator[tuple[str, str]]:
         yield "labels", _labels(computer)
     if computer.configuration.capabilities:
         yield "capabilities", ", ".join(sorted(computer.configuration.capabilities))
+
+
+def _limits(limits: ComputerLimits) -> Iterator[tuple[str, str]]:
+    for name, text in limits.lines().items():
+        yield name.replace("_", " "), harmless(text)
 
 
 def _labels(computer: Computer) -> str:

@@ -5,6 +5,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from slap.cli.output import Style, age, columns, harmless, short_release, status
 from slap.cli.usage import usage_text
 from slap.cli.values import in_words
 from slap.client.master import Master
-from slap.model.errors import NotFound, NotOffered
+from slap.model.errors import Forbidden, NotFound, NotOffered
 from slap.model.instance import FieldChange, Instance, InstanceTree
 from slap.model.promise import PromiseResult
 from slap.model.software import SoftwareRelease
@@ -55,7 +56,11 @@ class ServiceInfo(Show):
         instance = find_member(master, args.reference)
         tree = master.tree(instance.root)
         self.text = "\n\n".join(
-            [*info_text(instance, tree, _release(master, instance), self.clock.now()), *_usage(master, instance)]
+            [
+                *info_text(instance, tree, _release(master, instance), self.clock.now()),
+                *limits_text(master, instance),
+                *_usage(master, instance),
+            ]
         )
         members = [one.model_dump(mode="json", include=_MEMBER) for one in tree.instances]
         fields = {**instance.model_dump(mode="json"), "tree": members}
@@ -173,6 +178,19 @@ def _usage(master: Master, instance: Instance) -> list[str]:
     except NotOffered:
         return []
     return [found] if found else []
+
+
+def limits_text(master: Master, instance: Instance) -> Iterator[str]:
+    """What the partition of an instance may use, as far as its master tells."""
+    limits = instance.sla.limits
+    with suppress(NotFound, NotOffered, Forbidden):
+        known = None if instance.shared or instance.placed_by else master.computer(instance.computer)
+        if known and known.configuration.limits:
+            limits = limits.over(known.configuration.limits.defaults)
+    if texts := limits.texts():
+        own = instance.sla.limits.texts()
+        rows = ((name.replace("_", " "), text + " (requested)" * (name in own)) for name, text in texts.items())
+        yield "Limits\n" + columns(rows)
 
 
 def info_text(instance: Instance, tree: InstanceTree, release: SoftwareRelease | None, now: datetime) -> Iterator[str]:

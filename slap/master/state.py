@@ -15,6 +15,7 @@ from slap.master.database.tables import AnyRow, instance, is_living, log_request
 from slap.master.database.text import from_json
 from slap.model.errors import Forbidden
 from slap.model.node import DesiredInstance, DesiredSharedInstance, DesiredState, DesiredSupply, LogRequest
+from slap.model.resources.limits import NO_LIMITS, Limits
 from slap.model.state import InstanceState, SupplyState
 
 # Who asked for logs waits no longer than this.
@@ -31,6 +32,7 @@ _INSTANCES = (
         instance.c.release,
         instance.c.type,
         instance.c.parameters,
+        instance.c.sla,
         instance.c.requested,
         instance.c.bang,
         instance.c.children,
@@ -197,8 +199,14 @@ def _instance(row: AnyRow, shared: tuple[DesiredSharedInstance, ...], secret: by
         children=row.children,
         shared=shared,
         revision=row.revision,
+        limits=_limits(row.sla),
         token=token_of_partition(secret, row.guid),
     )
+
+
+def _limits(sla: str) -> Limits:
+    """Nearly all request none."""
+    return Limits.model_validate(from_json(sla)["limits"]) if '"limits"' in sla else NO_LIMITS
 
 
 def _log(row: AnyRow) -> LogRequest:

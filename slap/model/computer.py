@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from slap.model.base import Frozen, Name, PartitionName
+from slap.model.resources.limits import ComputerLimits
 from slap.model.values import Line
 
 
@@ -24,13 +25,15 @@ class ComputerConfiguration(Frozen):
     """What a node tells about its computer after `slapos node format`.
 
     `labels` and `capabilities` are what orders can filter on: labels are the operator's words (zone=paris), capabilities
-    are what the node found (kvm, root, ipv6). `network` names the network that the computer is in.
+    are what the node found (kvm, root, ipv6). `network` names the network that the computer is in, `limits` what a
+    partition may use; older nodes say nothing of them.
     """
 
     partitions: tuple[Partition, ...]
     labels: dict[Line, Line] = Field(default_factory=dict)
     capabilities: frozenset[Line] = frozenset()
     network: Line = ""
+    limits: ComputerLimits | None = None
 
 
 class ComputerRegistration(Frozen):

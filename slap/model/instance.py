@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, computed_field
 
 from slap.model.base import Frozen, Name
 from slap.model.promise import PromiseResult
+from slap.model.resources.limits import NO_LIMITS, Limits
 from slap.model.serialisation import Serialisation
 from slap.model.software import DEFAULT_TYPE
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, Status, derive_status
@@ -25,8 +26,8 @@ class Sla(Frozen):
     """Where an instance may be placed; empty fields filter nothing.
 
     `instance`: the guid of the instance that shall serve a shared one. `spread`: no other instance of the tree is on the
-    same computer, or in the same network. `retention` (days) filters nothing: it says how long a node keeps what a
-    destroyed instance leaves.
+    same computer, or in the same network. Two filter nothing: `retention` (days) says how long a node keeps what a
+    destroyed instance leaves, `limits` what the instance may use of its computer.
     """
 
     computer: Line = ""
@@ -36,6 +37,7 @@ class Sla(Frozen):
     instance: Line = ""
     spread: Spread = Spread.NONE
     retention: Amount = 0
+    limits: Limits = Field(default=NO_LIMITS, exclude_if=lambda limits: limits == NO_LIMITS)
 
 
 class InstanceRequest(Frozen):

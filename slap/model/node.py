@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from slap.model.base import Frozen, PartitionName
 from slap.model.promise import PromiseResult
+from slap.model.resources.limits import NO_LIMITS, Limits
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, SupplyState
 from slap.model.values import (
     MAX_LINE_LENGTH,
@@ -87,6 +88,7 @@ class DesiredInstance(Frozen):
     children: Count = 0
     shared: tuple[DesiredSharedInstance, ...] = ()
     revision: Count = 0  # of the computer, when this instance last changed for its node
+    limits: Limits = Field(default=NO_LIMITS, exclude_if=lambda limits: limits == NO_LIMITS)  # as requested
     token: str = Field(
         pattern=r"^[\x21-\x7e]*$", max_length=MAX_LINE_LENGTH, repr=False
     )  # by which the partition speaks to the master

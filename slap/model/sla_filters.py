@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from slap.model.errors import InvalidInput
 from slap.model.instance import Sla, Spread
+from slap.model.resources.limits import read_limits
 
 _COMPUTER = "computer_guid"
 _NETWORK = "network_guid"
@@ -11,6 +12,7 @@ _INSTANCE = "instance_guid"
 _CAPABILITY = "capability"
 _MODE = "mode"
 _RETENTION = "retention_delay"
+_LIMIT = "limit_"  # before the names of limits
 _OURS = frozenset({_COMPUTER, _NETWORK, _INSTANCE, _CAPABILITY, _MODE, _RETENTION})
 # Written among the filters by masters that send orders on: it says who ordered, and filters nothing.
 _SOURCE = "source_instance_id"
@@ -30,7 +32,14 @@ def sla_from_filters(filters: Mapping[str, object]) -> Sla:
         capabilities=frozenset(words.get(_CAPABILITY, "").replace(",", " ").split()),
         spread=_spread(words.get(_MODE, "")),
         retention=_days(words.get(_RETENTION, "0")),
-        labels={name: value for name, value in words.items() if name not in _OURS and name != _SOURCE},
+        limits=read_limits(
+            {name.removeprefix(_LIMIT): value for name, value in words.items() if name.startswith(_LIMIT)}
+        ),
+        labels={
+            name: value
+            for name, value in words.items()
+            if name not in _OURS and name != _SOURCE and not name.startswith(_LIMIT)
+        },
     )
 
 
@@ -44,7 +53,8 @@ def filters_from_sla(sla: Sla) -> dict[str, str]:
         _MODE: sla.spread.value,
         _RETENTION: f"{sla.retention:g}" if sla.retention else "",
     }
-    return {**sla.labels, **{name: value for name, value in ours.items() if value}}
+    limits = {f"{_LIMIT}{name}": str(value) for name, value in sla.limits.model_dump(exclude_none=True).items()}
+    return {**sla.labels, **{name: value for name, value in ours.items() if value}, **limits}
 
 
 def _spread(word: str) -> Spread:

@@ -49,6 +49,7 @@ class Agent:
                 self._node.reporter.run,
                 self._cron.run,
                 self._node.usage.run,
+                self._node.limits.run,
                 self._node.cache.uploads.run,
                 self._guard_supervisord,
                 self._follow_master,
@@ -58,6 +59,7 @@ class Agent:
         self._stopped.set()
         self._cron.stop()
         self._node.usage.stop()
+        self._node.limits.stop()
         self._node.cache.uploads.stop()
 
     def _keep_up(self, *loops: Callable[[], None]) -> None:

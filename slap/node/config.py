@@ -10,9 +10,11 @@ from pydantic import Field, ValidationError
 from slap.cache.client.settings import Settings, read_settings
 from slap.model.base import Frozen
 from slap.model.errors import InvalidInput, NotFound
+from slap.model.resources.limits import Limits, read_section
 from slap.model.software import software_id
 from slap.node import inherited
 from slap.system import environment, files
+from slap.system.host.space import disk_space, total_memory
 
 # sun_path of a Unix socket, unix(7).
 _LONGEST_SOCKET_PATH = 107
@@ -65,6 +67,7 @@ class NodeConfig(Frozen):
     power_user_list: str = ""  # users whose programs may have a processor of their own
     prerm_timeout: float = Field(default=3600, gt=0)  # seconds that scripts of etc/prerm may take
     managers: dict[str, dict[str, str]] = Field(default_factory=dict)  # [manager:NAME]
+    limits: dict[str, str] = Field(default_factory=dict)  # [limits], see slap/model/resources/limits.py
     format: FormatConfig = FormatConfig()
     labels: dict[str, str] = Field(default_factory=dict)
     networkcache: dict[str, str] = Field(default_factory=dict)  # see slap/cache/client/settings.py
@@ -129,6 +132,12 @@ class NodeConfig(Frozen):
     def cache(self) -> Settings:
         """Which caches builds are taken from, and left in."""
         return read_settings(self.networkcache, self.root)
+
+    @property
+    def partition_limits(self) -> tuple[Limits, Limits]:
+        """What a partition may use that requests nothing, and the most that can be requested."""
+        totals = {"memory": total_memory(), "disk": disk_space(self.instance_root).total}
+        return read_section(self.limits, totals)
 
     @property
     def cache_file(self) -> Path:
@@ -200,12 +209,14 @@ def read(path: Path) -> NodeConfig:
 def write(path: Path, config: NodeConfig) -> None:
     """Write a configuration that `read` understands; raises InvalidInput for what such a file cannot say."""
     parser = _parser()
-    own = config.model_dump(exclude={"format", "labels", "managers", "networkcache"}, mode="json")
+    own = config.model_dump(exclude=set(_SECTIONS), mode="json")
     if config.manager_list == NodeConfig.model_fields["manager_list"].default:
         del own["manager_list"]  # what is new in a later version is not to be missed by those who chose nothing
     parser["slapos"] = {name: str(value) for name, value in own.items() if value is not None}
     parser["slapformat"] = {name: str(value).lower() for name, value in config.format.model_dump().items()}
     parser["labels"] = config.labels
+    if config.limits:
+        parser["limits"] = config.limits
     if config.networkcache:
         parser["networkcache"] = {name: value.replace("\n", "\n\t") for name, value in config.networkcache.items()}
     lines = ["# Configuration of this node, read by every `slapos node` command."]
@@ -255,6 +266,7 @@ def _checked(path: Path, parser: configparser.ConfigParser) -> NodeConfig:
             **own,
             "format": of_format,
             "labels": _section(parser, "labels"),
+            "limits": _section(parser, "limits"),
             "networkcache": _section(parser, "networkcache"),
             "managers": {
                 name.removeprefix("manager:"): dict(parser[name])
@@ -264,7 +276,7 @@ def _checked(path: Path, parser: configparser.ConfigParser) -> NodeConfig:
         }
     )
     _check_paths(path, config)
-    _ = config.cache  # raises for what is wrong in its section
+    _ = config.cache, config.partition_limits  # raise for what is wrong in their sections
     return config
 
 
@@ -278,7 +290,8 @@ def _places(given: Mapping[str, str]) -> dict[str, str]:
     return places | (inherited.own_root(given) if inherited.is_inherited(given) else {})
 
 
-_OPTIONS = frozenset(NodeConfig.model_fields) - {"format", "labels", "managers", "networkcache"}
+_SECTIONS = frozenset({"format", "labels", "limits", "managers", "networkcache"})
+_OPTIONS = frozenset(NodeConfig.model_fields) - _SECTIONS
 _FORMAT_OPTIONS = frozenset(FormatConfig.model_fields)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import InvalidInput
 from slap.node.config import FormatConfig, NodeConfig
+from slap.node.limits.keeper import computer_limits
 from slap.node.manager.firewall import is_wanted
 from slap.node.partition.folder import FORMATTED, PartitionFolder, read_format
 from slap.node.partition.users import partition_account
@@ -159,6 +160,7 @@ def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerCon
         labels=config.labels,
         capabilities=capabilities(config),
         network=config.format.network,
+        limits=computer_limits(config),
     )
     files.write(config.root / FORMATTED, configuration.model_dump_json(indent=1))
     return configuration

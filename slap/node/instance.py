@@ -24,6 +24,7 @@ class Step(StrEnum):
     CLEAR = "clear"  # what another instance left
     DESTROY = "destroy"
     STOP = "stop"
+    HOLD = "hold"  # what takes more disk than it may
     WAIT_FOR_SOFTWARE = "wait for software"
     INSTANTIATE = "instantiate"
     WAIT_TO_RETRY = "wait to retry"
@@ -38,7 +39,7 @@ class Seen:
     """What is known of a partition before deciding.
 
     `digest` is of all that an instantiation depends on, empty while the release is not there; `configured` is whether
-    supervisord's configuration of the partition is the one that the record wants.
+    supervisord's configuration of the partition is the one that the record wants; `full` says how its disk is full.
     """
 
     record: InstanceRecord | None
@@ -47,6 +48,7 @@ class Seen:
     supervised: bool
     processes: tuple[ProcessInfo, ...]
     now: float
+    full: str = ""
 
 
 def decide(desired: DesiredInstance, seen: Seen) -> Step:
@@ -68,7 +70,13 @@ def digest_of(desired: DesiredInstance, fingerprint: str, addresses: tuple[str, 
     return sha256("\0".join((text, fingerprint, *addresses)).encode()).hexdigest()
 
 
-_NOT_INSTANTIATED: Any = {"state": True, "revision": True, "token": True, "shared": {"__all__": {"revision"}}}
+_NOT_INSTANTIATED: Any = {
+    "state": True,
+    "revision": True,
+    "token": True,
+    "limits": True,
+    "shared": {"__all__": {"revision"}},
+}
 
 
 class Reconciler:
@@ -120,6 +128,9 @@ def fresh_record(desired: DesiredInstance, report: InstanceReport | None = None)
 def _decide_start(record: InstanceRecord | None, seen: Seen) -> Step:
     if not seen.digest:
         return Step.WAIT_FOR_SOFTWARE
+    if seen.full:
+        is_held = not seen.supervised and record is not None and record.report.message == seen.full
+        return Step.REST if is_held else Step.HOLD
     if record is None or record.applied != seen.digest:
         waits = record is not None and record.failed == seen.digest and seen.now < record.retry_at
         return Step.WAIT_TO_RETRY if waits else Step.INSTANTIATE

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from slap.client.connect import connect as connect_master
@@ -18,6 +18,8 @@ from slap.node.cache.tools import CacheTools
 from slap.node.config import NodeConfig
 from slap.node.identity.credentials import Renewal, computer_credentials, stamp
 from slap.node.instance import Reconciler
+from slap.node.limits.keeper import make_keeper
+from slap.node.limits.watch import LimitsWatcher, SystemEyes
 from slap.node.logs import read_logs
 from slap.node.manager.base import Tools
 from slap.node.manager.groups import partition_of
@@ -154,7 +156,16 @@ class Node:
     def _reconciler(self) -> Reconciler:
         managers = make_managers(Tools(self.config, self.supervisor, self.runner, self.clock))
         hands = Hands(self.config, self.store, self.builder, self.supervisor, self.clock, self.partitions, managers)
+        self.limits = LimitsWatcher(
+            make_keeper(self.config),
+            SystemEyes(self.config),
+            self.usage_store,
+            self.touch_partition,
+            self.config.instance_root,
+        )
+        hands = replace(hands, limits=self.limits)
         watch = Watch(self.config, self.store, self.supervisor, self.promises, self.clock)
+        watch.trouble = self.limits.trouble
         steps = Steps(hands, watch, self.reporter)
         return Reconciler(self.store.instance_in, steps.look, steps.table(), steps.fail)
 

@@ -12,6 +12,7 @@ from slap.model.promise import PromiseResult
 from slap.node.plugin.launch import PluginAnswer, PluginLauncher
 from slap.node.vm.check import sense_machine
 from slap.system.clock import Clock
+from slap.system.host.launch import UNLIMITED, LaunchLimits
 from slap.system.network.look import sense_network
 from slap.system.process import Command, Completed, Runner
 
@@ -36,6 +37,7 @@ class PartitionPlace:
     environment: Mapping[str, str]
     user: int | None = None
     group: int | None = None
+    limits: LaunchLimits = UNLIMITED
 
 
 class PromiseRunner:
@@ -74,7 +76,9 @@ class PromiseRunner:
     def _run_plugins(
         self, place: PartitionPlace, plugins: Mapping[str, PluginCheck], steady: bool
     ) -> list[PromiseResult]:
-        base = Command((), cwd=place.folder, env=place.environment, user=place.user, group=place.group)
+        base = Command(
+            (), cwd=place.folder, env=place.environment, user=place.user, group=place.group, limits=place.limits
+        )
         answers = self._plugins.run(base, plugins, anomaly=steady) if self._plugins else {}
         self._learned |= {plugins[name].path: answer.frequency for name, answer in answers.items()}
         return [self._result_of(name, answers.get(name)) for name in plugins]
@@ -120,6 +124,7 @@ class PromiseRunner:
             longest=LONGEST_MESSAGE,
             user=place.user,
             group=place.group,
+            limits=place.limits,
         )
         try:
             completed = self._runner.run(command)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
 from slap.model.errors import CommandFailed
+from slap.system.host.launch import UNLIMITED, LaunchLimits
 from slap.system.pipes import Listening
 
 # Seconds to read what is left in the pipes of a program that was killed.
@@ -34,6 +35,7 @@ class Command:
     longest: int | None = None
     user: int | None = None
     group: int | None = None
+    limits: LaunchLimits = UNLIMITED  # of its resources and its cgroup
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,11 @@ def start_child(argv: Sequence[str], env: Mapping[str, str], pass_fds: Sequence[
 
 
 def _start(command: Command, log: BinaryIO | None) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command.argv,
+    argv, env = _limited(command)
+    process = subprocess.Popen(
+        argv,
         cwd=command.cwd,
-        env=None if command.env is None else dict(command.env),
+        env=env,
         stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
         stdout=log or subprocess.PIPE,
         stderr=subprocess.STDOUT if log else subprocess.PIPE,
@@ -137,6 +140,20 @@ def _start(command: Command, log: BinaryIO | None) -> "subprocess.Popen[str]":
         text=True,
         errors="replace",
     )
+    command.limits.place(process.pid)
+    return process
+
+
+def _limited(command: Command) -> tuple[tuple[str, ...], dict[str, str] | None]:
+    """The words and the environment by which a command runs within its limits.
+
+    Variables of the loader are for the command alone: no code of theirs runs before it is limited.
+    """
+    env, prefix = None if command.env is None else dict(command.env), command.limits.prefix()
+    loader = [name for name in env or {} if prefix and name.startswith("LD_")]
+    if env and loader:
+        prefix = (*prefix, "/usr/bin/env", "--", *(f"{name}={env.pop(name)}" for name in loader))
+    return (*prefix, *command.argv), env
 
 
 def _wait(command: Command, process: "subprocess.Popen[str]") -> Completed:

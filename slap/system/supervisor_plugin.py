@@ -6,9 +6,11 @@ Loaded by `[rpcinterface:slap]` (https://supervisord.org/xmlrpc.html, "Extending
 """
 
 import configparser
+import os
 import signal
 import socket
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,10 @@ from supervisor import events
 from supervisor.options import UnhosedConfigParser
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates, getProcessStateDescription
 from supervisor.xmlrpc import Faults, RPCError
+
+from slap.system.host.launch import load_launch_limits
+from slap.system.host.orphans import RUN_MARK, Orphans, become_subreaper
+from slap.system.host.proc import PARTITION_MARK
 
 # A process was suspended, or resumed.
 SUSPENSION_EVENT = "ProcessSuspensionEvent"
@@ -92,7 +98,9 @@ class GroupInterface:
 def make_interface(supervisord: Any, folder: str, events_folder: str) -> GroupInterface:
     """The factory that supervisord's configuration names."""
     announcer = Announcer(Path(events_folder))
-    Alarm().join(supervisord.options.get_socket_map())
+    alarm = Alarm()
+    alarm.join(supervisord.options.get_socket_map())
+    Launches(supervisord.options, alarm, Path(folder)).subscribe()
     events.subscribe(events.ProcessStateEvent, announcer.announce)
     events.subscribe(events.Tick5Event, lambda event: announcer.catch_up())
     events.subscribe(events.Tick5Event, SuspensionWatch(supervisord, announcer).look)
@@ -107,6 +115,7 @@ class Alarm:
     """
 
     def __init__(self) -> None:
+        self.on_signal: Callable[[], object] = lambda: None
         self._receiver, self._sender = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
@@ -123,10 +132,87 @@ class Alarm:
 
     def handle_read_event(self) -> None:
         self._receiver.recv(4096)
+        self.on_signal()
 
     def handle_error(self) -> None:
         """Nothing was there to read: the loop was woken all the same."""
 
+
+class Launches:
+    """What happens when a partition's program starts and ends: its run is marked and limited, and its orphans end.
+
+    A program that runs once and succeeded may leave something, such as a daemon, until it is run again or stopped.
+    """
+
+    def __init__(self, options: Any, alarm: Alarm, folder: Path) -> None:
+        become_subreaper()
+        self._orphans = Orphans(os.getpid(), lambda: options.pidhistory)
+        self._starting: Any = None  # the process, between the event and the fork
+        self._leaves = False  # whether something was killed at the last look, which may have had children
+        self._alarm = alarm
+        self._folder = folder
+
+    def subscribe(self) -> None:
+        os.register_at_fork(after_in_parent=self._started, after_in_child=self._prepare)
+        events.subscribe(events.ProcessStateEvent, self._changed)
+        events.subscribe(events.Tick5Event, lambda event: self._sweep())
+        self._alarm.on_signal = self._sweep_again
+
+    def _changed(self, event: Any) -> None:
+        process = event.process
+        self._starting = None
+        if not process.group or PARTITION_MARK not in (process.config.environment or {}):  # the node's own
+            return
+        program = _name_of(process)
+        if isinstance(event, events.ProcessStateStartingEvent):
+            self._orphans.begin(program, process.config.uid)
+            self._starting = process
+        elif isinstance(event, _ENDED) and not _succeeded(process):
+            self._orphans.end(program)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self._leaves = bool(self._orphans.sweep())
+
+    def _sweep_again(self) -> None:
+        """After a signal, which may have told that one of the killed ended: its children are supervisord's now."""
+        if self._leaves:
+            self._sweep()
+
+    def _started(self) -> None:
+        self._starting = None
+
+    def _prepare(self) -> None:
+        """In the new process, before it gives up its rights: what the run before left holds ports and files."""
+        if self._starting is None:
+            return
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        os.setpgrp()  # as supervisord does in a moment: it is stopped as a group
+        run = self._orphans.running(_name_of(self._starting))
+        self._starting.config.environment[RUN_MARK] = run.mark  # of this copy of supervisord alone
+        self._orphans.wait(run)
+        self._limit(self._starting.config)
+
+    def _limit(self, config: Any) -> None:
+        """A program whose limits cannot be set is not started: without them it could take the computer."""
+        partition = Path(config.environment[PARTITION_MARK]).name
+        try:
+            load_launch_limits(self._folder / f"{partition}.limits").apply()
+        except (OSError, ValueError, TypeError) as error:
+            config.options.logger.error(f"{config.name}: limits of {partition} cannot be set: {error}")
+            os._exit(126)
+
+
+# A service is over when its process ended, whatever follows.
+_ENDED = (
+    events.ProcessStateExitedEvent,
+    events.ProcessStateBackoffEvent,
+    events.ProcessStateFatalEvent,
+    events.ProcessStateStoppedEvent,
+    events.ProcessStateUnknownEvent,
+)
 
 # What is kept for a listener that does not listen; one that is further behind asks for the state anyway.
 _MOST_KEPT = 10_000
@@ -237,6 +323,16 @@ def _is_suspended(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
     except OSError:
         return False
+
+
+def _name_of(process: Any) -> str:
+    return f"{process.group.config.name}:{process.config.name}"
+
+
+def _succeeded(process: Any) -> bool:
+    """Whether a program that runs once ended well."""
+    once = not process.config.autorestart
+    return bool(once and process.get_state() == ProcessStates.EXITED and process.exitstatus == 0)
 
 
 def _info(process: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from slap.model.errors import CommandFailed
 from slap.node.config import NodeConfig, default_root
 from slap.node.partition.supervision import Program, ensure_running, group_text, shut_down
 from slap.system import environment, files
-from slap.system.processes import NODE_MARK, is_alive
+from slap.system.processes import NODE_MARK, PARTITION_MARK, is_alive
 from slap.system.supervisor import News, ProcessInfo, ProcessState, RpcSupervisor, listen
 from tests.system.cloud import eventually
 
@@ -42,9 +42,9 @@ class Room:
         self.heard.append((group, process, event.removeprefix("ProcessState").removesuffix("Event")))
         self.news.tell(group)
 
-    def write(self, group: str, *, once: bool = False, **scripts: str) -> None:
+    def write(self, group: str, scripts: Mapping[str, str], *, once: bool = False) -> None:
         """Let a group have a shell script for each of its processes."""
-        env = {"PATH": environment.CLEAN_PATH, NODE_MARK: str(self.config.root)}
+        env = {"PATH": environment.CLEAN_PATH, NODE_MARK: str(self.config.root), PARTITION_MARK: f"/{group}"}
         programs = [
             Program(name, ("/bin/sh", "-c", script), self.config.log / f"{name}.log", self.config.root, env, once=once)
             for name, script in scripts.items()
@@ -52,7 +52,7 @@ class Room:
         files.write(self.config.supervisor_folder / f"{group}.conf", group_text(group, programs))
 
     def update(self, group: str, *, once: bool = False, **scripts: str) -> None:
-        self.write(group, once=once, **scripts)
+        self.write(group, scripts, once=once)
         self.supervisor.update(group)
 
     def processes(self, group: str) -> dict[str, ProcessInfo]:
@@ -129,7 +129,7 @@ def test_a_burst_of_news_is_heard_to_its_end(room: Room) -> None:
     room.pause = lambda: busy.wait(0.2)
     groups = [f"burst{number}" for number in range(20)]
     for group in groups:
-        room.write(group, once=True, a="exit 0", b="exit 0")
+        room.write(group, {"a": "exit 0", "b": "exit 0"}, once=True)
     for group in groups:
         room.supervisor.update(group)
     busy.set()

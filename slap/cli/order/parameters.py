@@ -14,6 +14,7 @@ from slap.cli.base import one_of, read_small_file
 from slap.cli.order.documents import parse_document, parse_file, strict_json
 from slap.model.errors import InvalidInput, UsageError
 from slap.model.instance import InstanceRequest, Sla
+from slap.model.resources.limits import Limits, read_limits
 from slap.model.serialisation import Serialisation, unwrap
 from slap.model.sla_filters import sla_from_filters
 from slap.model.software import DEFAULT_TYPE, normalise_release_url
@@ -32,6 +33,7 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--type", default=DEFAULT_TYPE, help="one of the software types of the release")
     _add_parameters(parser)
     _add_place(parser)
+    _add_limits(parser)
     parser.add_argument(
         "--state", type=one_of(InstanceState), default=InstanceState.STARTED, help=", ".join(InstanceState)
     )
@@ -49,7 +51,7 @@ def request_of(args: argparse.Namespace, folder: Path) -> InstanceRequest:
             parameters=parameters,
             serialisation=serialisation,
             state=args.state,
-            sla=Sla(computer=args.computer) if args.computer else parse_sla(args.node),
+            sla=_sla(args),
             shared=args.slave,
         )
     except ValidationError as error:
@@ -102,6 +104,20 @@ def parse_sla(words: Sequence[str]) -> Sla:
     return sla_from_filters(filters)
 
 
+def parse_limits(words: Sequence[str]) -> Limits:
+    """What an instance may use, from `name=amount` words: memory=2GiB, cpu-weight=50."""
+    pairs = [_pair(word, "--limit") for word in words]
+    limits = {name.replace("-", "_"): amount for name, amount in pairs}
+    if len(limits) < len(pairs):
+        raise UsageError("--limit gives a name twice.", " ".join(words))
+    return read_limits(limits)
+
+
+def _sla(args: argparse.Namespace) -> Sla:
+    place = Sla(computer=args.computer) if args.computer else parse_sla(args.node)
+    return place.model_copy(update={"limits": parse_limits(args.limit)}) if args.limit else place
+
+
 def _add_parameters(parser: argparse.ArgumentParser) -> None:
     parameters = parser.add_mutually_exclusive_group()
     parameters.add_argument(
@@ -127,6 +143,16 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="where to place it: computer, network, capability (may be repeated), mode, instance_guid, or any label",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit",
+        nargs="+",
+        default=[],
+        metavar="NAME=AMOUNT",
+        help="what it may use: processes, memory, descriptors, cpu-weight, io-weight, disk",
     )
 
 

@@ -101,6 +101,7 @@ def _become(job: BuildJob) -> None:
     """The log is opened before rights are given up: it lies where the tenant cannot write or plant a link."""
     os.setsid()
     _log_to(Path(job.log), _secret(job))
+    job.limits.apply()
     if job.user is not None and job.group is not None:
         os.setgroups([])
         os.setgid(job.group)

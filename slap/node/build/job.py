@@ -13,6 +13,7 @@ from slap.model.node import PartitionContext
 from slap.model.values import Parameters
 from slap.node.partition.names import Digest
 from slap.node.store import Installed
+from slap.system.host.launch import UNLIMITED, LaunchLimits
 
 
 class Outcome(StrEnum):
@@ -35,6 +36,7 @@ class BuildJob(Frozen):
     group: int | None = None
     timeout: float  # seconds
     context: PartitionContext | None = None
+    limits: LaunchLimits = UNLIMITED
 
 
 class BuildEnd(Frozen):

@@ -62,10 +62,12 @@ class Prerm(Hooks):
         return self._complain(folder, seen)
 
     def emptied(self, folder: PartitionFolder) -> None:
-        """Last: as long as the file is there, scripts are not begun anew in a partition that is half empty."""
-        if self._file(folder).exists():
-            self._file(folder).unlink()
-            self.tools.supervisor.remove(folder.name + FAREWELLS)
+        """Last: as long as the file is there, scripts are not begun anew in a partition that is half empty.
+
+        The group is removed also where the file is gone: an agent may have been killed between the two.
+        """
+        self._file(folder).unlink(missing_ok=True)
+        self.tools.supervisor.remove(folder.name + FAREWELLS)
 
     def _begin(self, folder: PartitionFolder) -> bool:
         """Whether there are scripts. supervisord is told each time, for one that knows the group does nothing then."""

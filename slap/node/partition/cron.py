@@ -109,4 +109,5 @@ def _command(job: CronJob, folder: PartitionFolder) -> Command:
         timeout=_LONGEST_RUN,
         user=place.user,
         group=place.group,
+        limits=place.limits,
     )

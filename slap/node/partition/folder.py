@@ -14,6 +14,7 @@ from slap.node.partition.users import Account, partition_account
 from slap.node.promise import PartitionPlace
 from slap.node.store import Installed
 from slap.system import files
+from slap.system.host.launch import UNLIMITED, load_launch_limits
 from slap.system.processes import PARTITION_MARK, Mark, end_marked
 from slap.system.trust.stranger import hash_file
 
@@ -52,6 +53,11 @@ class PartitionFolder:
         return self.config.supervisor_folder / f"{self.name}.conf"
 
     @property
+    def limits_file(self) -> Path:
+        """What supervisord sets before it starts a program of the partition; see slap/system/host/launch.py."""
+        return self.config.supervisor_folder / f"{self.name}.limits"
+
+    @property
     def mark(self) -> Mark:
         return Mark(PARTITION_MARK, str(self.path))
 
@@ -62,6 +68,7 @@ class PartitionFolder:
             partition_environment(self.config, self.name, self.account.name),
             self.account.user,
             self.account.group,
+            load_launch_limits(self.limits_file) if self.account.user is not None else UNLIMITED,
         )
 
     def group(self, installed: Installed) -> str:

@@ -14,6 +14,7 @@ from slap.node.build.builder import Builder
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.config import NodeConfig
 from slap.node.instance import Seen, Step, digest_of, fresh_record
+from slap.node.limits.keeper import NoLimits, PartitionLimits
 from slap.node.manager.base import Farewell, Managers
 from slap.node.partition import layout
 from slap.node.partition.folder import PartitionFolder, Partitions
@@ -56,6 +57,7 @@ class Hands:
     clock: Clock
     partitions: Partitions
     managers: Managers = field(default_factory=Managers)
+    limits: PartitionLimits = field(default_factory=NoLimits)
 
 
 class Steps:
@@ -73,6 +75,7 @@ class Steps:
             Step.CLEAR: self._clear,
             Step.DESTROY: self._destroy,
             Step.STOP: self._stop,
+            Step.HOLD: self._hold,
             Step.WAIT_FOR_SOFTWARE: self._wait_for_software,
             Step.INSTANTIATE: self._instantiate,
             Step.WAIT_TO_RETRY: self._wait_to_retry,
@@ -118,6 +121,7 @@ class Steps:
             supervised=bool(processes),
             processes=processes,
             now=self._now(),
+            full=self._hands.limits.fullness(desired),
         )
 
     def _clear(self, desired: DesiredInstance) -> Again | None:
@@ -154,6 +158,7 @@ class Steps:
         self._end(folder)
         folder.clear()
         self._hands.managers.emptied(folder)
+        self._hands.limits.forget(folder)
 
     def _end(self, folder: PartitionFolder) -> None:
         """End all that runs. What starts something by itself is told first: cron, and a supervisord that begins anew."""
@@ -172,6 +177,13 @@ class Steps:
         self._report(desired, self._record(desired), ReportedInstanceState.STOPPED)
         log.info("%s: stopped %s", desired.partition, desired.reference)
         return _REST
+
+    def _hold(self, desired: DesiredInstance) -> Again:
+        """Its disk is full: nothing that could write more goes on."""
+        self._end(self._hands.partitions.get(desired.partition))
+        full = self._hands.limits.fullness(desired)
+        self._report(desired, self._record(desired), ReportedInstanceState.ERROR, full)
+        return _REST  # it is touched when there is room again
 
     def _wait_for_software(self, desired: DesiredInstance) -> Again:
         software = self._hands.store.software_record(desired.software_release)
@@ -208,7 +220,8 @@ class Steps:
             folder.make()
             self._hands.managers.prepared(folder)
             layout.write_resource(folder)
-            job = self._job(desired, folder)
+            limits = self._hands.limits.apply(folder, desired)
+            job = self._job(desired, folder).model_copy(update={"limits": limits})
         except OSError as error:
             return BuildResult(id=0, outcome=Outcome.FAILED, message=f"{error.filename}: {error.strerror}")
         except SlapError as error:
@@ -303,6 +316,7 @@ class Steps:
             self._hands.supervisor.remove(folder.name)
             return
         self._hands.managers.configured(folder)
+        self._hands.limits.apply(folder, desired)
         starting = record.model_copy(update={"unready_since": self._now(), "was_ready": False})
         self._hands.store.save_instance(starting)
         files.make_folder(folder.logs, 0o750)
@@ -321,6 +335,7 @@ class Steps:
     def _check(self, desired: DesiredInstance) -> Again:
         folder = self._hands.partitions.get(desired.partition)
         self._hands.managers.configured(folder)
+        self._hands.limits.apply(folder, desired)
         record, again = self._watch.check(folder, self._record(desired))
         self._save(desired, record)
         if self._hands.managers.watch(folder):

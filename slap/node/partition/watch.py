@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from slap.model.check import MachineCheck
 from slap.model.node import InstanceReport
@@ -30,16 +30,25 @@ _SELDOM = 60.0
 
 
 class Watch:
-    """Keeps the last result of each promise; what it forgot, it reads from the store or finds out again."""
+    """Keeps the last result of each promise; what it forgot, it reads from the store or finds out again.
+
+    `trouble` says of a partition what was ended in it because it took too much.
+    """
 
     def __init__(
-        self, config: NodeConfig, store: Store, supervisor: Supervisor, promises: PromiseRunner, clock: Clock
+        self,
+        config: NodeConfig,
+        store: Store,
+        supervisor: Supervisor,
+        promises: PromiseRunner,
+        clock: Clock,
     ) -> None:
         self._config = config
         self._store = store
         self._supervisor = supervisor
         self._promises = promises
         self._clock = clock
+        self.trouble: Callable[[str], str] = lambda partition: ""
         self._lock = threading.Lock()
         self._results: dict[str, dict[str, PromiseResult]] = {}
 
@@ -54,8 +63,8 @@ class Watch:
         results = self._sense(folder, record, max((each.started for each in processes), default=0.0))
         published = read_published(folder)
         verdict = self._judge(folder, record, processes, results)
-        if published.fault:
-            verdict = verdict.with_fault(published.fault)
+        for fault in filter(None, (published.fault, self.trouble(record.partition))):
+            verdict = verdict.with_fault(fault)
         checked = self._apply(record, verdict, results, published)
         return checked, self._again(checked, verdict, results)
 

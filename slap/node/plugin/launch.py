@@ -58,6 +58,7 @@ class PluginLauncher:
             longest=_LONGEST_ANSWER * len(plugins),
             user=base.user,
             group=base.group,
+            limits=base.limits,
         )
         try:
             completed = self._runner.run(command)

@@ -10,8 +10,10 @@ from slap.master.access.auth import Caller, CallerKind
 from slap.master.http.app import open_store
 from slap.master.logs import logs
 from slap.model.errors import InvalidInput, Unreachable
+from slap.model.instance import Sla
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, NodeReport, SupplyReport
 from slap.model.promise import PromiseResult
+from slap.model.resources.limits import NO_LIMITS, Limits
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, Status
 from slap.system.clock import SystemClock
 from tests.contract.master.world import World, order
@@ -30,6 +32,17 @@ def test_only_what_changed_is_sent(world: World) -> None:
     changed = node.api.desired_state(node.guid, since=whole.revision)
     assert [(each.guid, each.parameters) for each in changed.instances] == [(second.guid, {"a": 1})]
     assert (changed.supplies, changed.since) == ((), whole.revision)
+
+
+def test_limits_that_are_requested_reach_the_node_and_a_change_of_them_is_sent(world: World) -> None:
+    node = world.computer()
+    url = world.supplied(node)
+    world.admin.request(order(url))
+    whole = node.api.desired_state(node.guid)
+    limits = Limits(memory=1 << 30, cpu_weight=50)
+    asked = world.admin.request(order(url, sla=Sla(limits=limits)))
+    (changed,) = node.api.desired_state(node.guid, since=whole.revision).instances
+    assert (whole.instances[0].limits, changed.limits, asked.sla.limits) == (NO_LIMITS, limits, limits)
 
 
 def test_a_destroyed_instance_is_sent_until_its_node_removed_it(world: World) -> None:

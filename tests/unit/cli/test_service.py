@@ -11,7 +11,7 @@ from slap.cli.computer import info_text as computer_text
 from slap.cli.computer import is_stale, supply_lines
 from slap.cli.service import added, info_text, split_logs
 from slap.model.computer import Computer, ComputerConfiguration, Partition, PartitionUse
-from slap.model.errors import NotOffered
+from slap.model.errors import NotFound, NotOffered
 from slap.model.promise import PromiseResult
 from slap.model.software import SoftwareRelease, SoftwareType, Supply
 from tests.unit.cli.fakes import START, FakeTransport, Shell, a_tree, an_instance, started
@@ -79,6 +79,7 @@ def test_scripts_that_read_slapos_get_its_output(shell: Shell) -> None:
         "GET /instances": [[failing]],
         "GET /instances/INST-1/tree": [a_tree(failing)],
         "GET /releases": [[]],
+        "GET /computers/COMP-1": [NotFound("No.")],
     }
     master = FakeTransport({**answers, "GET /instances/INST-1/usage": [NotOffered("No.")]})
     listed = shell.run(master, "service", "list", "-f", "slapos").out

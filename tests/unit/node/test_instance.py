@@ -43,6 +43,11 @@ def reported(state: str, **changes: Any) -> Any:
         (STOPPED, seen(reported("stopped"), supervised=False), Step.REST),
         (STARTED, seen(digest=""), Step.WAIT_FOR_SOFTWARE),
         (STARTED, seen(a_record(applied="d"), digest=""), Step.WAIT_FOR_SOFTWARE),
+        (STARTED, seen(full="full"), Step.HOLD),
+        (STARTED, seen(reported("error"), full="full", supervised=False), Step.HOLD),  # an error of another kind
+        (STARTED, seen(a_record(report=a_report(message="full")), full="full", supervised=False), Step.REST),
+        (STOPPED, seen(reported("started"), full="full"), Step.STOP),
+        (DESTROYED, seen(full="full"), Step.DESTROY),
         (STARTED, seen(), Step.INSTANTIATE),
         (STARTED, seen(a_record()), Step.INSTANTIATE),
         (STARTED, seen(a_record(applied="c")), Step.INSTANTIATE),

@@ -1,0 +1,1 @@
+"""What partitions may use of their computers."""

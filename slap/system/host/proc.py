@@ -1,0 +1,101 @@
+"""What /proc says of processes, and waiting for their end. supervisord loads this: it imports little."""
+
+import errno
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+# Every process that a node starts carries these, and so does all that it starts in turn, daemons included.
+NODE_MARK = "SLAPOS_NODE_ROOT"
+PARTITION_MARK = "SLAPOS_PARTITION"
+
+
+def wait_for_end(pid: int, seconds: float) -> bool:
+    """Wait until a process is gone, ours or not; whether it is."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):  # EINVAL: the process id is only that of a thread by now
+            return True
+        raise
+    try:
+        waiting = select.poll()  # unlike select(), for any number of open files
+        waiting.register(descriptor, select.POLLIN)
+        return bool(waiting.poll(seconds * 1000))
+    finally:
+        os.close(descriptor)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    return _state(pid) not in ("", "Z", "X")
+
+
+def ancestors_of(pid: int) -> set[int]:
+    """A process, its parent, and so on up."""
+    seen: set[int] = set()
+    while pid > 1 and pid not in seen:
+        seen.add(pid)
+        pid = _parent(pid)
+    return seen
+
+
+def is_descendant(pid: int, ancestor: int) -> bool:
+    return ancestor in ancestors_of(pid)
+
+
+def is_of(pid: int, user: int) -> bool:
+    """Whether any of its four user ids is this one: a process that runs a set-uid program is still its user's."""
+    ids = next((line.split()[1:] for line in read_file(pid, "status").splitlines() if line.startswith(b"Uid:")), [])
+    return str(user).encode() in ids
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process without threads, zombies included."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        return [int(word) for word in path.read_bytes().split()]
+    except ProcessLookupError:
+        return []
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN, or the process is gone
+        return [each for each in all_pids() if _parent(each) == pid]
+
+
+def read_environment(pid: int) -> dict[str, str]:
+    """The variables that a process was started with; empty for one that is gone or that we may not look into."""
+    words = read_file(pid, "environ").decode(errors="replace").split("\0")
+    return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
+
+
+def started_at(pid: int) -> float:
+    """When a process began, in seconds since the machine started; 0 for one that is gone."""
+    fields = _stat(pid)
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def all_pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def read_file(pid: int, name: str) -> bytes:
+    """A file of /proc/PID; empty for a process that is gone or that we may not look into."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except (PermissionError, FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name, which may itself hold spaces and parentheses (proc(5))."""
+    return read_file(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
+
+
+def _state(pid: int) -> str:
+    fields = _stat(pid)
+    return fields[0] if fields else ""
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0

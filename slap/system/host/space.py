@@ -1,0 +1,37 @@
+"""How much memory and disk this computer has, how much of it is free, and how many processes there are."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DiskSpace:
+    """Bytes of a file system."""
+
+    total: int
+    free: int
+
+
+def disk_space(folder: Path) -> DiskSpace:
+    """The file system that a folder is in, or will be in once it is made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    found = os.statvfs(folder)
+    return DiskSpace(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+
+def total_memory() -> int:
+    """Bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def available_memory() -> int:
+    """Bytes that programs can get without swapping (proc(5), MemAvailable)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 0)
+
+
+def process_count() -> int:
+    """All threads of this computer (proc(5), loadavg)."""
+    return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
