@@ -21,6 +21,7 @@ LOGS_WITHIN = 20.0
 
 _root = instance.alias("root_row")
 _REVISION = select(computer.c.revision).where(computer.c.guid == bindparam("computer"))
+_EPOCH = select(computer.c.epoch).where(computer.c.guid == bindparam("computer"))
 _INSTANCES = (
     select(
         instance.c.guid,
@@ -133,13 +134,16 @@ def _state(connection: Connection, guid: str, since: int, secret: bytes) -> Desi
     which = {"computer": guid, "since": since}
     rows = connection.execute(_INSTANCES, which).all()
     shared = _shared(connection, [row.guid for row in rows if row.serving])
+    epoch = str(connection.execute(_EPOCH, which).scalar_one())
     recent = (datetime.now(UTC) - timedelta(seconds=LOGS_WITHIN)).isoformat()
     return DesiredState(
         computer=guid,
         revision=revision,
         since=since,
         supplies=tuple(_supplies(connection, which)),
-        instances=tuple(_instance(row, tuple(shared.get(row.guid, ())), secret) for row in rows),
+        instances=tuple(
+            _instance(row, tuple(shared.get(row.guid, ())), token_of_partition(secret, row.guid, epoch)) for row in rows
+        ),
         logs=tuple(_log(row) for row in connection.execute(_LOGS, {**which, "oldest": recent}).all()),
     )
 
@@ -170,7 +174,7 @@ def _shared_instance(row: AnyRow) -> DesiredSharedInstance:
     )
 
 
-def _instance(row: AnyRow, shared: tuple[DesiredSharedInstance, ...], secret: bytes) -> DesiredInstance:
+def _instance(row: AnyRow, shared: tuple[DesiredSharedInstance, ...], token: str) -> DesiredInstance:
     # Constructed without checks: it was checked when it was stored, and there may be thousands.
     return DesiredInstance.model_construct(
         guid=row.guid,
@@ -186,7 +190,7 @@ def _instance(row: AnyRow, shared: tuple[DesiredSharedInstance, ...], secret: by
         children=row.children,
         shared=shared,
         revision=row.revision,
-        token=token_of_partition(secret, row.guid),
+        token=token,
     )
 
 

@@ -12,6 +12,10 @@ Answer = TypeVar("Answer")
 LONGEST_WAIT = 60.0
 
 
+# Credentials were revoked, or may have been: other processes write to the database too.
+REVOCATION = "revocation"
+
+
 def computer_topic(guid: str) -> str:
     return f"computer:{guid}"
 
@@ -33,16 +37,23 @@ class Hub:
 
     def __init__(self) -> None:
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._calls: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self._is_over = False
+
+    def on(self, topic: str, call: Callable[[], None]) -> None:
+        """Call something at each news of a topic, before those who wait for it are woken."""
+        self._calls[topic].append(call)
 
     def wake(self, topics: Iterable[str]) -> None:
         for topic in topics:
+            for call in self._calls.get(topic, ()):
+                call()
             for waiter in self._waiters.get(topic, ()):
                 waiter.set()
 
     def wake_all(self) -> None:
         """For when news may have been missed."""
-        self.wake(list(self._waiters))
+        self.wake({*self._waiters, *self._calls})
 
     def end(self) -> None:
         """The process is about to end: nobody is kept waiting any more."""
