@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
-from slap.master.access.auth import Caller, CallerKind, issue_token, revoke_tokens
-from slap.master.access.ledger import Holder, revoke_certificates
+from slap.master.access.auth import Caller, CallerKind, issue_token
+from slap.master.access.revocation import admit_computer, revoke_computer
 from slap.master.database import tables
 from slap.master.database.hub import computer_topic
 from slap.master.database.incarnation import NEXT_REVISION, current_incarnation
@@ -47,7 +47,7 @@ async def new_token(store: Store, caller: Caller, guid: str) -> RegisteredComput
 
     def job(transaction: Transaction) -> RegisteredComputer:
         row = find(transaction.connection, caller, guid)
-        return _rotate_token(transaction.connection, row.guid, row.title)
+        return _rotate_token(transaction, caller, row)
 
     return await store.write(job)
 
@@ -190,7 +190,7 @@ def register_in(transaction: Transaction, caller: Caller, wanted: ComputerRegist
     )
     for row in transaction.connection.execute(same).all():
         _check_replacement(row, caller, wanted)
-        return _rotate_token(transaction.connection, row.guid, row.title)
+        return _rotate_token(transaction, caller, row)
     return _add(transaction.connection, caller, wanted)
 
 
@@ -212,13 +212,15 @@ def _add(connection: Connection, caller: Caller, wanted: ComputerRegistration) -
     added = insert(computer).values(incarnation=current_incarnation())
     connection.execute(added, {"guid": guid, "owner": caller.owner, "title": wanted.title})
     connection.execute(insert(tables.configuration), {"computer": guid, "document": empty})
-    return RegisteredComputer(guid=guid, title=wanted.title, token=issue_token(connection, CallerKind.COMPUTER, guid))
+    issued = issue_token(connection, CallerKind.COMPUTER, guid, caller.credential)
+    return RegisteredComputer(guid=guid, title=wanted.title, token=issued)
 
 
-def _rotate_token(connection: Connection, guid: str, title: str) -> RegisteredComputer:
-    revoke_tokens(connection, CallerKind.COMPUTER, guid)
-    revoke_certificates(connection, Holder(CallerKind.COMPUTER, guid))
-    return RegisteredComputer(guid=guid, title=title, token=issue_token(connection, CallerKind.COMPUTER, guid))
+def _rotate_token(transaction: Transaction, caller: Caller, row: AnyRow) -> RegisteredComputer:
+    revoke_computer(transaction, row.guid)
+    admit_computer(transaction.connection, row.guid)
+    issued = issue_token(transaction.connection, CallerKind.COMPUTER, row.guid, caller.credential)
+    return RegisteredComputer(guid=row.guid, title=row.title, token=issued)
 
 
 def _check_names(configuration: ComputerConfiguration) -> None:

@@ -11,7 +11,7 @@ from slap.master.computer import Attendance, no_computer
 from slap.master.database.hub import computer_topic
 from slap.master.database.incarnation import LATEST_REVISION, Revision, revision_of
 from slap.master.database.store import Store
-from slap.master.database.tables import AnyRow, instance, is_living, log_request, supply
+from slap.master.database.tables import AnyRow, computer, instance, is_living, log_request, supply
 from slap.master.database.text import from_json
 from slap.model.errors import Forbidden
 from slap.model.node import DesiredInstance, DesiredSharedInstance, DesiredState, DesiredSupply, LogRequest
@@ -22,6 +22,7 @@ from slap.model.state import InstanceState, SupplyState
 LOGS_WITHIN = 20.0
 
 _root = instance.alias("root_row")
+_EPOCH = select(computer.c.epoch).where(computer.c.guid == bindparam("computer"))
 _INSTANCES = (
     select(
         instance.c.guid,
@@ -106,7 +107,7 @@ class StateService:
             latest = await self._store.read(lambda connection: latest_revision(connection, guid))
             return _known(latest, since, incarnation) != latest.number, latest
 
-        latest = await self._store.hub.poll((computer_topic(guid), caller.topic), wait, read)
+        latest = await self._store.hub.poll(computer_topic(guid), wait, read)
         known = _known(latest, since, incarnation)
         if known == latest.number:
             state = DesiredState(computer=guid, revision=since, since=since, incarnation=latest.incarnation)
@@ -145,6 +146,7 @@ def _state(connection: Connection, guid: str, since: int, secret: bytes) -> Desi
     which = {"computer": guid, "since": since}
     rows = connection.execute(_INSTANCES, which).all()
     shared = _shared(connection, [row.guid for row in rows if row.serving])
+    epoch = str(connection.execute(_EPOCH, which).scalar_one())
     recent = (datetime.now(UTC) - timedelta(seconds=LOGS_WITHIN)).isoformat()
     return DesiredState(
         computer=guid,
@@ -152,7 +154,9 @@ def _state(connection: Connection, guid: str, since: int, secret: bytes) -> Desi
         since=since,
         incarnation=latest.incarnation,
         supplies=tuple(_supplies(connection, which)),
-        instances=tuple(_instance(row, tuple(shared.get(row.guid, ())), secret) for row in rows),
+        instances=tuple(
+            _instance(row, tuple(shared.get(row.guid, ())), token_of_partition(secret, row.guid, epoch)) for row in rows
+        ),
         logs=tuple(_log(row) for row in connection.execute(_LOGS, {**which, "oldest": recent}).all()),
     )
 
@@ -183,7 +187,7 @@ def _shared_instance(row: AnyRow) -> DesiredSharedInstance:
     )
 
 
-def _instance(row: AnyRow, shared: tuple[DesiredSharedInstance, ...], secret: bytes) -> DesiredInstance:
+def _instance(row: AnyRow, shared: tuple[DesiredSharedInstance, ...], token: str) -> DesiredInstance:
     # Constructed without checks: it was checked when it was stored, and there may be thousands.
     return DesiredInstance.model_construct(
         guid=row.guid,
@@ -200,7 +204,7 @@ def _instance(row: AnyRow, shared: tuple[DesiredSharedInstance, ...], secret: by
         shared=shared,
         revision=row.revision,
         limits=_limits(row.sla),
-        token=token_of_partition(secret, row.guid),
+        token=token,
     )
 
 

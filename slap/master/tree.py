@@ -82,7 +82,7 @@ async def follow(
         is_known = row.tree_revision == since and incarnation in (None, row.incarnation)
         return not is_known, str(row.incarnation)
 
-    now = await store.hub.poll((tree_topic(root), caller.topic), wait, read)
+    now = await store.hub.poll(tree_topic(root), wait, read)
     tree = await store.read_much(lambda connection: _tree(connection, root))
     return tree if incarnation is None else tree.model_copy(update={"incarnation": now})
 
@@ -102,7 +102,7 @@ async def answer(store: Store, caller: Caller, guid: str, wait: float) -> Answer
         found = await store.read(job)
         return bool(found.child.connection), found
 
-    return await store.hub.poll((answer_topic(guid), caller.topic), wait, read)
+    return await store.hub.poll(answer_topic(guid), wait, read)
 
 
 async def bang(store: Store, caller: Caller, guid: str) -> None:

@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import ColumnElement, Connection, create_engine, select, update
+from sqlalchemy import Connection, create_engine, select
 
-from slap.master.access.auth import CallerKind, issue_token, revoke_tokens
+from slap.master.access.auth import CallerKind, issue_token
 from slap.master.access.authority import authority_of, in_pem, key_in_pem, new_key
 from slap.master.access.certificate import signed
-from slap.master.access.ledger import Holder, revoke_certificates
-from slap.master.database.engine import database_url, migrate
+from slap.master.access.ledger import Holder
+from slap.master.access.revocation import revoke_computer, revoke_credential, revoke_user
+from slap.master.database.engine import database_url, is_sqlite, migrate
+from slap.master.database.postgres import notify
 from slap.master.database.store import Transaction
 from slap.master.database.tables import certificate, token
 from slap.master.database.text import now
@@ -42,16 +44,15 @@ def create_user(words: str, name: str) -> str:
     A user is known by having a token; a second one for the same name works beside the first.
     """
     _check_name(name)
-    with _database(words) as connection:
-        return issue_token(connection, CallerKind.USER, name)
+    with _database(words) as transaction:
+        return issue_token(transaction.connection, CallerKind.USER, name)
 
 
 def user_certificate(words: str, name: str, lifetime: float) -> str:
     """A new key and certificate for a user, in PEM: the only time that the key is shown."""
     _check_name(name)
     key = new_key()
-    with _database(words) as connection:
-        transaction = Transaction(connection)
+    with _database(words) as transaction:
         holder = Holder(CallerKind.USER, name)
         issued = signed(transaction, authority_of(transaction), holder, key.public_key(), lifetime)
     return key_in_pem(key) + in_pem(issued)
@@ -59,48 +60,44 @@ def user_certificate(words: str, name: str, lifetime: float) -> str:
 
 def credentials(words: str, is_all: bool = False) -> list[Credential]:
     """Tokens and certificates of users, computers and partitions, the latest last; with `is_all`, those that ended too."""
-    with _database(words) as connection:
+    with _database(words) as transaction:
+        connection = transaction.connection
         found = [*_tokens(connection, is_all), *_certificates(connection, is_all)]
     return sorted(found, key=lambda each: each.created_at)
 
 
 def revoke(words: str, id: str) -> Credential:  # noqa: A002
-    """End one token or certificate. Other processes may accept it for two more seconds."""
-    with _database(words) as connection:
-        found = _one(connection, id)
-        connection.execute(
-            update(token).where(_begins(token.c.digest, id), token.c.revoked_at.is_(None)).values(revoked_at=now())
-        )
-        connection.execute(
-            update(certificate)
-            .where(_begins(certificate.c.serial, id), certificate.c.revoked_at.is_(None))
-            .values(revoked_at=now())
-        )
+    """End one token or certificate, and what was made by it. Each process of the master hears of it within a second."""
+    with _database(words) as transaction:
+        found, whole = _one(transaction.connection, id)
+        revoke_credential(transaction, whole)
     return found
 
 
 def revoke_all(words: str, kind: CallerKind, subject: str) -> int:
-    """End all tokens and certificates of a user or a computer; how many there were."""
-    with _database(words) as connection:
-        return revoke_tokens(connection, kind, subject) + revoke_certificates(connection, Holder(kind, subject))
+    """End all tokens and certificates of a user or a computer, and what hangs on them; returns how many of users and
+    computers ended."""
+    end = revoke_user if kind is CallerKind.USER else revoke_computer
+    with _database(words) as transaction:
+        return end(transaction, subject)
 
 
-def _one(connection: Connection, id: str) -> Credential:  # noqa: A002
+def _one(connection: Connection, id: str) -> tuple[Credential, str]:  # noqa: A002
+    """The credential in force whose id begins so, and the whole of its digest or serial."""
     if len(id) < _SHORTEST or not set(id) <= set("0123456789abcdef"):
         raise InvalidInput(f"{id!r} is not an id.", "Type what the first column shows.", "slapos master credentials")
     found = [each for each in (*_tokens(connection, False), *_certificates(connection, False)) if _is(each, id)]
     if len(found) != 1:
         why = f"{len(found)} credentials begin with it." if found else "Nothing in force begins with it."
         raise NotFound(f"{id} names no credential.", why, "slapos master credentials")
-    return found[0]
+    begins = [column.startswith(found[0].id, autoescape=True) for column in (token.c.digest, certificate.c.serial)]
+    queries = [select(token.c.digest).where(begins[0]), select(certificate.c.serial).where(begins[1])]
+    whole = next(key for query in queries for key in connection.execute(query).scalars())
+    return found[0], str(whole)
 
 
 def _is(each: Credential, id: str) -> bool:  # noqa: A002
     return each.id.startswith(id[:_SHORT])
-
-
-def _begins(column: ColumnElement[str], id: str) -> ColumnElement[bool]:  # noqa: A002
-    return column.startswith(id[:_SHORT], autoescape=True)
 
 
 def _tokens(connection: Connection, is_all: bool) -> Iterator[Credential]:
@@ -136,12 +133,15 @@ def _check_name(name: str) -> None:
 
 
 @contextmanager
-def _database(words: str) -> Iterator[Connection]:
+def _database(words: str) -> Iterator[Transaction]:
     url = database_url(words)
     migrate(url)
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
-            yield connection
+            transaction = Transaction(connection)
+            yield transaction
+            if not is_sqlite(url):  # with SQLite the master sees by itself that another process wrote
+                notify(transaction, "operator")
     finally:
         engine.dispose()

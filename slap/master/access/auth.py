@@ -10,14 +10,14 @@ import hmac
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from slap.master.access.knock import Knock
 from slap.master.access.settings import AccessSettings
-from slap.master.database.hub import caller_topic
+from slap.master.database.hub import REVOCATION
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import certificate, computer, instance, is_living, setting, token
 from slap.master.database.text import now
@@ -43,7 +43,8 @@ class Caller:
     """Who calls. `owner` is the user on whose computers it may place instances; `root` is the tree of a partition.
 
     `is_local`: it showed no credentials, and is known by its Unix user. It may then speak for the computers of its user,
-    as nodes do at slapproxy.
+    as nodes do at slapproxy. `credential` is the digest of its token, the serial of its certificate, or, of a
+    partition's token, the epoch of its computer; empty for a caller without credentials.
     """
 
     kind: CallerKind
@@ -51,16 +52,12 @@ class Caller:
     owner: str
     root: str = ""
     is_local: bool = False
+    credential: str = field(default="", compare=False)
 
     @property
     def requester(self) -> str:
         """By which an instance that this caller requests is named, together with its reference."""
         return f"user:{self.subject}" if self.kind is CallerKind.USER else self.subject
-
-    @property
-    def topic(self) -> str:
-        """Wakes the long polls of this caller: they ask again who calls. For when credentials were revoked."""
-        return caller_topic(self.kind, self.subject)
 
     def must_be(self, *kinds: CallerKind) -> None:
         if self.kind not in kinds:
@@ -87,6 +84,7 @@ class Guard:
         self._settings = settings or AccessSettings()
         self._secret = b""
         self._known: dict[str, tuple[float, Caller]] = {}
+        store.hub.subscribe(REVOCATION).call_at_news(self.forget)
 
     async def caller(self, authorization: str) -> Caller:
         """The caller of a request by its Authorization header; raises Unauthenticated."""
@@ -128,11 +126,13 @@ class Guard:
         return self._remember(key, await self._store.read(lambda connection: _holder(connection, serial)))
 
     def forget(self) -> None:
-        """A token or a certificate was revoked in this process."""
+        """A token or a certificate was revoked in this process or another one."""
         self._known.clear()
 
-    async def partition_token(self, guid: str) -> str:
-        return token_of_partition(await self.secret(), guid)
+    async def check_in_force(self, caller: Caller) -> None:
+        """Raise Unauthenticated when the credential of a caller was revoked since it called."""
+        if caller.credential and not await self._store.read(lambda connection: _is_in_force(connection, caller)):
+            raise Unauthenticated("The credentials of this caller were revoked.", caller.subject, _CREDENTIALS)
 
     async def secret(self) -> bytes:
         """By which the tokens of partitions are derived; made on first use and never changed."""
@@ -164,8 +164,9 @@ class Guard:
         kind, _, rest = words.partition(":")
         if kind == _PARTITION:
             guid = rest.partition(":")[0]
-            genuine = hmac.compare_digest(token_of_partition(await self.secret(), guid).encode(), words.encode())
-            caller = await self._store.read(lambda c: _partition(c, guid)) if genuine else None
+            found = await self._store.read(lambda c: _partition(c, guid))
+            genuine = token_of_partition(await self.secret(), guid, found.credential if found else "")
+            caller = found if hmac.compare_digest(genuine.encode(), words.encode()) else None
         else:
             caller = await self._store.read(lambda c: _known_caller(c, digest_of(words)))
         if caller is None:
@@ -177,20 +178,22 @@ class Guard:
         return caller
 
 
-def token_of_partition(secret: bytes, guid: str) -> str:
-    return f"{_PARTITION}:{guid}:{hmac.new(secret, guid.encode(), 'sha256').hexdigest()}"
+def token_of_partition(secret: bytes, guid: str, epoch: str) -> str:
+    """The token of an instance while its computer's credentials are of this epoch, "0" until some were revoked."""
+    named = guid if epoch == "0" else f"{guid} {epoch}"
+    return f"{_PARTITION}:{guid}:{hmac.new(secret, named.encode(), 'sha256').hexdigest()}"
 
 
-def issue_token(connection: Connection, kind: CallerKind, subject: str) -> str:
-    """A new token; its secret is returned and not stored."""
+def issue_token(connection: Connection, kind: CallerKind, subject: str, made_by: str = "") -> str:
+    """A new token; its secret is returned and not stored. `made_by` is the credential of the caller who asked for it."""
     words = f"{kind}:{secrets.token_urlsafe(32)}"
-    row = {"digest": digest_of(words), "kind": kind, "subject": subject, "created_at": now()}
+    row = {"digest": digest_of(words), "kind": kind, "subject": subject, "created_at": now(), "made_by": made_by}
     connection.execute(insert(token), row)
     return words
 
 
 def revoke_tokens(connection: Connection, kind: CallerKind, subject: str) -> int:
-    """All tokens of somebody end; how many there were."""
+    """End all tokens of a user or a computer; returns how many there were."""
     revoked = update(token).where(token.c.kind == kind, token.c.subject == subject, token.c.revoked_at.is_(None))
     return connection.execute(revoked.values(revoked_at=now())).rowcount
 
@@ -201,11 +204,15 @@ def digest_of(words: str) -> str:
 
 
 _CALLER = (
-    select(token.c.kind, token.c.subject, computer.c.owner)
+    select(token.c.digest, token.c.kind, token.c.subject, computer.c.owner)
     .join_from(token, computer, computer.c.guid == token.c.subject, isouter=True)
     .where(token.c.digest == bindparam("digest"), token.c.revoked_at.is_(None))
 )
-_LIVING = select(instance.c.owner, instance.c.root).where(instance.c.guid == bindparam("guid"), is_living)
+_LIVING = (
+    select(instance.c.owner, instance.c.root, computer.c.epoch)
+    .join_from(instance, computer, computer.c.guid == instance.c.computer)
+    .where(instance.c.guid == bindparam("guid"), is_living)
+)
 
 
 def _known_caller(connection: Connection, digest: str) -> Caller | None:
@@ -213,12 +220,18 @@ def _known_caller(connection: Connection, digest: str) -> Caller | None:
     if row is None:
         return None
     kind = CallerKind(row.kind)
-    return Caller(kind, row.subject, row.owner if kind is CallerKind.COMPUTER else row.subject)
+    owner = row.owner if kind is CallerKind.COMPUTER else row.subject
+    return Caller(kind, row.subject, owner, credential=row.digest)
 
 
 _HOLDER = (
     select(
-        certificate.c.kind, certificate.c.subject, certificate.c.expires_at, certificate.c.revoked_at, computer.c.owner
+        certificate.c.serial,
+        certificate.c.kind,
+        certificate.c.subject,
+        certificate.c.expires_at,
+        certificate.c.revoked_at,
+        computer.c.owner,
     )
     .join_from(certificate, computer, computer.c.guid == certificate.c.subject, isouter=True)
     .where(certificate.c.serial == bindparam("serial"))
@@ -235,14 +248,25 @@ def _holder(connection: Connection, serial: str) -> Caller:
     if row.expires_at < now():
         raise _not_in_force("This certificate has expired.", f"That was at {row.expires_at}.")
     kind = CallerKind(row.kind)
-    if kind is CallerKind.COMPUTER:
-        return Caller(kind, row.subject, row.owner)
-    if kind is CallerKind.USER:
-        return Caller(kind, row.subject, row.subject)
+    if kind is not CallerKind.PARTITION:
+        owner = row.owner if kind is CallerKind.COMPUTER else row.subject
+        return Caller(kind, row.subject, owner, credential=row.serial)
     caller = _partition(connection, row.subject)
     if caller is None:
         raise _not_in_force("The instance that this certificate was for is gone.", row.subject)
-    return caller
+    return replace(caller, credential=row.serial)
+
+
+def _is_in_force(connection: Connection, caller: Caller) -> bool:
+    """Whether the credential that a caller showed before still is one."""
+    by_token = select(token.c.digest).where(token.c.digest == caller.credential, token.c.revoked_at.is_(None))
+    by_certificate = select(certificate.c.serial).where(
+        certificate.c.serial == caller.credential, certificate.c.revoked_at.is_(None), certificate.c.expires_at > now()
+    )
+    if any(connection.execute(query).first() for query in (by_token, by_certificate)):
+        return True
+    found = _partition(connection, caller.subject) if caller.kind is CallerKind.PARTITION else None
+    return found is not None and found.credential == caller.credential
 
 
 def _not_in_force(brief: str, details: str) -> Unauthenticated:
@@ -257,7 +281,7 @@ _NEW_CERTIFICATE = (
 
 def _partition(connection: Connection, guid: str) -> Caller | None:
     row = connection.execute(_LIVING, {"guid": guid}).first()
-    return row and Caller(CallerKind.PARTITION, guid, row.owner, row.root)
+    return row and Caller(CallerKind.PARTITION, guid, row.owner, row.root, credential=str(row.epoch))
 
 
 def _secret(transaction: Transaction) -> str:

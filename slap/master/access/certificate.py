@@ -18,8 +18,9 @@ from slap.master.access.authority import (
     key_in_pem,
     new_key,
 )
-from slap.master.access.ledger import Holder, has_certificate, note, revoke_certificates, serial_of
+from slap.master.access.ledger import Holder, has_certificate, note, serial_of
 from slap.master.access.request import PublicKey, public_key_of
+from slap.master.access.revocation import admit_computer, revoke_certificates_of_computer
 from slap.master.access.settings import AccessSettings
 from slap.master.access.standing import as_partition
 from slap.master.computer import find
@@ -47,8 +48,11 @@ class Certificates:
         """
         if wanted.partition is not None:
             caller.must_be(CallerKind.COMPUTER)
-            caller = await as_partition(self.store, caller, caller.subject, wanted.partition)
-        return await self.issue(Holder(caller.kind, caller.subject), wanted.request, self._lifetime(caller.kind))
+            inside = await as_partition(self.store, caller, caller.subject, wanted.partition)
+            holder = Holder(inside.kind, inside.subject, caller.credential)
+        else:
+            holder = _own(caller)
+        return await self.issue(holder, wanted.request, self._lifetime(holder.kind))
 
     async def computer_key_pair(self, caller: Caller, guid: str) -> KeyPair:
         """A key and a certificate for a computer (generateComputerCertificate, compute_node_certificate).
@@ -58,17 +62,14 @@ class Certificates:
         """
         self.must_make_keys()
         row = await self.store.read(lambda connection: find(connection, caller, guid))
-        holder = Holder(CallerKind.COMPUTER, row.guid)
+        holder = Holder(CallerKind.COMPUTER, row.guid, caller.credential)
         await self.store.read(lambda connection: _refuse_second(connection, holder))
         return await self.issue_key_pair(holder, self.settings.lifetime_unrenewed)
 
     async def revoke_computer(self, caller: Caller, guid: str) -> None:
         """All certificates of a computer end (revokeComputerCertificate); its tokens go on."""
         row = await self.store.read(lambda connection: find(connection, caller, guid))
-        await self.store.write(
-            lambda transaction: revoke_certificates(transaction.connection, Holder(CallerKind.COMPUTER, row.guid))
-        )
-        self._guard.forget()
+        await self.store.write(lambda transaction: revoke_certificates_of_computer(transaction, row.guid))
 
     async def partition_key_pair(self, caller: Caller) -> KeyPair:
         """A key and a certificate for the instance in a partition (getComputerPartitionCertificate,
@@ -77,13 +78,13 @@ class Certificates:
         Each call makes another pair; those before it work until they expire, which is soon.
         """
         caller.must_be(CallerKind.PARTITION)
-        return await self.issue_key_pair(Holder(caller.kind, caller.subject), self.settings.lifetime_partition)
+        return await self.issue_key_pair(_own(caller), self.settings.lifetime_partition)
 
     async def user_key_pair(self, caller: Caller) -> KeyPair:
         """A key and a certificate for the user that calls (Person_getCertificate); refused unless enabled."""
         self.must_make_keys()
         caller.must_be(CallerKind.USER)
-        return await self.issue_key_pair(Holder(caller.kind, caller.subject), self.settings.lifetime_unrenewed)
+        return await self.issue_key_pair(_own(caller), self.settings.lifetime_unrenewed)
 
     def must_make_keys(self) -> None:
         if not self.settings.server_makes_keys:
@@ -114,6 +115,11 @@ class Certificates:
         return self.settings.lifetime_partition if kind is CallerKind.PARTITION else self.settings.lifetime
 
 
+def _own(caller: Caller) -> Holder:
+    """A caller that asks for a certificate of its own."""
+    return Holder(caller.kind, caller.subject, caller.credential)
+
+
 def signed(
     transaction: Transaction, authority: CertificateAuthority, holder: Holder, key: PublicKey, lifetime: float
 ) -> x509.Certificate:
@@ -121,6 +127,8 @@ def signed(
     name = f"urn:slap:{holder.kind.value}:{quote(holder.subject, safe='')}"
     issued = authority.sign_client(common_name(holder.kind, holder.subject), name, key, lifetime)
     note(transaction.connection, holder, issued)
+    if holder.kind is CallerKind.COMPUTER:
+        admit_computer(transaction.connection, holder.subject)
     return issued
 
 

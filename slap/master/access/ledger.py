@@ -4,19 +4,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from slap.master.access.auth import CallerKind
-from slap.master.database.tables import AnyRow, certificate
+from slap.master.database.tables import certificate
 from slap.master.database.text import now
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Whom a certificate is for: the name of a user, the guid of a computer or of an instance."""
+    """Whom a certificate is for: the name of a user, the guid of a computer or of an instance; and by which credential
+    it was asked for, empty for the operator."""
 
     kind: CallerKind
     subject: str
+    made_by: str = ""
 
     @property
     def holds(self) -> ColumnElement[bool]:
@@ -32,6 +34,7 @@ def note(connection: Connection, holder: Holder, issued: x509.Certificate) -> No
         "subject": holder.subject,
         "created_at": now(),
         "expires_at": in_text(issued.not_valid_after_utc),
+        "made_by": holder.made_by,
     }
     connection.execute(insert(certificate), row)
 
@@ -50,10 +53,6 @@ def has_certificate(connection: Connection, holder: Holder) -> bool:
     return connection.execute(in_force.limit(1)).first() is not None
 
 
-def find_certificate(connection: Connection, serial: str) -> AnyRow | None:
-    return connection.execute(_BY_SERIAL, {"serial": serial}).first()
-
-
 def serial_of(issued: x509.Certificate) -> str:
     return serial_in_text(issued.serial_number)
 
@@ -65,6 +64,3 @@ def serial_in_text(number: int) -> str:
 def in_text(moment: datetime) -> str:
     """As the database has times, so that texts compare as times do."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-_BY_SERIAL = select(certificate).where(certificate.c.serial == bindparam("serial"))

@@ -54,10 +54,11 @@ class Registrations:
         authority = await self._certificates.authority()
 
         def job(transaction: Transaction) -> RegisteredNode:
-            registered = _take(transaction, wanted.token, wanted.title)
+            registered, made_by = _take(transaction, wanted.token, wanted.title)
             if not self._settings.own_tls:
                 return RegisteredNode(guid=registered.guid, title=registered.title, token=registered.token)
-            issued = self._with_certificate(transaction, authority, registered.guid, key, self._settings.lifetime)
+            holder = Holder(CallerKind.COMPUTER, registered.guid, made_by)
+            issued = self._with_certificate(transaction, authority, holder, key, self._settings.lifetime)
             return RegisteredNode(
                 guid=registered.guid,
                 title=registered.title,
@@ -77,9 +78,11 @@ class Registrations:
         lifetime = self._settings.lifetime_unrenewed
 
         def job(transaction: Transaction) -> KeyPair:
-            guid = _take(transaction, token, title).guid
+            registered, made_by = _take(transaction, token, title)
+            guid = registered.guid
             _check_old_name(guid)
-            issued = self._with_certificate(transaction, authority, guid, key.public_key(), lifetime)
+            holder = Holder(CallerKind.COMPUTER, guid, made_by)
+            issued = self._with_certificate(transaction, authority, holder, key.public_key(), lifetime)
             return KeyPair(certificate=text_preamble(guid) + in_pem(issued), key=key_in_pem(key))
 
         pair = await self._store.write(job)
@@ -90,13 +93,13 @@ class Registrations:
         self,
         transaction: Transaction,
         authority: CertificateAuthority,
-        guid: str,
+        holder: Holder,
         key: PublicKey,
         lifetime: float,
     ) -> x509.Certificate:
         """A computer that calls by a certificate has no token beside it."""
-        revoke_tokens(transaction.connection, CallerKind.COMPUTER, guid)
-        return signed(transaction, authority, Holder(CallerKind.COMPUTER, guid), key, lifetime)
+        revoke_tokens(transaction.connection, CallerKind.COMPUTER, holder.subject)
+        return signed(transaction, authority, holder, key, lifetime)
 
 
 def text_preamble(guid: str) -> str:
@@ -126,12 +129,14 @@ def _keep(connection: Connection, caller: Caller, wanted: RegistrationTokenReque
         "guid": guid,
         "created_at": now(),
         "expires_at": end,
+        "made_by": caller.credential,
     }
     connection.execute(insert(registration), row)
 
 
-def _take(transaction: Transaction, words: str, title: str) -> RegisteredComputer:
-    """Use a token up, and have its computer. All of it, or, when something is wrong, nothing."""
+def _take(transaction: Transaction, words: str, title: str) -> tuple[RegisteredComputer, str]:
+    """Use a token up, and return its computer, and the digest by which that was made. All of it, or, when something is
+    wrong, nothing."""
     row = transaction.connection.execute(_TAKE, {"wanted": digest_of(words), "at": now()}).first()
     if row is None:
         raise _useless(transaction.connection.execute(_FOUND, {"wanted": digest_of(words)}).first())
@@ -141,14 +146,14 @@ def _take(transaction: Transaction, words: str, title: str) -> RegisteredCompute
             f"It is for {row.title}.",
             f"slapos node register {row.title}",
         )
-    owner = Caller(CallerKind.USER, row.owner, row.owner)
+    owner = Caller(CallerKind.USER, row.owner, row.owner, credential=digest_of(words))
     wish = ComputerRegistration(title=title, guid=row.guid, replace=bool(row.guid))
-    return register_in(transaction, owner, wish)
+    return register_in(transaction, owner, wish), owner.credential
 
 
 def _useless(row: AnyRow | None) -> Forbidden:
     if row is None:
-        why = "The master never made it, or it expired long ago."
+        why = "The master never made it, it expired long ago, or the credentials of who made it were revoked."
     elif row.used_at:
         why = f"It was used at {row.used_at}: it registers one computer, once."
     else:

@@ -31,7 +31,7 @@ async def as_partition(store: Store, caller: Caller, computer: str, name: str) -
 
 def _computer(connection: Connection, caller: Caller, guid: str) -> Caller:
     row = find(connection, caller, guid)
-    return Caller(CallerKind.COMPUTER, row.guid, row.owner)
+    return Caller(CallerKind.COMPUTER, row.guid, row.owner, credential=caller.credential)
 
 
 def _partition(connection: Connection, caller: Caller, computer: str, name: str) -> Caller:
@@ -39,7 +39,7 @@ def _partition(connection: Connection, caller: Caller, computer: str, name: str)
         # By its guid: the title of a computer may be the guid of somebody else's.
         computer = find(connection, caller, computer).guid
     row = connection.execute(_INSIDE, {"on": computer, "name": name}).first()
-    inside = row and Caller(CallerKind.PARTITION, row.guid, row.owner, row.root)
+    inside = row and Caller(CallerKind.PARTITION, row.guid, row.owner, row.root, credential=caller.credential)
     if caller.kind is CallerKind.PARTITION:
         if caller != inside:
             raise Forbidden(

@@ -1,7 +1,7 @@
 """Who waits for what: topics of which there is news, and those who subscribed to them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack, suppress
 from typing import TypeVar
 
@@ -9,6 +9,10 @@ Answer = TypeVar("Answer")
 
 # Nobody waits longer than this in one request, so that a dead client is forgotten and proxies stay patient.
 LONGEST_WAIT = 60.0
+
+
+# Credentials were revoked, or may have been: other processes write to the database too.
+REVOCATION = "revocation"
 
 
 def computer_topic(guid: str) -> str:
@@ -27,18 +31,14 @@ def log_topic(request: str) -> str:
     return f"log:{request}"
 
 
-def caller_topic(kind: str, subject: str) -> str:
-    return f"caller:{kind}:{subject}"
-
-
 class Subscription:
-    """Interest in the news of some topics. News that come before `call_at_news` are not missed."""
+    """Interest in the news of a topic. News that come before `call_at_news` are not missed."""
 
-    __slots__ = ("_has_news", "_hub", "_on_news", "topics")
+    __slots__ = ("_has_news", "_hub", "_on_news", "topic")
 
-    def __init__(self, hub: "Hub", topics: tuple[str, ...]) -> None:
+    def __init__(self, hub: "Hub", topic: str) -> None:
         self._hub = hub
-        self.topics = topics
+        self.topic = topic
         self._on_news: Callable[[], None] | None = None
         self._has_news = False
 
@@ -62,7 +62,7 @@ class NothingNew(Exception):
     """There is nothing to answer yet, and time left to wait. `subscription` began before that was read."""
 
     def __init__(self, subscription: Subscription) -> None:
-        super().__init__(", ".join(subscription.topics))
+        super().__init__(subscription.topic)
         self.subscription = subscription
 
 
@@ -73,36 +73,34 @@ class Hub:
         self._subscriptions: dict[str, set[Subscription]] = {}
         self._is_over = False
 
-    def wake(self, topics: Iterable[str]) -> None:
+    def wake(self, topics: Collection[str]) -> None:
+        if REVOCATION in topics:  # first those who know callers; then all that wait are asked again who they are
+            topics = (REVOCATION, *self._subscriptions)
         for topic in topics:
             for subscription in tuple(self._subscriptions.get(topic, ())):
                 subscription.wake()
 
     def wake_all(self) -> None:
         """For when news may have been missed."""
-        self.wake(tuple(self._subscriptions))
+        self.wake((REVOCATION,))
 
     def end(self) -> None:
         """The process is about to end: nobody is kept waiting any more."""
         self._is_over = True
         self.wake_all()
 
-    def subscribe(self, *topics: str) -> Subscription:
-        subscription = Subscription(self, topics)
-        for topic in topics:
-            self._subscriptions.setdefault(topic, set()).add(subscription)
+    def subscribe(self, topic: str) -> Subscription:
+        subscription = Subscription(self, topic)
+        self._subscriptions.setdefault(topic, set()).add(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        for topic in subscription.topics:
-            others = self._subscriptions.get(topic, set())
-            others.discard(subscription)
-            if not others:
-                self._subscriptions.pop(topic, None)
+        others = self._subscriptions.get(subscription.topic, set())
+        others.discard(subscription)
+        if not others:
+            self._subscriptions.pop(subscription.topic, None)
 
-    async def poll(
-        self, topics: tuple[str, ...], wait: float, read: Callable[[], Awaitable[tuple[bool, Answer]]]
-    ) -> Answer:
+    async def poll(self, topic: str, wait: float, read: Callable[[], Awaitable[tuple[bool, Answer]]]) -> Answer:
         """What `read` finds when that is new (which it says) or when there is no time left to wait for news.
 
         Raises NothingNew otherwise. The subscription is there before the read: no news falls in between.
@@ -110,7 +108,7 @@ class Hub:
         if wait <= 0:
             return (await read())[1]
         with ExitStack() as stack:
-            subscription = self.subscribe(*topics)
+            subscription = self.subscribe(topic)
             stack.callback(subscription.close)
             is_new, answer = await read()
             if is_new or self._is_over:

@@ -76,9 +76,7 @@ class PostgresStore(Store):
         with self._engine.begin() as connection:
             transaction = Transaction(connection)
             result = job(transaction)
-            if transaction.topics:
-                news = " ".join((self._name, *sorted(transaction.topics)))
-                connection.execute(select(func.pg_notify(CHANNEL, news)))
+            notify(transaction, self._name)
         return result, transaction.topics
 
     def _listen_until_closed(self) -> None:
@@ -103,6 +101,13 @@ class PostgresStore(Store):
     def _tell(self, call: Callable[[], None]) -> None:
         if not self._closed.is_set():
             self._loop.call_soon_threadsafe(call)
+
+
+def notify(transaction: Transaction, sender: str) -> None:
+    """Have every process of the master hear of the topics of a transaction once it is committed."""
+    if transaction.topics:
+        news = " ".join((sender, *sorted(transaction.topics)))
+        transaction.connection.execute(select(func.pg_notify(CHANNEL, news)))
 
 
 def _persist(job: Callable[[], Result], attempts: int = _ATTEMPTS) -> Result:

@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from slap.master.database.engine import unavailable
+from slap.master.database.hub import REVOCATION
 from slap.master.database.store import Reading, Result, Store, Transaction, Writing, values_are_judged
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ _READERS = 4
 _QUICK = 0.001
 # Milliseconds that a write waits for another process: somebody adds a user, or looks into the file.
 _PATIENCE = 5000
+# Seconds between two looks whether another process wrote to the database.
+_LOOK_EVERY = 1.0
 
 
 @dataclass
@@ -57,6 +60,8 @@ class SqliteStore(Store):
         self._commit_took = _QUICK
         self._pending: list[_Work] = []
         self._writing: asyncio.Task[None] | None = None
+        self._version = 0  # of what other processes wrote
+        self._timer: asyncio.Handle = self._loop.call_soon(self._tick)
 
     async def read(self, job: Reading[Result]) -> Result:
         try:
@@ -76,6 +81,7 @@ class SqliteStore(Store):
         return await answer
 
     async def close(self) -> None:
+        self._timer.cancel()
         if self._writing:
             await self._writing
         self._disk.shutdown()
@@ -83,6 +89,18 @@ class SqliteStore(Store):
         self._reader.close()
         self._writer.close()
         self._engine.dispose()
+
+    def _tick(self) -> None:
+        if self._writing is None:  # else each group of writes looks
+            self._look_for_others()
+        self._timer = self._loop.call_later(_LOOK_EVERY, self._tick)
+
+    def _look_for_others(self) -> None:
+        """Wake REVOCATION when another process wrote to the database: an operator may have revoked something."""
+        (version,) = self._driver.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            self.hub.wake((REVOCATION,))
 
     def _read_aside(self, job: Reading[Result]) -> Result:
         try:
@@ -104,6 +122,7 @@ class SqliteStore(Store):
 
     async def _write_group(self, group: list[_Work]) -> None:
         """Run a group of jobs in one transaction; raises what is the failure of all of them."""
+        self._look_for_others()
         try:
             self._driver.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:

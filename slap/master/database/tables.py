@@ -47,6 +47,8 @@ token = Table(
     Column("subject", Text, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("revoked_at", Text),
+    # The credential whose caller asked for this one; empty for the operator's. What it made is revoked with it.
+    Column("made_by", Text, nullable=False, server_default=""),
     Index(None, "kind", "subject"),
 )
 
@@ -59,6 +61,7 @@ certificate = Table(
     Column("created_at", Text, nullable=False),
     Column("expires_at", Text, nullable=False),
     Column("revoked_at", Text),
+    Column("made_by", Text, nullable=False, server_default=""),
     Index(None, "kind", "subject"),
 )
 
@@ -73,6 +76,7 @@ registration = Table(
     Column("created_at", Text, nullable=False),
     Column("expires_at", Text, nullable=False),
     Column("used_at", Text),
+    Column("made_by", Text, nullable=False, server_default=""),
     Index(None, "owner"),
 )
 
@@ -93,6 +97,9 @@ computer = Table(
     Column("incarnation_start", Integer, nullable=False, server_default="0"),
     Column("former_incarnation", Text, nullable=False, server_default=""),
     Column("seen_at", Text),
+    # How often its credentials were revoked: the tokens of its partitions are derived from it.
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("revoked_at", Text),  # null while it has credentials; nothing is placed on it otherwise
     Index(None, "owner", "title", unique=True),
     Index(None, "owner", "free_partitions"),
 )

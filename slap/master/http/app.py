@@ -344,4 +344,6 @@ async def rename_instance(call: Called, guid: Word, to: Renaming) -> Response:
 
 @router.get("/instances/{guid}/logs", response_model=LogText)
 async def instance_logs(call: Called, guid: Word, lines: Annotated[int, Query(ge=1, le=10_000)] = 100) -> Response:
-    return _document(LogText(text=await logs.logs(call.store, call.caller, guid, lines)))
+    text = await logs.logs(call.store, call.caller, guid, lines)
+    await call.services.guard.check_in_force(call.caller)  # it may have waited for long
+    return _document(LogText(text=text))

@@ -18,6 +18,7 @@ class Candidate:
     capabilities: frozenset[str]
     network: str
     is_supplied: bool = True
+    is_revoked: bool = False  # nobody can speak for it: all of its credentials were revoked
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def sla_refusals(candidate: Candidate, sla: Sla, occupied: Occupied = NOWHERE) -
 def judge(candidate: Candidate, sla: Sla, occupied: Occupied = NOWHERE) -> Placement:
     """What speaks against a candidate, as it is now."""
     refusals = list(sla_refusals(candidate, sla, occupied))
+    if candidate.is_revoked:
+        refusals.append("has no credentials since they were revoked")
     if not candidate.is_supplied:
         refusals.append("does not have the software release")
     if candidate.free_partitions < 1:

@@ -83,9 +83,10 @@ _CANDIDATES = select(
     computer.c.capabilities,
     computer.c.network,
     _SUPPLIED.label("is_supplied"),
+    computer.c.revoked_at.is_not(None).label("is_revoked"),
 ).where(computer.c.owner == bindparam("owner"))
 _PROMISING = (
-    _CANDIDATES.where(computer.c.free_partitions > 0, _SUPPLIED)
+    _CANDIDATES.where(computer.c.free_partitions > 0, _SUPPLIED, computer.c.revoked_at.is_(None))
     .order_by(computer.c.free_partitions.desc(), computer.c.guid)
     .limit(_FEW)
 )
@@ -135,4 +136,5 @@ def _candidate(row: AnyRow) -> Candidate:
         capabilities=frozenset(from_json(row.capabilities)),
         network=row.network,
         is_supplied=bool(row.is_supplied),
+        is_revoked=bool(row.is_revoked),
     )

@@ -1,6 +1,7 @@
 """HATEOAS on each database, asked for as the clients of SlapOS do: the root first, then what it links to."""
 
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -116,8 +117,9 @@ def test_a_token_registers_one_computer(world: World, start: str) -> None:
 
 def test_everybody_learns_who_they_are(world: World, browser: Browser, node: Node) -> None:
     instance = world.admin.request(order(world.supplied(node)))
-    inside = Browser(world, node.token_of(instance))
-    computer = Browser(world, world.admin.new_computer_token(node.guid).token)
+    token = world.admin.new_computer_token(node.guid).token
+    computer = Browser(world, token)
+    inside = Browser(world, replace(node, api=world.speaking(token)).token_of(instance))
     for who, name in ((browser, "admin"), (computer, node.guid), (inside, instance.guid)):
         me = who.links["me"]["href"].removeprefix("urn:jio:get:")
         assert who.document(me)["reference"] == name

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import cast
@@ -15,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from slap.client.native import NativeMaster
-from slap.master.database.hub import Hub, answer_topic, caller_topic, computer_topic, tree_topic
+from slap.master.database.hub import Hub, answer_topic, computer_topic, tree_topic
 from slap.master.http.app import create_app
 from slap.master.http.peer import PeerProtocol
 from slap.model.node import InstanceReport
@@ -140,7 +139,7 @@ def test_a_poll_waits_without_a_task_and_is_answered_by_a_change_of_its_computer
     node.api.bang_computer(node.guid, "")
     assert wire.revision() == known + 1
     until(lambda: not master.tasks)
-    assert (master.waiting(computer_topic(node.guid)), master.waiting(caller_topic("computer", node.guid))) == (0, 0)
+    assert master.waiting(computer_topic(node.guid)) == 0
 
 
 def test_a_poll_is_answered_at_its_deadline_and_its_connection_goes_on(master: Served, world: World) -> None:
@@ -181,7 +180,6 @@ def test_a_client_that_goes_leaves_nothing(master: Served, world: World) -> None
     for wire in wires:
         wire.close()
     until(lambda: not master.waiting(computer_topic(node.guid)))
-    assert not master.waiting(caller_topic("computer", node.guid))
     node.api.bang_computer(node.guid, "")
     assert node.api.desired_state(node.guid).computer == node.guid
 
@@ -198,13 +196,10 @@ def test_many_polls_of_one_computer_are_all_answered(master: Served, world: Worl
 
 
 def test_polls_end_when_their_caller_is_revoked(master: Served, world: World) -> None:
-    """Whoever revokes credentials wakes the topic of the caller: its polls find out anew who calls."""
     node = world.computer()
     wire = _parked(master, node, node.api.desired_state(node.guid).revision)
     world.admin.new_computer_token(node.guid)
-    topic = caller_topic("computer", node.guid)
-    master.run(partial(master.hub.wake, [topic]))
-    assert (wire.status_and_body()[0], master.waiting(topic)) == (401, 0)
+    assert (wire.status_and_body()[0], master.waiting(computer_topic(node.guid))) == (401, 0)
 
 
 def test_who_waits_for_a_tree_or_an_answer_is_parked_too(master: Served, world: World) -> None:
