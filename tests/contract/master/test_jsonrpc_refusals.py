@@ -86,8 +86,9 @@ def _strangers(world: World) -> list[str]:
     other.call("post.v0.software_installation", computer_guid=node.guid, software_release_uri=url)
     theirs = {"title": "theirs", "software_release_uri": url, "software_type": "default"}
     guid = other.call("post.v0.software_instance", **theirs)["instance_guid"]
-    inside = next(each.token for each in node.api.desired_state(node.guid).instances if each.guid == guid)
-    return [token, api.new_computer_token(node.guid).token, inside]
+    computer = api.new_computer_token(node.guid).token
+    instances = world.speaking(computer).desired_state(node.guid).instances
+    return [token, computer, next(each.token for each in instances if each.guid == guid)]
 
 
 def test_an_order_that_no_computer_can_take_says_why(world: World, user: Rpc) -> None:
