@@ -22,7 +22,7 @@ from supervisor.xmlrpc import Faults, RPCError
 
 from slap.system.host.launch import load_launch_limits
 from slap.system.host.orphans import RUN_MARK, Orphans, become_subreaper
-from slap.system.host.proc import PARTITION_MARK
+from slap.system.host.proc import PARTITION_MARK, is_suspended
 
 # A process was suspended, or resumed.
 SUSPENSION_EVENT = "ProcessSuspensionEvent"
@@ -275,7 +275,7 @@ class SuspensionWatch:
             (group, process.config.name)
             for group, each in self._supervisord.process_groups.items()
             for process in each.processes.values()
-            if process.pid and _is_suspended(process.pid)
+            if process.pid and is_suspended(process.pid)
         )
         for group, name in suspended ^ self._suspended:
             self._announcer.send(group, name, SUSPENSION_EVENT)
@@ -316,15 +316,6 @@ def _ended_early(process: Any) -> bool:
     return bool(state == ProcessStates.STOPPED or (state == ProcessStates.EXITED and process.exitstatus != 0))
 
 
-def _is_suspended(pid: int) -> bool:
-    """By the state in /proc/PID/stat (proc(5)), which follows the name; a name may hold spaces and parentheses."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except OSError:
-        return False
-
-
 def _name_of(process: Any) -> str:
     return f"{process.group.config.name}:{process.config.name}"
 
@@ -343,5 +334,5 @@ def _info(process: Any) -> dict[str, Any]:
         "status": -1 if process.exitstatus is None else process.exitstatus,
         "error": process.spawnerr or "",
         "started": float(process.laststart),
-        "is_suspended": bool(process.pid) and _is_suspended(process.pid),
+        "is_suspended": bool(process.pid) and is_suspended(process.pid),
     }

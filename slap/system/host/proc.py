@@ -32,6 +32,11 @@ def is_alive(pid: int) -> bool:
     return _state(pid) not in ("", "Z", "X")
 
 
+def is_suspended(pid: int) -> bool:
+    """Whether a process was stopped by a signal or a debugger; it holds its ports then, and answers nothing."""
+    return _state(pid) in ("T", "t")
+
+
 def ancestors_of(pid: int) -> set[int]:
     """A process, its parent, and so on up."""
     seen: set[int] = set()
