@@ -19,6 +19,7 @@ from cliff.app import App
 
 from slap.cli.commands import CommandTable, overview, unknown_command
 from slap.system.clock import Clock, SystemClock
+from slap.system.trust.terminal import LogFormatter, SafeStream, escape_controls
 
 if TYPE_CHECKING:
     from slap.system.transport import Transport
@@ -45,6 +46,7 @@ class SlapApp(App):
     def __init__(self, world: World) -> None:
         self.world = world
         super().__init__("", None, CommandTable("slapos"), deferred_help=True)
+        self.stdout = SafeStream(sys.stdout)
 
     def build_option_parser(self, *_: object, **__: object) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser("slapos", add_help=False, allow_abbrev=False)
@@ -64,7 +66,10 @@ class SlapApp(App):
         when = "%(asctime)s " if self.options.log_time else ""
         colours = self.options.log_color and not self.options.log_file
         words = "\x1b[1m%(levelname)s\x1b[0m %(name)s" if colours else "%(levelname)s %(name)s"
-        logging.basicConfig(level=level, format=f"{when}{words}: %(message)s", filename=self.options.log_file)
+        path = self.options.log_file
+        handler = logging.FileHandler(path) if path else logging.StreamHandler()
+        handler.setFormatter(LogFormatter(f"{when}{words}: %(message)s"))
+        logging.basicConfig(level=level, handlers=[handler])
 
     def print_help_if_requested(self) -> None:
         """Only comes here for an option without a command."""
@@ -100,7 +105,8 @@ def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
 
 def report_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
     """An exception that nobody expected is a defect of ours: one line for the user, the traceback on demand."""
-    print(f"slapos: unexpected {kind.__name__}: {error}\nTo see where, run it again with --debug.", file=sys.stderr)
+    what = escape_controls(f"slapos: unexpected {kind.__name__}: {error}")
+    print(f"{what}\nTo see where, run it again with --debug.", file=sys.stderr)
 
 
 def _run(app: SlapApp, arguments: list[str]) -> int:

@@ -10,9 +10,10 @@ from typing import TextIO
 from slap.model.errors import SlapError
 from slap.model.state import Status
 from slap.system import environment
+from slap.system.trust.terminal import escape_controls
 
-# A message of a service may hold escape sequences; printed as they are, they could rewrite what the terminal shows.
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Builds and services colour what they print: that is dropped, where other control characters are escaped.
+_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 _UNITS = ((86400 * 2, 86400, "d"), (3600 * 2, 3600, "h"), (60 * 2, 60, "min"))
 
@@ -51,8 +52,8 @@ def paint(text: str, style: Style, stream: TextIO) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text of foreign origin without control characters; line ends and tabulators stay."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n"))
+    """Text of foreign origin without terminal sequences, other control characters escaped; line ends and tabulators stay."""
+    return escape_controls(_SEQUENCE.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def duration(seconds: float) -> str:
@@ -87,17 +88,17 @@ def short_release(url: str) -> str:
 
 
 def say(text: str = "", style: Style = Style.PLAIN) -> None:
-    """A line for the person at the terminal; stdout is for data alone."""
-    print(paint(text, style, sys.stderr), file=sys.stderr, flush=True)
+    """A line for the person at the terminal, with the control characters of others escaped; stdout is for data alone."""
+    print(paint(harmless(text), style, sys.stderr), file=sys.stderr, flush=True)
 
 
 def show_error(error: SlapError) -> None:
     """What happened, why, and what to do next."""
-    say(harmless(error.brief), Style.BAD_HEADING)
+    say(error.brief, Style.BAD_HEADING)
     for line in harmless(error.details).splitlines():
         say(f"  {line}")
     if error.resolution:
-        say(f"Next: {harmless(error.resolution)}", Style.BOLD)
+        say(f"Next: {error.resolution}", Style.BOLD)
 
 
 def columns(rows: Iterable[tuple[str, str]], indent: int = 2) -> str:

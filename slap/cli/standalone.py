@@ -10,7 +10,7 @@ from slap.cli.base import Command, Lister
 from slap.cli.cloud import Cloud
 from slap.cli.order.follow import Follower, display
 from slap.cli.order.request import place
-from slap.cli.output import Style, duration, paint, say, short_release
+from slap.cli.output import Style, duration, harmless, paint, say, short_release
 from slap.cli.supply import build_failed, is_over
 from slap.client.config import STANDALONE_FILE
 from slap.model.errors import SlapError
@@ -100,7 +100,8 @@ class StandaloneUp(_Standalone):
             say(cloud.last_words())
             raise
         mark = paint("✓", Style.GOOD, sys.stderr)
-        say(f"  {mark} {name:<60.60} {duration(self.clock.monotonic() - started):>8}")
+        took = duration(self.clock.monotonic() - started)
+        sys.stderr.write(f"  {mark} {harmless(name):<60.60} {took:>8}\n")
 
     def _show(self, cloud: Cloud, how: str) -> None:
         took = duration(self.clock.monotonic() - self._started)

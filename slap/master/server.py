@@ -22,6 +22,7 @@ from slap.system.serving.connections import ConnectionTable
 from slap.system.serving.limits import raise_descriptor_limit
 from slap.system.serving.listen import listening
 from slap.system.serving.protocol import LimitedProtocol
+from slap.system.trust.terminal import server_log_config
 
 
 def serve(settings: MasterSettings) -> None:
@@ -71,6 +72,7 @@ def server_config(settings: MasterSettings, capacity: int) -> uvicorn.Config:
         factory=True,
         workers=settings.workers,
         log_level=settings.log_level.value,
+        log_config=server_log_config(settings.log_level.upper()),
         access_log=False,
         proxy_headers=False,
         server_header=False,

@@ -17,6 +17,7 @@ from slap.system.serving.connections import ConnectionTable
 from slap.system.serving.limits import raise_descriptor_limit
 from slap.system.serving.listen import listening
 from slap.system.serving.protocol import LimitedProtocol
+from slap.system.trust.terminal import server_log_config
 
 
 def serve(settings: CacheSettings) -> None:
@@ -47,7 +48,7 @@ def _config(settings: CacheSettings, app: Starlette) -> uvicorn.Config:
         http=LimitedProtocol,
         ws="none",
         timeout_graceful_shutdown=5,
-        log_config=_logging(),
+        log_config=server_log_config(),
         **_tls(settings),
     )
     try:
@@ -68,14 +69,3 @@ def _tls(settings: CacheSettings) -> dict[str, Any]:
     if settings.authority is None:
         return {**files_of}
     return {**files_of, "ssl_ca_certs": str(settings.authority), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
-
-
-def _logging() -> dict[str, Any]:
-    """Our own lines beside uvicorn's, on stderr."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-        "handlers": {"err": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "root": {"level": "INFO", "handlers": ["err"]},
-    }

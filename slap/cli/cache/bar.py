@@ -5,6 +5,7 @@ import threading
 from types import TracebackType
 from typing import TextIO
 
+from slap.cli.output import harmless
 from slap.node.cache.words import size
 from slap.system.clock import Clock
 
@@ -54,6 +55,7 @@ class Bar:
 
 
 def line(label: str, done: int, total: int) -> str:
+    label = harmless(label)
     if not total:
         return f"{label:<24.24}  {size(done)}"
     full = min(_WIDTH, done * _WIDTH // total)

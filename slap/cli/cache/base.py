@@ -10,7 +10,7 @@ from slap.cache.client.settings import Cache, cache_at
 from slap.cache.trust.store import TrustStore
 from slap.cli.base import Command, Lister, Show
 from slap.cli.local import find_cfg
-from slap.cli.output import Style, harmless, say
+from slap.cli.output import Style, say
 from slap.model.errors import NotFound, SlapError, Unreachable
 from slap.node.cache.tools import CacheTools
 from slap.node.config import NodeConfig, read
@@ -86,7 +86,7 @@ def ask_all(tools: CacheTools, ask: Callable[[Mirror], Told]) -> dict[Cache, Tol
     if not told:
         raise Unreachable("No cache answers.", "\n".join(troubles), "Check that they run, and their URLs.")
     for trouble in troubles:
-        say(harmless(trouble), Style.BAD)
+        say(trouble, Style.BAD)
     return told
 
 

@@ -81,7 +81,7 @@ class _AboutRelease(CacheShow):
         question = tools.question(normalise_release_url(url, str(self.folder)))
         found = tools.client.look_up(question)
         for trouble in found.troubles:
-            say(harmless(str(trouble)), Style.BAD)
+            say(str(trouble), Style.BAD)
         return question, found
 
     def best(self, question: Question, found: Lookup) -> Found:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from slap.cli.output import Style, harmless, say
+from slap.cli.output import Style, say
 from slap.model.errors import NotFound, SlapError, Unreachable
 from slap.system.network.line import Answer, Ask, Line
 from slap.system.transport import Tls
@@ -24,7 +24,7 @@ def ask_directories(urls: Sequence[str], tls: Tls) -> list[str]:
     if not found:
         raise failures[0] if failures else NotFound("Nothing is there.")
     for failure in failures:
-        say(harmless(failure.brief), Style.BAD)
+        say(failure.brief, Style.BAD)
     return found
 
 

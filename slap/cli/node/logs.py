@@ -5,6 +5,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from slap.node.config import NodeConfig
+from slap.system.trust.terminal import LogFormatter
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 # Which file under log/ gets the lines of which module; all others go to that of the instances.
@@ -28,5 +29,5 @@ def log_to_files(config: NodeConfig) -> None:
 
 def _handler(path: Path) -> logging.Handler:
     handler = RotatingFileHandler(path, maxBytes=10_000_000, backupCount=3, delay=True)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(LogFormatter(_FORMAT))
     return handler

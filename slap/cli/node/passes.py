@@ -128,7 +128,7 @@ class NodeSoftware(_Pass):
 
     def _show(self, result: PassResult, seconds: float) -> None:
         for url, words in result.notes.items():
-            say(harmless(f"{url}: {words}"))
+            say(f"{url}: {words}")
         super()._show(result, seconds)
 
     def _upload(self, node: Node, args: argparse.Namespace) -> None:

@@ -89,7 +89,7 @@ class LiveDisplay:
         self.shown, self.remark = lines, ""
 
     def note(self, text: str) -> None:
-        self.remark = text
+        self.remark = harmless(text)
 
     def __rich__(self) -> Group:
         table = Table.grid(padding=(0, 1))

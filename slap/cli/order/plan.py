@@ -61,9 +61,9 @@ def change_lines(changes: Sequence[FieldChange], stream: TextIO) -> Iterator[str
     """What was and what is to be, like a diff, in colours when the stream has them."""
     for change in changes:
         if change.before:
-            yield paint(f"  - {change.field}: {harmless(change.before)}", Style.BAD, stream)
+            yield paint(f"  - {harmless(change.field)}: {harmless(change.before)}", Style.BAD, stream)
         if change.after:
-            yield paint(f"  + {change.field}: {harmless(change.after)}", Style.GOOD, stream)
+            yield paint(f"  + {harmless(change.field)}: {harmless(change.after)}", Style.GOOD, stream)
         if change.effect:
             yield f"      {harmless(change.effect)}"
 

@@ -98,7 +98,7 @@ def announce(master: Master, order: Order) -> None:
     else:
         say(f"{accepted.reference} changes:")
         for line in change_lines(master.history(accepted.guid)[-1].changes, sys.stderr):
-            say(line)
+            sys.stderr.write(f"{line}\n")
 
 
 def outcome(root: Instance, seconds: float) -> tuple[str, Style]:

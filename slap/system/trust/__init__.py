@@ -1,1 +1,1 @@
-"""Who is at the other end: keys, certificates, and users of this machine."""
+"""Who is at the other end, and what others hand over: keys, certificates, users of this machine, folders, text."""

@@ -53,7 +53,7 @@ def test_a_release_is_called_by_its_folder(url: str, said: str) -> None:
 
 
 def test_text_of_services_cannot_steer_the_terminal() -> None:
-    assert harmless("a\x1b[2Jb\x07c\td\r\ne\x9b31m") == "abc\td\ne31m"
+    assert harmless("a\x1b[2Jb\x07c\td\r\ne\x9b31m") == "ab\\x07c\td\ne\\x9b31m"
 
 
 def test_only_a_terminal_gets_colours() -> None:
