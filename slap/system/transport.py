@@ -50,10 +50,14 @@ class Tls:
 
 
 class HttpTransport:
-    """Keeps a connection open between requests to one server. Use one per thread. No proxy is ever asked."""
+    """Keeps a connection open between requests to one server. Use one per thread. No proxy is ever asked.
 
-    def __init__(self, tls: Tls | None = None) -> None:
+    An answer of more than `max_bytes` counts as none.
+    """
+
+    def __init__(self, tls: Tls | None = None, max_bytes: int | None = None) -> None:
         self._tls = tls or Tls()
+        self._max_bytes = max_bytes
         self._server = ""
         self._connection: http.client.HTTPConnection | None = None
 
@@ -77,10 +81,18 @@ class HttpTransport:
         path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         connection.request(method, path, body, dict(headers))
         answer = connection.getresponse()
-        reply = Reply(answer.status, answer.read())
+        reply = Reply(answer.status, self._read(answer))
         if answer.will_close:
             self.close()
         return reply
+
+    def _read(self, answer: http.client.HTTPResponse) -> bytes:
+        if self._max_bytes is None:
+            return answer.read()
+        body = answer.read(self._max_bytes + 1)
+        if len(body) > self._max_bytes:
+            raise ValueError(f"The answer has more than {self._max_bytes} bytes.")
+        return body
 
     def _connected(self, parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
         server = f"{parts.scheme}://{parts.netloc}"

@@ -12,14 +12,16 @@ from slap.cache.server.tokens import TokenFile
 from slap.model.errors import Unauthenticated
 from slap.system.serving.connections import mark_known
 from slap.system.serving.peer import is_direct, peer_of
+from slap.system.trust.revocations import RevokedCertificates
 
 
 class Doorman:
     """Lets requests in."""
 
-    def __init__(self, tokens: TokenFile, read: Reading) -> None:
+    def __init__(self, tokens: TokenFile, read: Reading, revoked: RevokedCertificates) -> None:
         self._tokens = tokens
         self._read = read
+        self._revoked = revoked
 
     def writer(self, request: HTTPConnection) -> str:
         """The id of who may write, empty for others; raises Busy for one with too many connections."""
@@ -38,7 +40,7 @@ class Doorman:
         if peer is None:
             return ""
         if peer.serial:
-            return writer_id("certificate", peer.serial)
+            return "" if self._revoked.find_refusal(peer.serial) else writer_id("certificate", peer.serial)
         is_ours = is_direct(request.scope) and peer.user() in (0, os.geteuid())
         return writer_id("user", "") if is_ours else ""
 
@@ -48,10 +50,15 @@ class Doorman:
         if not writer:
             raise Unauthenticated(
                 "This cache does not know who writes.",
-                "It takes a token, a client certificate of its authority, or its own Unix user on its own machine.",
+                self._why_certificate_is_refused(request)
+                or "It takes a token, a client certificate of its authority, or its own Unix user on its own machine.",
                 "Who runs the cache makes a token: slapos cache token NAME",
             )
         return writer
+
+    def _why_certificate_is_refused(self, request: HTTPConnection) -> str:
+        peer = peer_of(request.scope)
+        return self._revoked.find_refusal(peer.serial) if peer and peer.serial else ""
 
     def read(self, request: HTTPConnection) -> None:
         if self._read is Reading.CLOSED:

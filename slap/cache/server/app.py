@@ -31,6 +31,7 @@ from slap.cache.storage.storage import Storage
 from slap.model.cache import LARGEST_ENVELOPE, MOST_AT_ONCE
 from slap.model.errors import InvalidInput, NotFound, SlapError
 from slap.system.serving.connections import counts
+from slap.system.trust.revocations import RevokedCertificates
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Services:
     """What lives as long as the process."""
 
     settings: CacheSettings
+    revoked: RevokedCertificates
     doorman: Doorman
     blobs: Blobs
     entries: Directory
@@ -55,9 +57,11 @@ class Services:
 def create_app(settings: CacheSettings, storage: Storage) -> Starlette:
     quota = Quota(settings.quota, storage.keys)
     metrics = Metrics()
+    revoked = RevokedCertificates(settings.revocations, settings.authority, settings.revocations_file)
     services = Services(
         settings,
-        Doorman(TokenFile(settings.token_file), settings.read),
+        revoked,
+        Doorman(TokenFile(settings.token_file), settings.read, revoked),
         Blobs(storage, quota, settings.spool),
         Directory(storage, quota, "entry", rendered_envelopes),
         Directory(storage, quota, "dir", rendered_old),
@@ -80,7 +84,10 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     services: Services = app.state.services
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_READERS, "read"))
-    tasks = [asyncio.create_task(_count(services.quota)), asyncio.create_task(_tell(services))]
+    jobs = [_count(services.quota), _tell(services)]
+    if services.settings.revocations:
+        jobs.append(_fetch_revocations(services))
+    tasks = [asyncio.create_task(job) for job in jobs]
     yield
     for task in tasks:
         task.cancel()
@@ -95,6 +102,12 @@ async def _count(quota: Quota) -> None:
         except (SlapError, OSError) as error:
             log.error("What is stored could not be counted. %s", error)
         await asyncio.sleep(3600)
+
+
+async def _fetch_revocations(services: Services) -> None:
+    while True:
+        await asyncio.to_thread(services.revoked.fetch)
+        await asyncio.sleep(services.settings.revocations_seconds)
 
 
 async def _tell(services: Services) -> None:

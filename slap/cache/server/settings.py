@@ -26,6 +26,8 @@ class CacheSettings(ConnectionLimits):
     certificate: Path | None = None
     key: Path | None = None  # when it is not in the file of the certificate
     authority: Path | None = None
+    revocations: str = ""  # URL or file of the authority's list of revoked certificates
+    revocations_seconds: float = Field(default=10.0, gt=0)
     read: Reading = Reading.OPEN
     largest: ByteSize = Field(default=ByteSize(8 << 30), gt=0)
     quota: ByteSize | None = None
@@ -44,6 +46,11 @@ class CacheSettings(ConnectionLimits):
         return self.folder / "tokens"
 
     @property
+    def revocations_file(self) -> Path:
+        """The last list of revoked certificates that was good."""
+        return self.folder / "revocations.pem"
+
+    @property
     def spool(self) -> Path:
         """Where what has no name yet waits, in files without a name."""
         return self.folder / "spool"
@@ -57,4 +64,6 @@ class CacheSettings(ConnectionLimits):
     def _fit_together(self) -> Self:
         if self.authority and not self.certificate:
             raise ValueError("an authority for certificates of clients needs tls: name a certificate too")
+        if self.revocations and not self.authority:
+            raise ValueError("revocations are checked by the authority that signs them: name an authority too")
         return self

@@ -55,5 +55,7 @@ def _section(path: str | None, folder: Path) -> dict[str, Any]:
         raise InvalidInput(f"{path} cannot be understood.", str(error), "Mend the file.") from error
     found: dict[str, Any] = dict(parser[SECTION]) if parser.has_section(SECTION) else {}
     base = (folder / path).parent
-    paths = ("folder", "certificate", "key", "authority")
-    return found | {name: base / Path(found[name]).expanduser() for name in paths if name in found}
+    paths = ["folder", "certificate", "key", "authority"]
+    if "://" not in found.get("revocations", "://"):
+        paths.append("revocations")
+    return found | {name: str(base / Path(found[name]).expanduser()) for name in paths if name in found}

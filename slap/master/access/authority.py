@@ -25,6 +25,7 @@ from slap.model.errors import InvalidInput
 
 _SETTING = "certificate-authority"
 _ROOT_LIFETIME = timedelta(days=20 * 365)
+_LIST_LIFETIME = timedelta(days=1)
 # Clocks of nodes may be a little behind; but the life of a certificate is what was asked for, or nearly.
 _SLACK = timedelta(minutes=10)
 _SLACK_SHARE = 0.1
@@ -54,6 +55,23 @@ class CertificateAuthority:
         """A certificate for a server that is reached by these names and addresses; raises InvalidInput for bad ones."""
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
         return self._sign(_common_name("slap master"), names, ExtendedKeyUsageOID.SERVER_AUTH, key, lifetime)
+
+    def sign_revocations(self, revoked: Iterable[tuple[int, datetime]]) -> str:
+        """A list, in PEM, of revoked serials and since when; it is good for a day."""
+        made_at = datetime.now(UTC).replace(microsecond=0)
+        entries = [
+            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at).build() for serial, at in revoked
+        ]
+        values: tuple[x509.ExtensionType, ...] = (
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._root_key.public_key()),
+            x509.CRLNumber(int(made_at.timestamp())),
+        )
+        extensions = [x509.Extension(value.oid, False, value) for value in values]
+        # All entries at once: the builder copies its list for each one that is added.
+        builder = x509.CertificateRevocationListBuilder(
+            self._root.subject, made_at, made_at + _LIST_LIFETIME, extensions, entries
+        )
+        return in_pem(builder.sign(self._root_key, hashes.SHA256()))
 
     @cached_property
     def _root(self) -> x509.Certificate:
@@ -122,8 +140,8 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def in_pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+def in_pem(document: x509.Certificate | x509.CertificateRevocationList) -> str:
+    return document.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def key_in_pem(key: ec.EllipticCurvePrivateKey) -> str:

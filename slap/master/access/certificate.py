@@ -21,6 +21,7 @@ from slap.master.access.authority import (
 from slap.master.access.ledger import Holder, has_certificate, note, serial_of
 from slap.master.access.request import PublicKey, public_key_of
 from slap.master.access.revocation import admit_computer, revoke_certificates_of_computer
+from slap.master.access.revocation_list import RevocationLists
 from slap.master.access.settings import AccessSettings
 from slap.master.access.standing import as_partition
 from slap.master.computer import find
@@ -37,6 +38,7 @@ class Certificates:
         self.settings = settings
         self._guard = guard
         self._authorities = Authorities(store)
+        self.revocation_lists = RevocationLists(store, self._authorities)
 
     async def authority(self) -> CertificateAuthority:
         return await self._authorities.get()

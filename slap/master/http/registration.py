@@ -38,6 +38,13 @@ async def authority(request: Request) -> Response:
     return _document(Authority(certificate=found.certificate, fingerprint=found.fingerprint))
 
 
+@_router.get("/authority/revocations")
+async def revocations(request: Request) -> Response:
+    """The signed list of revoked certificates, an X.509 CRL in PEM: for everybody, as its signature proves it."""
+    found = await _services(request).certificates.revocation_lists.get()
+    return Response(found, media_type="application/x-pem-file", headers={"Cache-Control": "max-age=5"})
+
+
 @_router.post("/registration-tokens", response_model=RegistrationToken)
 async def new_registration_token(call: Called, wanted: RegistrationTokenRequest) -> Response:
     return _document(await call.services.registrations.new_token(call.caller, wanted))
