@@ -119,6 +119,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             [
                 ("master credentials", "MasterCredentials", "List the tokens and certificates that are in force"),
                 ("master revoke", "MasterRevoke", "End tokens and certificates"),
+                ("master rotate", "MasterRotate", "Replace a secret of a master that others may know"),
             ],
         ),
     ),
@@ -227,6 +228,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
                 ("cache keygen", "CacheKeygen", "Make a key that signs builds"),
                 ("cache trust", "CacheTrust", "Take the builds that a key signs; list such keys"),
                 ("cache revoke", "CacheRevoke", "Take nothing of a key any more"),
+                ("cache successor", "CacheSuccessor", "Name the key that takes the place of another"),
             ],
         ),
         *_entries(

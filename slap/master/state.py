@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from slap.master.access.auth import Caller, CallerKind, Guard, token_of_partition
+from slap.master.access.auth import Caller, CallerKind, Guard, load_partition_secret, token_of_partition
 from slap.master.computer import Attendance, no_computer
 from slap.master.database.hub import computer_topic
 from slap.master.database.incarnation import LATEST_REVISION, Revision, revision_of
@@ -112,10 +112,10 @@ class StateService:
         if known == latest.number:
             state = DesiredState(computer=guid, revision=since, since=since, incarnation=latest.incarnation)
         else:
-            secret = await self._guard.secret()
+            await self._guard.secret()  # there is one from now on
             # Few rows changed since a revision that is known; a whole state may be thousands.
             reader = self._store.read if known else self._store.read_much
-            state = await reader(lambda connection: _state(connection, guid, known, secret))
+            state = await reader(lambda connection: _state(connection, guid, known))
         return state if incarnation is not None else state.model_copy(update={"incarnation": ""})
 
 
@@ -140,13 +140,15 @@ def _known(latest: Revision, since: int, incarnation: str | None) -> int:
     return since if latest.has(since, incarnation) else 0
 
 
-def _state(connection: Connection, guid: str, since: int, secret: bytes) -> DesiredState:
+def _state(connection: Connection, guid: str, since: int) -> DesiredState:
     # The revision is read first: what is committed meanwhile is sent twice rather than never.
     latest = latest_revision(connection, guid)
     which = {"computer": guid, "since": since}
     rows = connection.execute(_INSTANCES, which).all()
     shared = _shared(connection, [row.guid for row in rows if row.serving])
     epoch = str(connection.execute(_EPOCH, which).scalar_one())
+    # Read after the revision too: tokens by a former secret never come with the revision of its rotation.
+    secret = load_partition_secret(connection).encode()
     recent = (datetime.now(UTC) - timedelta(seconds=LOGS_WITHIN)).isoformat()
     return DesiredState(
         computer=guid,

@@ -1,4 +1,4 @@
-"""`slapos master credentials` and `slapos master revoke`: who may call a master, and an end to that."""
+"""`slapos master credentials|revoke|rotate`: who may call a master, and an end to that."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from slap.cli.base import Command, Lister
 from slap.cli.master import settings_of, with_database, with_database_alone
 from slap.cli.output import Style, say
-from slap.master.access.accounts import credentials, revoke, revoke_all
+from slap.master.access.accounts import credentials, renew_authority, renew_partition_secret, revoke, revoke_all
 from slap.master.access.auth import CallerKind
 from slap.model.errors import NotFound, UsageError
 
@@ -62,3 +62,36 @@ class MasterRevoke(Command):
         if not count:
             raise NotFound(f"There is nothing to revoke of {kind} {subject}.", "", "slapos master credentials")
         say(f"{count} credentials of {kind} {subject} are revoked.", Style.GOOD)
+
+
+class MasterRotate(Command):
+    """Replace a secret of a master that others may know. Run it where the master's database is.
+
+    All that the former secret made ends at once: there is no time in which both are good.
+    """
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = with_database(super().get_parser(name))
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument(
+            "--partition-secret",
+            action="store_true",
+            help="end the tokens of all partitions; nodes process all partitions anew, with the next ones",
+        )
+        which.add_argument(
+            "--authority",
+            action="store_true",
+            help="end all certificates; print the certificate of the next authority; all computers register anew",
+        )
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        url = settings_of(args, self.folder).database_url
+        if args.partition_secret:
+            count = renew_partition_secret(url)
+            say(f"The tokens of all partitions ended. {count} computers get new ones within a minute.", Style.GOOD)
+            return
+        authority, count = renew_authority(url)
+        self.app.stdout.write(authority.certificate)
+        say(f"The next authority has the SHA-256 {authority.fingerprint}. {count} certificates ended.", Style.GOOD)
+        say("Next: restart the master. Then make a token for each computer: slapos computer token COMPUTER", Style.BOLD)

@@ -1,21 +1,20 @@
-"""`slapos cache keygen|trust|revoke`: keys that sign builds, and whose builds this node takes."""
+"""`slapos cache keygen|trust|revoke|successor`: keys that sign builds, and whose builds this node takes."""
 
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slap.cache.client.settings import Cache
 from slap.cache.trust.former import read_former_key
 from slap.cache.trust.keys import KIND, PublicKey, generate_key, read_key, read_line
-from slap.cache.trust.sign import sign_revocation
+from slap.cache.trust.sign import sign_revocation, sign_succession
 from slap.cache.trust.store import RevokedKey, TrustedKey, TrustStore
 from slap.cli.base import Command, read_small_file
 from slap.cli.cache.base import CacheCommand, CacheLister
 from slap.cli.formats import Cell
 from slap.cli.local import find_cfg
 from slap.cli.output import Style, say
-from slap.model.cache import KeyId
+from slap.model.cache import KeyId, SignedEntry
 from slap.model.errors import NotFound, SlapError, UsageError
 from slap.node.cache.tools import CacheTools
 from slap.node.config import read
@@ -83,7 +82,7 @@ class CacheTrust(CacheLister):
         if args.key and args.former:
             self._trust_former(trust, args)
         elif args.key:
-            key = self._key(" ".join(args.key))
+            key = read_public(self, " ".join(args.key))
             trust.trust(TrustedKey(key, tuple(args.url), args.follow))
             say(f"What {_named(key)} signs is taken from now on.", Style.GOOD)
         return ("id", "comment", "trusted", "limits"), _rows(trust)
@@ -96,11 +95,6 @@ class CacheTrust(CacheLister):
         trust.trust_former(key)
         say(f"Entries of the SlapOS cache whose key is {key.id[:_SHOWN]} are taken from now on.", Style.BUSY)
         say("They have neither expiry nor version, and their signatures rest on SHA-1.")
-
-    def _key(self, text: str) -> PublicKey:
-        if not text.startswith(KIND):
-            text = read_small_file(text, self.app.stdin.read, self.folder)
-        return read_line(text)
 
     def _remove(self, trust: TrustStore, start: str) -> None:
         former = [each.id for each in trust.former() if each.id.startswith(start)]
@@ -130,23 +124,59 @@ class CacheRevoke(CacheCommand):
         if bool(args.key) == bool(args.key_file):
             raise UsageError("Give either the ID of a key, or --key-file.", resolution=_LIST)
         tools = self.tools(args)
-        key = self._publish(tools, args) if args.key_file else _id(tools.trust, args.key)
+        if args.key_file:
+            signing = read_key(self.folder / args.key_file)
+            _publish(tools, signing.public.id, sign_revocation(signing, tools.now, args.reason))
+        key = signing.public.id if args.key_file else _id(tools.trust, args.key)
         tools.trust.revoke(RevokedKey(key, int(tools.now), args.reason))
         say(f"Nothing that key {key[:_SHOWN]} signed is taken here any more.", Style.GOOD)
 
-    def _publish(self, tools: CacheTools, args: argparse.Namespace) -> KeyId:
-        key = read_key(self.folder / args.key_file)
-        signed = sign_revocation(key, tools.now, args.reason)
-        caches: list[Cache] = [tools.settings.upload] if tools.settings.upload else []
-        if not caches:
-            say("No upload cache is configured: only this node hears of it.", Style.BAD)
-        for cache in caches:
-            try:
-                tools.client.mirror(cache).put_entry(key.public.id, signed)
-                say(f"{cache.name} tells it to every node that asks.")
-            except SlapError as error:
-                say(f"{cache.name} did not take it: {error.brief}", Style.BAD)
-        return key.public.id
+
+class CacheSuccessor(CacheCommand):
+    """Name the key that signs in place of another from now on, by that other key's own word.
+
+    Nodes that trust the former key with --follow trust its successor once they ask the cache. What the former key signed
+    before stays good: for a key that leaked, use `slapos cache revoke`.
+    """
+
+    makes_node = True
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(name)
+        parser.add_argument(
+            "key", nargs="+", metavar="KEY", help="the successor: the line that keygen printed, or a file"
+        )
+        parser.add_argument("--key-file", metavar="KEYFILE", required=True, help="the private key that is replaced")
+        return parser
+
+    def take_action(self, args: argparse.Namespace) -> None:
+        tools = self.tools(args)
+        signing, successor = read_key(self.folder / args.key_file), read_public(self, " ".join(args.key))
+        if successor.id == signing.public.id:
+            raise UsageError("A key cannot be its own successor.", resolution="slapos cache keygen makes another one.")
+        _publish(tools, signing.public.id, sign_succession(signing, successor, tools.now))
+        say(f"{_named(signing.public)} is replaced by {_named(successor)}. Nodes without --follow take it after:")
+        say(f"  slapos cache trust '{successor.line}'")
+
+
+def read_public(command: Command, text: str) -> PublicKey:
+    """A public key: its line, or a file that holds the line."""
+    if not text.startswith(KIND):
+        text = read_small_file(text, command.app.stdin.read, command.folder)
+    return read_line(text)
+
+
+def _publish(tools: CacheTools, key: KeyId, signed: SignedEntry) -> None:
+    """Store what a key says of itself in the upload cache."""
+    cache = tools.settings.upload
+    if cache is None:
+        say("No upload cache is configured: only this node hears of it.", Style.BAD)
+        return
+    try:
+        tools.client.mirror(cache).put_entry(key, signed)
+        say(f"{cache.name} tells it to every node that asks.")
+    except SlapError as error:
+        say(f"{cache.name} did not take it: {error.brief}", Style.BAD)
 
 
 def _id(trust: TrustStore, text: str) -> KeyId:

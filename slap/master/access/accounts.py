@@ -8,10 +8,11 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, create_engine, select
 
 from slap.master.access.auth import CallerKind, issue_token
-from slap.master.access.authority import authority_of, in_pem, key_in_pem, new_key
+from slap.master.access.authority import CertificateAuthority, authority_of, in_pem, key_in_pem, new_key
 from slap.master.access.certificate import signed
 from slap.master.access.ledger import Holder
 from slap.master.access.revocation import revoke_computer, revoke_credential, revoke_user
+from slap.master.access.rotation import rotate_authority, rotate_partition_secret
 from slap.master.database.engine import database_url, is_sqlite, migrate
 from slap.master.database.postgres import notify
 from slap.master.database.store import Transaction
@@ -80,6 +81,18 @@ def revoke_all(words: str, kind: CallerKind, subject: str) -> int:
     end = revoke_user if kind is CallerKind.USER else revoke_computer
     with _database(words) as transaction:
         return end(transaction, subject)
+
+
+def renew_partition_secret(words: str) -> int:
+    """End the tokens of all partitions; returns how many computers get new ones."""
+    with _database(words) as transaction:
+        return rotate_partition_secret(transaction)
+
+
+def renew_authority(words: str) -> tuple[CertificateAuthority, int]:
+    """End the authority with all its certificates; returns the one in its place, and how many certificates ended."""
+    with _database(words) as transaction:
+        return rotate_authority(transaction)
 
 
 def _one(connection: Connection, id: str) -> tuple[Credential, str]:  # noqa: A002

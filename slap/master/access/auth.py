@@ -83,6 +83,7 @@ class Guard:
         self._store = store
         self._settings = settings or AccessSettings()
         self._secret = b""
+        self._secret_expires_at = 0.0
         self._known: dict[str, tuple[float, Caller]] = {}
         store.hub.subscribe(REVOCATION).call_at_news(self.forget)
 
@@ -126,8 +127,9 @@ class Guard:
         return self._remember(key, await self._store.read(lambda connection: _holder(connection, serial)))
 
     def forget(self) -> None:
-        """A token or a certificate was revoked in this process or another one."""
+        """A token or a certificate was revoked, or a secret was rotated, in this process or another one."""
         self._known.clear()
+        self._secret_expires_at = 0.0
 
     async def check_in_force(self, caller: Caller) -> None:
         """Raise Unauthenticated when the credential of a caller was revoked since it called."""
@@ -135,10 +137,18 @@ class Guard:
             raise Unauthenticated("The credentials of this caller were revoked.", caller.subject, _CREDENTIALS)
 
     async def secret(self) -> bytes:
-        """By which the tokens of partitions are derived; made on first use and never changed."""
-        if not self._secret:
-            self._secret = (await self._store.write(_secret)).encode()
+        """By which the tokens of partitions are derived; made on first use, and read again soon: operators rotate it."""
+        if time.monotonic() >= self._secret_expires_at:
+            found = await self._store.read(load_partition_secret) or await self._store.write(_secret)
+            self._secret, self._secret_expires_at = found.encode(), time.monotonic() + _REMEMBERED
         return self._secret
+
+    async def _is_genuine(self, words: str, guid: str, epoch: str) -> bool:
+        """Whether this is the token of a partition, by the secret in memory or, where that does not fit, in the database."""
+        if _is_same(words, token_of_partition(await self.secret(), guid, epoch)):
+            return True
+        self._secret_expires_at = 0.0
+        return _is_same(words, token_of_partition(await self.secret(), guid, epoch))
 
     def _remember(self, key: str, caller: Caller) -> Caller:
         if len(self._known) > _MOST_REMEMBERED:
@@ -165,8 +175,7 @@ class Guard:
         if kind == _PARTITION:
             guid = rest.partition(":")[0]
             found = await self._store.read(lambda c: _partition(c, guid))
-            genuine = token_of_partition(await self.secret(), guid, found.credential if found else "")
-            caller = found if hmac.compare_digest(genuine.encode(), words.encode()) else None
+            caller = found if await self._is_genuine(words, guid, found.credential if found else "") else None
         else:
             caller = await self._store.read(lambda c: _known_caller(c, digest_of(words)))
         if caller is None:
@@ -176,6 +185,10 @@ class Guard:
                 _CREDENTIALS,
             )
         return caller
+
+
+def _is_same(shown: str, genuine: str) -> bool:
+    return hmac.compare_digest(shown.encode(), genuine.encode())
 
 
 def token_of_partition(secret: bytes, guid: str, epoch: str) -> str:
@@ -285,13 +298,18 @@ def _partition(connection: Connection, guid: str) -> Caller | None:
 
 
 def _secret(transaction: Transaction) -> str:
-    by_name = select(setting.c.value).where(setting.c.name == "partition-secret")
-    found = transaction.connection.execute(by_name).scalar()
-    if found:
-        return str(found)
     # Another process may make one at the same moment: the first that is stored counts.
-    transaction.connection.execute(_KEEP_FIRST, {"name": "partition-secret", "value": secrets.token_hex(32)})
-    return str(transaction.connection.execute(by_name).scalar_one())
+    transaction.connection.execute(_KEEP_FIRST, {"name": PARTITION_SECRET, "value": secrets.token_hex(32)})
+    return load_partition_secret(transaction.connection)
+
+
+def load_partition_secret(connection: Connection) -> str:
+    """The secret of partitions' tokens; empty before its first use."""
+    return str(connection.execute(_SECRET).scalar() or "")
+
+
+PARTITION_SECRET = "partition-secret"  # the name of the setting
+_SECRET = select(setting.c.value).where(setting.c.name == PARTITION_SECRET)
 
 
 _KEEP_FIRST = text("INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING")

@@ -23,7 +23,7 @@ from slap.master.database.tables import setting
 from slap.master.database.text import from_json, to_json
 from slap.model.errors import InvalidInput
 
-_SETTING = "certificate-authority"
+AUTHORITY = "certificate-authority"  # the name of the setting
 _ROOT_LIFETIME = timedelta(days=20 * 365)
 _LIST_LIFETIME = timedelta(days=1)
 # Clocks of nodes may be a little behind; but the life of a certificate is what was asked for, or nearly.
@@ -207,13 +207,13 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _stored(connection: Connection) -> CertificateAuthority | None:
-    words = connection.execute(select(setting.c.value).where(setting.c.name == _SETTING)).scalar()
+    words = connection.execute(select(setting.c.value).where(setting.c.name == AUTHORITY)).scalar()
     return CertificateAuthority(**from_json(words)) if words else None
 
 
 def _keep(connection: Connection, made: CertificateAuthority) -> CertificateAuthority:
     document = to_json({"certificate": made.certificate, "key": made.key})
-    connection.execute(_KEEP_FIRST, {"name": _SETTING, "value": document})
+    connection.execute(_KEEP_FIRST, {"name": AUTHORITY, "value": document})
     stored = _stored(connection)
     assert stored is not None
     return stored
