@@ -48,7 +48,7 @@ def check_retired(signer: TrustedKey, version: int) -> None:
 
 def _signer(signature: Signature, signed: SignedEntry, trust: TrustStore) -> TrustedKey:
     key = trust.find(signature.keyid)
-    _check_not_revoked(signature.keyid, key, trust)
+    check_not_revoked(signature.keyid, key, trust)
     if key is None:
         raise Refused(
             Reason.UNKNOWN_KEY, f"An entry is signed by key {signature.keyid[:16]}, which is not trusted here.",
@@ -62,7 +62,7 @@ def _signer(signature: Signature, signed: SignedEntry, trust: TrustStore) -> Tru
     return key
 
 
-def _check_not_revoked(key: KeyId, trusted: TrustedKey | None, trust: TrustStore) -> None:
+def check_not_revoked(key: KeyId, trusted: TrustedKey | None, trust: TrustStore) -> None:
     """Nor one that is trusted only because a key that was revoked named it, over however many steps."""
     passed: set[KeyId] = set()
     while key and key not in passed:

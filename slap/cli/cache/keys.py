@@ -7,7 +7,9 @@ from typing import Any
 
 from slap.cache.trust.former import read_former_key
 from slap.cache.trust.keys import KIND, PublicKey, generate_key, read_key, read_line
+from slap.cache.trust.refused import Refused
 from slap.cache.trust.sign import sign_revocation, sign_succession
+from slap.cache.trust.signers import check_not_revoked
 from slap.cache.trust.store import RevokedKey, TrustedKey, TrustStore
 from slap.cli.base import Command, read_small_file
 from slap.cli.cache.base import CacheCommand, CacheLister
@@ -205,7 +207,12 @@ def _row(trusted: TrustedKey, trust: TrustStore) -> tuple[Any, ...]:
         words.append(f"named by {trusted.because[:_SHOWN]}")
     if trusted.retired_at is not None:
         words.append("replaced")
-    return _cell(trusted.key.id), trusted.key.comment, Cell("trusted", "yes", Style.GOOD), ", ".join(words)
+    is_trusted = Cell("trusted", "yes", Style.GOOD)
+    try:
+        check_not_revoked(trusted.key.id, trusted, trust)
+    except Refused:
+        is_trusted = Cell("revoked", "revoked", Style.BAD)
+    return _cell(trusted.key.id), trusted.key.comment, is_trusted, ", ".join(words)
 
 
 def _cell(key: KeyId) -> Cell:
