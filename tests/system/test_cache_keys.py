@@ -37,11 +37,12 @@ def test_a_key_names_its_successor_and_is_revoked(folder: Path, capsys: pytest.C
     (folder / "cache").mkdir()
     with cache_server(folder / "cache") as server:
         builder, follower, careful = (add_node(folder / name, server.url) for name in ("a", "b", "c"))
-        former, latter = (slapos("cache", "keygen", name, "--comment", name).strip() for name in ("old", "new"))
+        former = slapos("cache", "keygen", "old", "--comment", "old").strip()
+        slapos("cache", "keygen", "new", "--comment", "new")
         slapos("cache", "trust", "--cfg", follower, "--follow", former)
         slapos("cache", "trust", "--cfg", careful, former)
         slapos("cache", "successor", "--cfg", builder, "--key-file", "old", former, status=2)
-        slapos("cache", "successor", "--cfg", builder, "--key-file", "old", latter)
+        slapos("cache", "successor", "--cfg", builder, "--key-file", "old", "new.pub")
         for cfg in (follower, careful):
             slapos("cache", "info", "--cfg", cfg, "https://example.com/software.cfg", status=1)
         assert [row["comment"] for row in trusted(careful).values()] == ["old"]

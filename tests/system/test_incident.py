@@ -54,11 +54,15 @@ def test_the_commands_of_the_page_about_incidents(tmp_path: Path) -> None:
 
 
 def stop_a_partition(cloud: SecureCloud) -> None:
-    assert "slappart0" in cloud.slapos("node", "status", "--cfg", str(cloud.node_cfg)).stdout
+    cfg = ("--cfg", str(cloud.node_cfg))
+    (process,) = cloud.slapos("node", "status", *cfg, "-f", "json").json
+    assert process["State"] in ("STARTING", "RUNNING")
+    cloud.slapos("node", "stop", "slappart0", *cfg)
+    assert "STOPPED" in cloud.slapos("node", "status", *cfg).stdout
+    cloud.slapos("node", "tail", f"slappart0:{process['Process']}", "-n", "200", *cfg)
     cloud.slapos("service", "stop", "web")
-    assert "RUNNING" not in cloud.slapos("node", "status", "--cfg", str(cloud.node_cfg)).stdout
-    assert cloud.slapos("service", "logs", "web").stdout
-    assert cloud.slapos("service", "history", "web").stdout
+    for what in ("logs", "history"):
+        assert cloud.slapos("service", what, "web").stdout
     cloud.slapos("service", "start", "web")
 
 
@@ -66,6 +70,7 @@ def replace_credentials_of_a_user(cloud: SecureCloud) -> None:
     assert "alice" in operate(cloud, "credentials").stdout
     operate(cloud, "revoke", "--user", "alice")
     eventually(lambda: is_refused(cloud))
+    cloud.slapos("master", "user", "alice", "--cfg", "master.cfg", "--token-file", "alice.token")
     new_certificate(cloud)
     assert "web" in cloud.slapos("service", "list").stdout
 
