@@ -40,6 +40,7 @@ def test_the_commands_of_the_page_about_incidents(tmp_path: Path) -> None:
                 cloud.slapos("request", "web", str(HELLOWORLD), "--timeout", "120")
                 stop_a_partition(cloud)
                 replace_credentials_of_a_user(cloud)
+                cloud.register(cloud.slapos("computer", "token", "box").stdout)
                 replace_credentials_of_a_computer(cloud)
                 former = partition_token(cloud)
                 operate(cloud, "rotate", "--partition-secret")

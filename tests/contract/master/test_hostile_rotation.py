@@ -67,8 +67,8 @@ def test_a_new_partition_secret_reaches_nodes_and_ends_former_tokens(placed: Pla
 
 
 FORGED: dict[str, Callable[[str, str], str]] = {
-    "by an empty secret": lambda guid, token: token_of_partition(b"", guid),
-    "by the setting's name": lambda guid, token: token_of_partition(b"partition-secret", guid),
+    "by an empty secret": lambda guid, token: token_of_partition(b"", guid, "0"),
+    "by the setting's name": lambda guid, token: token_of_partition(b"partition-secret", guid, "0"),
     "of another instance": lambda guid, token: token.replace(guid, f"{guid}0"),
     "without a digest": lambda guid, token: f"partition:{guid}:",
     "with half of the digest": lambda guid, token: token[:-32],

@@ -4,12 +4,13 @@ import io
 import logging
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from slap.cli.main import report_defect
 from slap.cli.output import harmless, say, show_error
-from slap.model.errors import SlapError
+from slap.model.errors import NotFound, SlapError
 from slap.model.instance import Instance
 from slap.model.usage import UsageSeries
 from slap.system.trust.terminal import LogFormatter, SafeStream, escape_controls
@@ -101,6 +102,7 @@ def test_details_show_no_controls_of_instances(shell: Shell, form: str) -> None:
         "GET /instances": [[mine]],
         "GET /instances/INST-1/tree": [a_tree(mine)],
         "GET /releases": [[]],
+        f"GET /computers/{quote(HOSTILE)}": [NotFound(HOSTILE)],
         "GET /instances/INST-1/usage": [UsageSeries(instance="INST-1", partition="slappart0")],
     }
     result = shell.run(FakeTransport(answers), "service", "info", "hello", "-f", form)
