@@ -3,11 +3,13 @@
 import io
 import logging
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+import slap
 from slap.cli.main import report_defect
 from slap.cli.output import harmless, say, show_error
 from slap.model.errors import NotFound, SlapError
@@ -126,3 +128,9 @@ def _hostile_instance() -> Instance:
         reference=f"hello{HOSTILE}", message=HOSTILE, connection={HOSTILE: HOSTILE}, parameters={HOSTILE: HOSTILE},
         software_release=f"/r/{HOSTILE}/software.cfg", computer=HOSTILE, partition=HOSTILE, reported="error",
     )  # fmt: skip
+
+
+def test_all_our_logs_are_written_by_the_formatter_that_escapes() -> None:
+    """But for the log of a promise, which is its partition's own file."""
+    sources = (path for path in Path(slap.__path__[0]).rglob("*.py") if "logging.Formatter(" in path.read_text())
+    assert {path.name for path in sources} == {"generic.py"}
