@@ -28,7 +28,7 @@ def read_record(path: Path) -> Sections:
 
 
 def parse_record(text: str, name: str) -> Sections:
-    """The same for a text; `name` is for errors."""
+    """The same for a text, which buildout's parser also has to understand; `name` is for errors."""
     for number, line in enumerate(io.StringIO(text), 1):
         header = zc.buildout.configparser.section_header(line)
         if header and header.group("expression") is not None:
@@ -37,7 +37,10 @@ def parse_record(text: str, name: str) -> Sections:
                 "Buildout would evaluate it, and never writes one itself: somebody changed this file.",
                 _REPAIR,
             )
-    sections: Sections = zc.buildout.configparser.parse(io.StringIO(text), name)
+    try:
+        sections: Sections = zc.buildout.configparser.parse(io.StringIO(text), name)
+    except zc.buildout.configparser.Error as error:
+        raise InvalidInput(f"{name} is no record of buildout.", str(error), _REPAIR) from error
     return sections
 
 

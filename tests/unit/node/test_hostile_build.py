@@ -115,3 +115,11 @@ def test_a_crontab_of_several_lines_is_no_schedule(tmp_path: Path) -> None:
     (tmp_path / ".installed.cfg").write_text(record)
     with pytest.raises(InvalidInput, match="several lines"):
         read_installed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["x = 1\n", "[a]\n= b\n", "[a\n", "<<<\n"], ids=["no section", "no name", "half", "noise"]
+)
+def test_a_record_that_buildout_does_not_understand_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_record(text, ".installed.cfg")
