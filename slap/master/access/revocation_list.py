@@ -30,7 +30,7 @@ class RevocationLists:
         async with self._lock:
             if time.monotonic() >= self._expires_at:
                 authority = await self._authorities.get()
-                revoked = await self._store.read(_load_revoked)
+                revoked = await self._store.read_much(_load_revoked)
                 self._list = await asyncio.to_thread(authority.sign_revocations, revoked)
                 self._expires_at = time.monotonic() + _CACHE_SECONDS
             return self._list
