@@ -35,7 +35,7 @@ def revoke_computer(transaction: Transaction, guid: str) -> int:
     connection = transaction.connection
     count = _end_all(connection, Holder(CallerKind.COMPUTER, guid))
     _end_partitions(transaction, guid)
-    _note_absence(connection, guid)
+    note_absence(connection, guid)
     return count
 
 
@@ -43,7 +43,7 @@ def revoke_certificates_of_computer(transaction: Transaction, guid: str) -> None
     """The same for a computer that may have tokens besides, which stay in force."""
     revoke_certificates(transaction.connection, Holder(CallerKind.COMPUTER, guid))
     _end_partitions(transaction, guid)
-    _note_absence(transaction.connection, guid)
+    note_absence(transaction.connection, guid)
 
 
 def revoke_credential(transaction: Transaction, id: str) -> None:  # noqa: A002
@@ -56,7 +56,7 @@ def revoke_credential(transaction: Transaction, id: str) -> None:  # noqa: A002
     connection.execute(delete(registration).where(registration.c.digest.in_(ended), registration.c.used_at.is_(None)))
     for guid in sorted(_computers_of(connection, ended)):
         _end_partitions(transaction, guid)
-        _note_absence(connection, guid)
+        note_absence(connection, guid)
 
 
 def admit_computer(connection: Connection, guid: str) -> None:
@@ -85,10 +85,11 @@ def _end_partitions(transaction: Transaction, guid: str) -> None:
     revision = connection.execute(
         update(computer).where(computer.c.guid == guid).values(changed).returning(computer.c.revision)
     ).scalar()
-    connection.execute(update(instance).where(instance.c.computer == guid, is_living).values(revision=revision))
+    again = {"revision": revision, "bang": instance.c.bang + 1}  # their profiles hold the tokens of before
+    connection.execute(update(instance).where(instance.c.computer == guid, is_living).values(again))
 
 
-def _note_absence(connection: Connection, guid: str) -> None:
+def note_absence(connection: Connection, guid: str) -> None:
     """Nothing more is placed on a computer that nobody can speak for."""
     holder = Holder(CallerKind.COMPUTER, guid)
     in_force = (token.c.kind == holder.kind, token.c.subject == guid, token.c.revoked_at.is_(None))

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from slap.master.access.auth import PARTITION_SECRET
 from slap.master.access.authority import AUTHORITY, CertificateAuthority, new_authority
+from slap.master.access.revocation import note_absence
 from slap.master.computer import bump
 from slap.master.database.hub import REVOCATION
 from slap.master.database.store import Transaction
@@ -36,7 +37,10 @@ def rotate_authority(transaction: Transaction) -> tuple[CertificateAuthority, in
     _replace(connection, AUTHORITY, to_json({"certificate": made.certificate, "key": made.key}))
     connection.execute(delete(registration).where(registration.c.used_at.is_(None)))
     ended = update(certificate).where(certificate.c.revoked_at.is_(None), certificate.c.expires_at > now())
-    return made, connection.execute(ended.values(revoked_at=now())).rowcount
+    count = connection.execute(ended.values(revoked_at=now())).rowcount
+    for guid in connection.execute(select(computer.c.guid).order_by(computer.c.guid)).scalars().all():
+        note_absence(connection, guid)
+    return made, count
 
 
 def _replace(connection: Connection, name: str, value: str) -> None:

@@ -215,6 +215,7 @@ def test_a_computer_that_registers_again_gets_other_tokens_for_its_partitions(se
     after = again.api.desired_state(again.guid, before.revision)
     assert [each.guid for each in after.instances] == [alice.instance]
     assert after.instances[0].token != before.instances[0].token
+    assert after.instances[0].bang > before.instances[0].bang  # else its profile would keep the former one
     inside = Holder(secure, Credentials(after.instances[0].token, authority=secure.authority))
     assert inside.get(f"/api/v1/instances/{alice.instance}") == 200
     assert closed(alice, "partition") == set(alice.doors("partition"))
