@@ -216,7 +216,7 @@ class SoftwareReconciler:
         """Take a release from a cache, or else build it. Only what is behind a URL is the same for everybody."""
         if self.cache is None or not _is_immutable(supply.url):
             return self._run(supply.url)
-        end_marked(Mark(PARTITION_MARK, str(self._config.software(supply.url))))
+        end_marked(self._mark(self._config.software(supply.url)))
         taken = self.cache.take(supply.url, is_forced, partial(self._say_progress, supply))
         if taken.outcome is not Outcome.WAITING:
             return taken
@@ -257,11 +257,15 @@ class SoftwareReconciler:
             group=self._account.group,
             timeout=self._config.build_timeout,
         )
-        end_marked(Mark(PARTITION_MARK, str(folder)))  # compilers of a build whose agent was killed work on
+        end_marked(self._mark(folder))  # compilers of a build whose agent was killed work on
         try:
             return self._builder.build(job)
         finally:
-            end_marked(Mark(PARTITION_MARK, str(folder)))
+            end_marked(self._mark(folder))
+
+    def _mark(self, folder: Path) -> Mark:
+        """Of what a build started. A partition that carried it, and forked without end, would hold up all builds."""
+        return Mark(PARTITION_MARK, str(folder), self._account.user)
 
     def _environment(self, folder: Path) -> dict[str, str]:
         """What pip, npm and others keep is for all builds, and no part of a release."""

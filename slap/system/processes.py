@@ -23,21 +23,24 @@ from slap.system.host.proc import (
 
 __all__ = [
     "BUILD_MARK", "NODE_MARK", "PARTITION_MARK", "Mark", "allow_many_files", "ancestors_of", "end_marked",
-    "end_stray_builds", "find_marked", "is_alive", "is_descendant", "parent_is", "wait_for_end",
+    "end_stray_builds", "find_marked", "is_alive", "is_descendant", "kill_user", "parent_is", "wait_for_end",
 ]  # fmt: skip
 
 # Some programs close all that they could have open, one by one, so not without a limit.
 _MANY_FILES = 1 << 16
+# A user id that nobody has, so that nobody can end a process by it.
+_NO_USER = (1 << 31) - 47
 # What builds start carries this, so that it is found when its builder was killed.
 BUILD_MARK = "SLAPOS_BUILDER"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """NAME=VALUE in a process's environment."""
+    """NAME=VALUE in a process's environment; with a `user`, what others carry of it is forged and does not count."""
 
     name: str
     value: str
+    user: int | None = None
 
     def is_in(self, environment: bytes) -> bool:
         return f"\0{self.name}={self.value}\0".encode() in b"\0" + environment + b"\0"
@@ -51,11 +54,14 @@ def find_marked(mark: Mark, user: int | None = None) -> list[int]:
 def end_marked(
     mark: Mark, user: int | None = None, spare: Callable[[int], bool] | None = None, patience: float = 10.0
 ) -> list[int]:
-    """Kill what carries a mark until nothing is left that does; returns what was killed.
+    """Kill what carries a mark until nothing is left that does; returns what was killed of what could be seen.
 
+    As root, all processes of the `user` are killed at one instant first: those that fork and end again and again have
+    another number at each look, and would never be seen.
     Raises CommandFailed for what does not die: a process that hangs in the kernel cannot be waited for without end.
     """
-    killed: list[int] = []
+    killed = find_marked(mark, user) if user else []
+    kill_user(user)
     deadline = time.monotonic() + patience
     while found := [pid for pid in find_marked(mark, user) if not (spare and spare(pid))]:
         if time.monotonic() > deadline:
@@ -89,5 +95,25 @@ def parent_is(program: str) -> bool:
     return any(word.rpartition(b"/")[2] == program.encode() for word in words)
 
 
+def kill_user(user: int | None) -> None:
+    """As root, kill all processes of another user by one call: the kernel lets none of them fork meanwhile (kill(2), -1).
+
+    The process that does it has that user's rights, but is no process of that user: nobody can kill it first.
+    """
+    if not user or os.geteuid() != 0:
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(_NO_USER, user, _NO_USER)
+            os.kill(-1, signal.SIGKILL)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
 def _belongs(pid: int, mark: Mark, user: int | None) -> bool:
-    return ((user is not None and is_of(pid, user)) or mark.is_in(read_file(pid, "environ"))) and is_alive(pid)
+    if user is not None and is_of(pid, user):
+        return is_alive(pid)
+    is_marked = mark.is_in(read_file(pid, "environ")) and (mark.user is None or is_of(pid, mark.user))
+    return is_marked and is_alive(pid)

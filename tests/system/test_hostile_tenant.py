@@ -231,9 +231,15 @@ if environment.is_root():
     def test_what_a_service_publishes_while_it_runs_holds_up_nobody(tenant: Tenant, make: str) -> None:
         tenant.shell(f"rm -rf {PUBLISHED_FILE}; {make.replace('FILE', PUBLISHED_FILE)}")
         told = tenant.process_again()
-        assert told.state is ReportedInstanceState.STARTED
+        assert told.state is ReportedInstanceState.ERROR and PUBLISHED_FILE in told.message
         assert told.connection is not None and told.connection["answer"] == "42"
+        assert tenant.is_neighbour_well()
         tenant.shell(f"rm -rf {PUBLISHED_FILE}")
+
+    def test_its_programs_gain_no_rights(tenant: Tenant) -> None:
+        """A set-user-ID program that another partition left somewhere would be that partition."""
+        for pid in tenant.node.processes(tenant.number):
+            assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
 
     def test_a_tree_of_a_great_depth_is_removed_with_its_partition(tenant: Tenant) -> None:
         """Last: deeper than a program can call itself, and than it can have folders open."""

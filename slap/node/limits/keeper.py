@@ -109,6 +109,7 @@ class LimitsKeeper:
             nice=_nice(limits.cpu_weight, may_raise),
             io_level=_io_level(limits.io_weight, may_raise),
             cgroup=self._cgroup(folder, limits),
+            keeps_rights=folder.account.user is not None,
         )
 
     def _cgroup(self, folder: PartitionFolder, limits: Limits) -> str:

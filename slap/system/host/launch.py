@@ -4,6 +4,7 @@ The agent writes it into a file for each partition; supervisord, which loads thi
 """
 
 import ctypes
+import errno
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from pathlib import Path
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}  # syscall numbers
 _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_BEST_EFFORT = 2 << 13
+_PR_SET_NO_NEW_PRIVS = 38  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,15 @@ class LaunchLimits:
     nice: int | None = None
     io_level: int | None = None
     cgroup: str = ""
+    keeps_rights: bool = False  # whether set-user-ID programs and the like give no rights (PR_SET_NO_NEW_PRIVS)
 
     def text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
     def apply(self) -> None:
         """To this process and what it will start. Raises OSError and ValueError for what cannot be had."""
+        if self.keeps_rights and ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+            raise OSError(errno.EINVAL, "the kernel cannot keep a program from gaining rights")
         self.place(os.getpid())
         self.limit(os.getpid())
         if self.nice is not None:
@@ -56,10 +61,11 @@ class LaunchLimits:
                 resource.prlimit(pid, kind, (number, number))
 
     def prefix(self) -> tuple[str, ...]:
-        """Words before a command line that have it run within the resource limits (prlimit(1))."""
+        """Words before a command line that have it run within the limits of a process (setpriv(1), prlimit(1))."""
         found = [(_OPTIONS[kind], _at_most(number, resource.getrlimit(kind)[1])) for kind, number in self._resources()]
         words = tuple(f"--{name}={number}:{number}" for name, number in found)
-        return ("/usr/bin/prlimit", *words, "--") if words else ()
+        rights = ("/usr/bin/setpriv", "--no-new-privs", "--") if self.keeps_rights else ()
+        return (*rights, *(("/usr/bin/prlimit", *words, "--") if words else ()))
 
     def _resources(self) -> list[tuple[int, int]]:
         found = ((resource.RLIMIT_NPROC, self.processes), (resource.RLIMIT_NOFILE, self.descriptors))

@@ -46,15 +46,12 @@ def hash_file(folder: Path, name: str, limit: int) -> str:
     Of the content up to `limit` bytes, and of size and time for what is larger. A link counts by its own text, but one that
     stays below the folder by what it leads to. Empty for what cannot be read.
     """
-    real = Path(os.path.realpath(folder / name))
-    if not real.is_relative_to(os.path.realpath(folder)):
-        return _hash_link(folder, name)
     try:
-        descriptor = _open_file(folder, str(real.relative_to(os.path.realpath(folder))), None)
+        file = open_regular(folder / name, [folder])
     except OSError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        seen = os.fstat(descriptor)
+        return _hash_link(folder, name)
+    with file:
+        seen = os.fstat(file.fileno())
         digest = sha256()
         if seen.st_size > limit:
             digest.update(f"{seen.st_size} {seen.st_mtime_ns} ".encode())

@@ -95,6 +95,13 @@ def test_a_digest_changes_with_the_content_also_behind_a_link_that_stays_inside(
     assert hash_file(tmp_path, "link", 100) == hash_file(tmp_path, "real", 100) != before
 
 
+def test_a_chain_of_links_of_any_length_is_a_link_like_others(tmp_path: Path) -> None:
+    for number in range(3000):
+        (tmp_path / f"{number}").symlink_to(f"{number + 1}")
+    (tmp_path / "3000").write_text("end")
+    assert len(hash_file(tmp_path, "0", 100)) == 64
+
+
 def test_of_a_file_of_any_size_only_so_much_is_read(tmp_path: Path) -> None:
     (tmp_path / "huge").touch()
     os.truncate(tmp_path / "huge", 1 << 42)

@@ -30,6 +30,12 @@ def test_a_command_runs_within_its_limits() -> None:
     assert run("ulimit -n", UNLIMITED) != "77"
 
 
+def test_a_command_gains_no_rights_by_programs_that_give_some() -> None:
+    script = "grep NoNewPrivs /proc/self/status; ulimit -n"
+    assert run(script, LaunchLimits(descriptors=77, keeps_rights=True)).split() == ["NoNewPrivs:", "1", "77"]
+    assert run(script, LaunchLimits(descriptors=77)).split() == ["NoNewPrivs:", "0", "77"]
+
+
 def test_variables_of_the_loader_reach_the_command_and_nothing_before_it(tmp_path: Path) -> None:
     """The loader complains on stderr of a library that is not there, once for each program that it loads."""
     nowhere = str(tmp_path / "nowhere.so")
@@ -64,8 +70,9 @@ def test_a_process_that_begins_joins_its_cgroup_and_has_its_priority(tmp_path: P
     pid = os.fork()
     if pid == 0:
         try:
-            LaunchLimits(descriptors=60, nice=7, io_level=6, cgroup=str(tmp_path)).apply()
-            os._exit(os.getpriority(os.PRIO_PROCESS, 0))
+            LaunchLimits(descriptors=60, nice=7, io_level=6, cgroup=str(tmp_path), keeps_rights=True).apply()
+            gains = "NoNewPrivs:\t0" in Path("/proc/self/status").read_text()
+            os._exit(99 if gains else os.getpriority(os.PRIO_PROCESS, 0))
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7

@@ -7,13 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from slap.model.errors import CommandFailed
 from slap.system import environment
+from slap.system.measure import members, processes
 from slap.system.processes import (
     Mark,
     allow_many_files,
@@ -38,6 +41,17 @@ time.sleep(60)
 # prctl(PR_SET_DUMPABLE, 0): /proc/PID is root's from then on.
 _HIDE = "import ctypes,time\nctypes.CDLL(None).prctl(4,0,0,0,0)\nprint('ready',flush=True)\ntime.sleep(60)"
 _NOBODY = 65534
+_TENANT = 61_234  # a user id of nobody, whose processes all end
+# Another process at each moment, which writes down its number for as long as it goes on.
+_HOPPER = """
+import os, time
+file = os.open("hops", os.O_WRONLY)
+print(flush=True)
+end = time.time() + 30
+while time.time() < end:
+    if os.fork(): os._exit(0)
+    os.pwrite(file, b"%-9d" % os.getpid(), 0)
+"""
 
 
 @contextmanager
@@ -78,6 +92,38 @@ def test_what_is_marked_is_ended_with_its_daemons(tmp_path: Path) -> None:
         assert daemon in end_marked(mark)
         assert not is_alive(daemon)
         assert find_marked(mark) == []
+
+
+if environment.is_root():
+
+    def test_a_process_that_is_another_one_at_each_look_is_ended() -> None:
+        """It is born after the list of processes was read, and is gone before its line is reached."""
+        with TemporaryDirectory() as folder:  # that another user reaches
+            os.chmod(folder, 0o755)
+            hops = Path(folder, "hops")
+            hops.touch()
+            os.chown(hops, _TENANT, _TENANT)
+            for _ in range(3):
+                with program(_HOPPER, user=_TENANT, group=_TENANT, env={}, cwd=folder) as started:
+                    line_of(started)
+                    end_marked(a_mark(hops), _TENANT)
+                    after = hops.read_text()
+                    assert started.stdout is not None and started.stdout.read() == ""  # whoever holds the pipe is gone
+                    assert hops.read_text() == after
+
+    def test_a_process_that_closes_itself_still_counts_as_its_users() -> None:
+        with program(_HIDE, user=_TENANT, env={}) as started:
+            line_of(started)
+            users = {_TENANT: "partition"}
+            assert started.pid in {each.pid for each in members(users, {})["partition"]}
+            assert started.pid in {each.pid for each in processes(users, {})}
+
+    def test_a_mark_of_a_user_is_not_forged_by_another_one(tmp_path: Path) -> None:
+        mark = a_mark(tmp_path)
+        with program(_HIDE, user=_TENANT, env={mark.name: mark.value}) as started:
+            line_of(started)
+            assert find_marked(mark) == find_marked(replace(mark, user=_TENANT)) == [started.pid]
+            assert find_marked(replace(mark, user=_NOBODY)) == []
 
 
 def test_what_is_spared_lives(tmp_path: Path) -> None:
