@@ -36,6 +36,9 @@ _MEMORY_PART, _DISK_PART = 0.02, 0.01
 _MOST_DISK = 256 << 20  # bytes, however large the disk
 _MANY_PROCESSES = 100
 _NEAR = 0.75  # part of a limit from which a partition is looked at each time
+# What an instantiation and scheduled commands print, as much as supervisord keeps of a service.
+_UNROTATED = ("buildout.log", "cron.log")
+_MAX_LOG_BYTES = 40 << 20
 # Measuring folders takes at most this part of the time.
 _DISK_SHARE = 0.1
 # Seconds that a requester is told of what happened; a limit that is hit again and again stays an error.
@@ -48,6 +51,7 @@ class Eyes(Protocol):
     def members(self, partitions: Mapping[str, Limits]) -> dict[str, list[Member]]: ...
     def memory(self, pid: int) -> int: ...
     def disk(self, partition: str) -> int: ...
+    def trim_logs(self, partition: str) -> None: ...
     def end(self, pid: int) -> None: ...
 
 
@@ -71,6 +75,14 @@ class SystemEyes:
 
     def disk(self, partition: str) -> int:
         return disk_use(self.config.partition(partition))
+
+    def trim_logs(self, partition: str) -> None:
+        """Empty the logs that no program rotates, where they are too long; who writes them only appends."""
+        for name in _UNROTATED:
+            path = self.config.partition_logs / partition / name
+            if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
+                log.warning("%s is emptied: it was longer than %s.", path, in_words(_MAX_LOG_BYTES))
+                os.truncate(path, 0)
 
     def end(self, pid: int) -> None:
         with suppress(ProcessLookupError):
@@ -220,6 +232,8 @@ class LimitsWatcher:
         step = min(_MOST_DISK, int(disk_space(self.instances).total * _DISK_PART))
         full = [name for name, limits in partitions.items() if self._fullness(name, limits)]
         changed = before.at > 0 and abs(glance.disk - before.disk) >= step
+        for name in partitions if changed else ():
+            self.eyes.trim_logs(name)
         if not (changed or full) or self.now() < self._disk_due:
             return before.disk if before.at > 0 else glance.disk
         started = time.monotonic()

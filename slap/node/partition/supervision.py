@@ -82,7 +82,7 @@ stopasgroup = {as_group}
 killasgroup = true
 redirect_stderr = true
 stdout_logfile = {log}
-stdout_logfile_maxbytes = 10MB
+stdout_logfile_maxbytes = {log_bytes}
 stdout_logfile_backups = 3
 umask = {umask}
 environment = {environment}
@@ -91,6 +91,9 @@ environment = {environment}
 
 # A quote ends a value of `environment`; a ; or # after white space begins a comment.
 _UNFIT = re.compile(r"[\"\x00-\x1f\x7f-\x9f\u2028\u2029]|(?:^|\s)[;#]|^\s|\s$")
+# Of a program's log, which is kept four times. More programs than so many share what that many may have; by halves, for
+# supervisord restarts whatever has another limit.
+_MAX_LOG_BYTES, _MANY_PROGRAMS = 10 << 20, 100
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
 
 
@@ -115,7 +118,9 @@ class Program:
 def group_text(group: str, programs: list[Program]) -> str:
     """The configuration file of one group."""
     names = ",".join(f"{_word(group)}.{_word(program.name)}" for program in programs)
-    return f"[group:{group}]\nprograms = {names}\n" + "".join(_program_text(group, program) for program in programs)
+    log_bytes = _MAX_LOG_BYTES >> (max(0, len(programs) - 1) // _MANY_PROGRAMS).bit_length()
+    texts = (_program_text(group, program, log_bytes) for program in programs)
+    return f"[group:{group}]\nprograms = {names}\n" + "".join(texts)
 
 
 def partition_programs(config: NodeConfig, partition: str, user: str, installed: Installed) -> list[Program]:
@@ -226,7 +231,7 @@ def _partition_program(
     )
 
 
-def _program_text(group: str, program: Program) -> str:
+def _program_text(group: str, program: Program, log_bytes: int) -> str:
     return _PROGRAM.format(
         group=group,
         name=program.name,
@@ -238,6 +243,7 @@ def _program_text(group: str, program: Program) -> str:
         stopwaitsecs=program.patience,
         as_group="true" if program.as_group else "false",
         log=_value(_value(str(program.log))),  # supervisord expands this one twice
+        log_bytes=log_bytes,
         umask=program.umask,
         environment=",".join(f'{_word(name)}="{_value(value)}"' for name, value in sorted(program.environment.items())),
         user=f"user = {_word(program.user)}\n" if program.user else "",

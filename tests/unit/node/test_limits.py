@@ -1,6 +1,7 @@
 """Limits of partitions on a node: what is set, what is seen, and who is ended."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from slap.model.errors import InvalidInput
 from slap.model.resources.limits import Limits
 from slap.node.limits.keeper import LimitsKeeper, cgroup_settings
-from slap.node.limits.watch import Glance, LimitsWatcher
+from slap.node.limits.watch import Glance, LimitsWatcher, SystemEyes
 from slap.node.partition.folder import PartitionFolder, Partitions
 from slap.node.usage.store import UsageStore
 from slap.system.host.cgroup import FakeCgroups
@@ -30,6 +31,7 @@ class Computer:
     exact: dict[int, int] = field(default_factory=dict)
     bytes: int = 0
     ended: list[int] = field(default_factory=list)
+    trimmed: list[str] = field(default_factory=list)
 
     def members(self, partitions: Mapping[str, Limits]) -> dict[str, list[Member]]:
         return {PART: self.own} if PART in partitions else {}
@@ -39,6 +41,9 @@ class Computer:
 
     def disk(self, partition: str) -> int:
         return self.bytes
+
+    def trim_logs(self, partition: str) -> None:
+        self.trimmed.append(partition)
 
     def end(self, pid: int) -> None:
         self.ended.append(pid)
@@ -126,6 +131,25 @@ def test_a_full_disk_is_told_until_there_is_room_or_a_higher_limit(scene: Scene)
     scene.computer.bytes, scene.time = 50 * MIB, scene.time + 100
     scene.watcher.once(Glance(at=scene.time))
     assert (scene.watcher.fullness(an_instance()), scene.touched) == ("", [PART, PART])
+
+
+def test_logs_are_looked_at_whenever_much_was_written_also_while_disks_are_not_measured(scene: Scene) -> None:
+    for _ in range(2):
+        scene.watcher.once(Glance(at=scene.time, disk=1 << 62))
+    assert scene.computer.trimmed == [PART, PART]
+
+
+def test_a_log_that_nothing_rotates_is_emptied_while_it_is_written(tmp_path: Path) -> None:
+    scene, eyes = Scene(tmp_path), SystemEyes(a_config(tmp_path))
+    logs = scene.folder.logs
+    logs.mkdir(parents=True)
+    with (logs / "cron.log").open("ab", buffering=0) as cron, (logs / "buildout.log").open("ab", buffering=0) as build:
+        os.truncate(cron.fileno(), 41 << 20)
+        build.write(b"kept")
+        eyes.trim_logs(PART)
+        cron.write(b"new")
+    assert (logs / "cron.log").read_text() == "new"
+    assert (logs / "buildout.log").read_text() == "kept"
 
 
 def test_what_is_measured_lasts_longer_than_the_agent(tmp_path: Path) -> None:

@@ -75,3 +75,9 @@ def test_names_that_are_plain_are_taken(name: str) -> None:
 def test_names_that_could_say_more_are_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="not a name"):
         check_file_name(Path("/p/etc/service") / name)
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, 10 << 20), (100, 10 << 20), (101, 5 << 20), (2000, 10 << 15)])
+def test_many_programs_share_what_their_logs_may_take(count: int, kept: int) -> None:
+    programs = [Program(f"p{number}", ("/bin/true",), Path("/log"), Path("/"), {}) for number in range(count)]
+    assert parsed(group_text("g", programs))["program:g.p0"]["stdout_logfile_maxbytes"] == str(kept)
