@@ -20,9 +20,13 @@ from slap.system.process import Command, Completed, Runner
 LONGEST_MESSAGE = 2000
 # So many promises of one partition run at a time.
 _SIDE_BY_SIDE = 16
+# Seconds after which no more promises of one look are begun: a partition is neither stopped nor destroyed meanwhile.
+_LONGEST_LOOK = 300.0
 # So many seconds at least lie between two runs of a plugin.
 _BETWEEN_PLUGINS = 1.0
 
+
+_TOO_LATE = f"It was not run: other promises of this partition took more than {_LONGEST_LOOK:g} s."
 
 # Those that are run one by one.
 _Alone = NetworkCheck | MachineCheck | CommandCheck
@@ -59,7 +63,8 @@ class PromiseRunner:
         """
         plugins = {name: check for name, check in checks.items() if isinstance(check, PluginCheck)}
         others = {name: check for name, check in checks.items() if not isinstance(check, PluginCheck)}
-        work = [partial(self._run_one, place, name, check) for name, check in others.items()]
+        end = self._clock.monotonic() + _LONGEST_LOOK
+        work = [partial(self._run_one, place, name, check, end) for name, check in others.items()]
         if plugins:  # all in one process
             work.append(partial(self._run_plugins, place, plugins, steady))
         return tuple(sorted(_side_by_side(work), key=lambda result: result.name))
@@ -94,9 +99,9 @@ class PromiseRunner:
             seconds=answer.seconds,
         )
 
-    def _run_one(self, place: PartitionPlace, name: str, check: _Alone) -> list[PromiseResult]:
+    def _run_one(self, place: PartitionPlace, name: str, check: _Alone, end: float) -> list[PromiseResult]:
         started = self._clock.monotonic()
-        passed, message = self._sense(place, check)
+        passed, message = self._sense(place, check) if started < end else (False, _TOO_LATE)
         result = PromiseResult(
             name=name,
             passed=passed,

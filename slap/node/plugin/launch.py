@@ -20,6 +20,7 @@ from slap.system.process import Command, Completed, Runner
 _PROGRAM = ("run.py", "generic.py", "interface.py")
 _SIDE_BY_SIDE = 4  # as run.py has it
 _MARGIN = 10.0  # seconds to start and to end
+_LONGEST_LOOK = 900.0  # seconds for all plugins of a partition, which is neither stopped nor destroyed meanwhile
 _LONGEST_ANSWER = 8192  # bytes
 _SOONEST, _LATEST = 10.0, 86400.0  # seconds between two runs of a plugin, whatever it says
 
@@ -82,7 +83,7 @@ def _request(base: Command, plugins: Mapping[str, PluginCheck], anomaly: bool) -
 
 def _longest(plugins: Mapping[str, PluginCheck]) -> float:
     rounds = math.ceil(len(plugins) / _SIDE_BY_SIDE)
-    return rounds * max(each.timeout for each in plugins.values())
+    return min(_LONGEST_LOOK, rounds * max(each.timeout for each in plugins.values()))
 
 
 def _read(base: Command, lines: Sequence[str]) -> dict[str, PluginAnswer]:

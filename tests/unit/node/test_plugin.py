@@ -161,3 +161,11 @@ def test_a_process_that_says_nothing_or_nonsense_fails_all(world: World) -> None
     world.plugin("p")
     answer = launcher.run(Command(()), world.plugins, anomaly=False)["p"]
     assert (answer.passed, answer.message) == (False, "The promise could not be run. OSError: no")
+
+
+def test_plugins_that_take_long_do_not_keep_a_partition_from_being_stopped(world: World) -> None:
+    runner = FakeRunner()
+    launcher = PluginLauncher(world.folder / "program", runner, Path("/usr/bin/python3"))
+    many = {f"p{number}": PluginCheck(check="plugin", path="/p.py", timeout=600) for number in range(1000)}
+    launcher.run(Command(()), many, anomaly=False)
+    assert (runner.commands[0].timeout or 0) < 1000

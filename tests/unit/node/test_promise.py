@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from slap.model.check import Check, CommandCheck, NetworkCheck
 from slap.node.promise import LONGEST_MESSAGE, PartitionPlace, PromiseRunner, due_checks, next_due
 from slap.system.clock import FakeClock, SystemClock
-from slap.system.process import Completed, FakeRunner, SystemRunner
+from slap.system.process import Command, Completed, FakeRunner, SystemRunner
 
 OWN = "127.0.0.1"
 
@@ -299,3 +300,25 @@ def test_python_is_not_needed_for_a_promise() -> None:
     runner = FakeRunner()
     PromiseRunner(runner, SystemClock()).run(place(Path(sys.prefix)), {"p": network(1, "port")})
     assert runner.commands == []
+
+
+@dataclass
+class SlowRunner:
+    """Each program takes all of its time."""
+
+    clock: FakeClock
+    count: int = 0
+
+    def run(self, command: Command) -> Completed:
+        self.count += 1
+        self.clock.sleep(command.timeout or 0)
+        return Completed(command, 124)
+
+
+def test_promises_that_take_long_do_not_keep_a_partition_from_being_stopped(tmp_path: Path) -> None:
+    clock = FakeClock()
+    runner = SlowRunner(clock)
+    checks: dict[str, Check] = {f"p{number}": command(timeout=600) for number in range(200)}
+    results = PromiseRunner(runner, clock).run(place(tmp_path), checks)
+    assert runner.count <= 16 and len(results) == 200
+    assert sum("It was not run" in each.message for each in results) == 200 - runner.count
