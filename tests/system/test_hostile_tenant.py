@@ -245,6 +245,8 @@ if environment.is_root():
         """Last: deeper than a program can call itself, and than it can have folders open."""
         deep = "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')"
         assert tenant.python(f"import os; os.chdir({str(tenant.folder)!r})\n{deep}").status == 0
-        folder = tenant.folder
+        folder, shared = tenant.folder, Path("/dev/shm", f"left-{os.getpid()}")
+        tenant.shell(f"mkdir {shared}; cp /bin/sh {shared}/sh; chmod u+s {shared}/sh")
         tenant.node.cloud.slapos("service", "destroy", "first")
         assert list(folder.iterdir()) == []
+        assert not shared.exists()

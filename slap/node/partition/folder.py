@@ -16,6 +16,7 @@ from slap.node.store import Installed
 from slap.system import files
 from slap.system.host.launch import UNLIMITED, load_launch_limits
 from slap.system.processes import PARTITION_MARK, Mark, end_marked
+from slap.system.trust.folders import remove_owned
 from slap.system.trust.stranger import hash_file
 
 # Executables are mostly small scripts; of a larger one the rest counts by its size and time.
@@ -98,12 +99,14 @@ class PartitionFolder:
         end_marked(self.mark, self.account.user)
 
     def clear(self) -> None:
-        """Remove everything in the partition, and its logs; the empty partition stays."""
+        """Remove everything in the partition, its logs, and what its user has where all write; the empty partition stays."""
         self.group_file.unlink(missing_ok=True)
         self.end_processes()
         for entry in self.path.iterdir() if self.path.exists() else ():
             files.remove_tree(entry)
         shutil.rmtree(self.logs, ignore_errors=True)
+        if self.account.user is not None:
+            remove_owned(self.account.user)
 
 
 def read_format(config: NodeConfig) -> ComputerConfiguration:

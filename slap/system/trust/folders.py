@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -21,6 +21,8 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe is opened without waiting for its other end, a terminal without becoming ours.
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+# Where everybody may write: files, and memory that processes share.
+_OPEN_FOLDERS = tuple(map(Path, ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")))
 _MOST_LINKS = 40  # as the kernel has it
 _MOST_ROUNDS = 10  # of emptying a folder that somebody keeps filling
 
@@ -100,6 +102,22 @@ def remove(path: Path) -> None:
                     os.rmdir(path.name, dir_fd=parent)
                     return
         os.rmdir(path.name, dir_fd=parent)
+
+
+def remove_owned(user: int, places: Iterable[Path] = _OPEN_FOLDERS) -> None:
+    """Remove what a user has in folders where everybody may write: whoever is that user next would have it.
+
+    Only for a user without processes. What cannot be removed is logged.
+    """
+    for place in filter(is_folder, places):
+        for name in os.listdir(place):
+            try:
+                if os.lstat(place / name).st_uid == user:
+                    remove(place / name)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                log.warning("%s is not removed: %s", place / name, error.strerror)
 
 
 def rename(source: Path, target: Path, is_durable: bool = False) -> None:

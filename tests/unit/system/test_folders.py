@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slap.system import environment, files
-from slap.system.trust.folders import is_folder, opened, read_below, rename
+from slap.system.trust.folders import is_folder, opened, read_below, remove_owned, rename
 
 
 @pytest.fixture
@@ -94,3 +94,20 @@ if environment.is_root():
         assert not is_folder(place / "link")
         place.chmod(0o1777)
         assert is_folder(place / "link")
+
+
+def test_what_a_user_has_where_everybody_may_write_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept, place = tmp_path / "kept", tmp_path / "place"
+    (place / "tree/inner").mkdir(parents=True)
+    kept.write_text("kept")
+    (place / "link").symlink_to(kept)
+    user = 61_235 if os.geteuid() == 0 else os.getuid()
+    if os.geteuid() == 0:
+        (place / "of-root").touch()
+        for name in ("tree", "link"):
+            os.chown(place / name, user, user, follow_symlinks=False)
+    remove_owned(user + 1, [place, tmp_path / "missing"])
+    assert os.path.lexists(place / "link") and (place / "tree").exists()
+    remove_owned(user, [place])
+    assert [path.name for path in place.iterdir()] == ["of-root"] * (os.geteuid() == 0)
+    assert kept.exists()
