@@ -23,7 +23,7 @@ from slap.system.host.proc import (
 
 __all__ = [
     "BUILD_MARK", "NODE_MARK", "PARTITION_MARK", "Mark", "allow_many_files", "ancestors_of", "end_marked",
-    "end_stray_builds", "find_marked", "is_alive", "is_descendant", "kill_user", "parent_is", "wait_for_end",
+    "end_stray_builds", "find_marked", "is_alive", "is_descendant", "parent_is", "wait_for_end",
 ]  # fmt: skip
 
 # Some programs close all that they could have open, one by one, so not without a limit.
@@ -61,7 +61,7 @@ def end_marked(
     Raises CommandFailed for what does not die: a process that hangs in the kernel cannot be waited for without end.
     """
     killed = find_marked(mark, user) if user else []
-    kill_user(user)
+    _kill_user(user)
     deadline = time.monotonic() + patience
     while found := [pid for pid in find_marked(mark, user) if not (spare and spare(pid))]:
         if time.monotonic() > deadline:
@@ -95,7 +95,7 @@ def parent_is(program: str) -> bool:
     return any(word.rpartition(b"/")[2] == program.encode() for word in words)
 
 
-def kill_user(user: int | None) -> None:
+def _kill_user(user: int | None) -> None:
     """As root, kill all processes of another user by one call: the kernel lets none of them fork meanwhile (kill(2), -1).
 
     The process that does it has that user's rights, but is no process of that user: nobody can kill it first.

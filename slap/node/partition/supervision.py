@@ -5,16 +5,13 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from slap.model.errors import CommandFailed, InvalidInput, NotFound, Unreachable
+from slap.model.errors import CommandFailed, InvalidInput, Unreachable
 from slap.node.config import NodeConfig
 from slap.node.partition.links import link_layout
-from slap.node.partition.users import partition_account
 from slap.node.store import Installed
 from slap.system import environment, files, process
 from slap.system.processes import (
@@ -25,7 +22,6 @@ from slap.system.processes import (
     ancestors_of,
     end_marked,
     is_descendant,
-    kill_user,
     wait_for_end,
 )
 from slap.system.supervisor import News, RpcSupervisor
@@ -164,7 +160,7 @@ def become_supervisord(config: NodeConfig) -> NoReturn:
 def _make_way(config: NodeConfig) -> None:
     _see_former_out(config)
     mine = ancestors_of(os.getpid())
-    _end_all(config, lambda pid: pid in mine or is_descendant(pid, os.getpid()))
+    end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda pid: pid in mine or is_descendant(pid, os.getpid()))
 
 
 def _see_former_out(config: NodeConfig) -> None:
@@ -186,22 +182,7 @@ def shut_down(config: NodeConfig) -> bool:
         supervisor.shutdown()
         wait_for_end(pid, _SHUTDOWN_PATIENCE)
     mine = ancestors_of(os.getpid())
-    return bool(_end_all(config, lambda each: each in mine)) or ran
-
-
-def _end_all(config: NodeConfig, spare: Callable[[int], bool]) -> list[int]:
-    """End what runs of a node. Where a partition forks faster than its processes are found, those of all partitions end."""
-    mark = Mark(NODE_MARK, str(config.root))
-    try:
-        return end_marked(mark, spare=spare)
-    except CommandFailed as error:
-        if not config.format.alter_user or not environment.is_root():
-            raise
-        log.warning("%s All processes of partitions are ended.", error)
-    for number in range(config.format.partition_amount):
-        with suppress(NotFound):  # formatted with fewer
-            kill_user(partition_account(config, f"{config.format.partition_base_name}{number}").user)
-    return end_marked(mark, spare=spare)
+    return bool(end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda each: each in mine)) or ran
 
 
 def is_running(supervisor: RpcSupervisor) -> bool:
