@@ -73,17 +73,25 @@ def make(path: Path, mode: int | None = None, owner: tuple[int, int] | None = No
     """
     if not os.path.lexists(path.parent):
         make(path.parent)
-    with opened(path.parent) as parent:
+    try:
+        with opened(path.parent) as parent:
+            _make_in(parent, path, mode, owner)
+    except OSError as error:  # calls by descriptor know the last name only
+        error.filename = str(path)
+        raise
+
+
+def _make_in(parent: int, path: Path, mode: int | None, owner: tuple[int, int] | None) -> None:
+    _mkdir(path.name, parent, mode)
+    try:
+        _settle(path.name, parent, mode, owner)
+    except NotADirectoryError:
+        if not stat.S_ISLNK(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise
+        log.warning("%s is removed: it is a link that somebody else made in the place of a folder.", path)
+        os.unlink(path.name, dir_fd=parent)
         _mkdir(path.name, parent, mode)
-        try:
-            _settle(path.name, parent, mode, owner)
-        except NotADirectoryError:
-            if not stat.S_ISLNK(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
-                raise
-            log.warning("%s is removed: it is a link that somebody else made in the place of a folder.", path)
-            os.unlink(path.name, dir_fd=parent)
-            _mkdir(path.name, parent, mode)
-            _settle(path.name, parent, mode, owner)
+        _settle(path.name, parent, mode, owner)
 
 
 def remove(path: Path) -> None:

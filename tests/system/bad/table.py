@@ -48,7 +48,7 @@ TABLE = (
     Row(
         "wrong parameters", "request a @picky --parameters port=0 colour=7 extra=1", FAILED, ("port", "colour", "extra")
     ),
-    Row("a missing parameter", "request a @picky", FAILED, ("'port' is a required",)),
+    Row("a missing parameter", "request a @picky", FAILED, ('"port" is a required property',)),
     Row("bad JSON", "request a @picky --parameters '{\"port\": 80,}'", USAGE, ("--parameters", "column 13")),
     Row("no JSON file", "request a @picky --parameters-file nothing.json", FAILED, ("nothing.json",)),
     Row("a word that is no pair", "request a @picky --parameters port", USAGE, ("'port'", "key=value")),
