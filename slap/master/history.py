@@ -3,19 +3,31 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from slap.master.database.tables import AnyRow, history
 from slap.master.database.text import from_json, now, to_json
 from slap.model.instance import FieldChange, HistoryEntry, InstanceRequest
 from slap.model.values import STORED
 
+# Characters of all requests of one instance that are kept; the last one is kept whatever its size.
+MAX_HISTORY_SIZE = 2 << 20
+_MAX_ENTRIES = 1000
+_MAX_CHANGES = 1000  # of one request; of the others their number is told
+
 
 def record(connection: Connection, guid: str, by: str, order: InstanceRequest) -> None:
-    """Add a request to the history of an instance that has one."""
-    last = select(func.max(history.c.number)).where(history.c.instance == guid)
-    number = (connection.execute(last).scalar() or 0) + 1
+    """Add a request to the history of an instance that has one. The oldest entries go when there is too much."""
+    sizes = select(history.c.number, func.length(history.c.request)).where(history.c.instance == guid)
+    rows = connection.execute(sizes.order_by(history.c.number.desc())).all()
+    number = rows[0][0] + 1 if rows else 1
     record_first(connection, guid, by, order, number)
+    room = MAX_HISTORY_SIZE
+    for index, (old, size) in enumerate(rows):
+        room -= size
+        if room < 0 or index >= _MAX_ENTRIES - 1:
+            connection.execute(delete(history).where(history.c.instance == guid, history.c.number <= old))
+            return
 
 
 def record_first(connection: Connection, guid: str, by: str, order: InstanceRequest, number: int = 1) -> None:
@@ -41,11 +53,13 @@ def entries(rows: Iterable[AnyRow]) -> list[HistoryEntry]:
 def differences(before: InstanceRequest, after: InstanceRequest) -> tuple[FieldChange, ...]:
     """What is not the same in two requests, sorted by the path of the field."""
     old, new = (dict(_leaves("", from_json(to_json(each.model_dump())))) for each in (before, after))
-    return tuple(
-        FieldChange(field=path, before=old.get(path, ""), after=new.get(path, ""))
-        for path in sorted({*old, *new})
-        if old.get(path) != new.get(path)
-    )
+    paths = sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
+    found = [
+        FieldChange(field=path, before=old.get(path, ""), after=new.get(path, "")) for path in paths[:_MAX_CHANGES]
+    ]
+    if len(paths) > _MAX_CHANGES:
+        found.append(FieldChange(field=f"{len(paths) - _MAX_CHANGES} more fields"))
+    return tuple(found)
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import secrets
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from slap.master.access.auth import Caller
 from slap.master.computer import bump
@@ -13,9 +13,10 @@ from slap.master.database.tables import AnyRow, computer, log_request
 from slap.master.database.text import now
 from slap.master.state import LOGS_WITHIN
 from slap.master.tree import visible
-from slap.model.errors import Conflict, Unreachable
+from slap.model.errors import Conflict, TooMany, Unreachable
 
 # Requests that nobody fetched the answer of are swept out after this.
+_MAX_WAITING = 20  # for logs of one computer: each may bring a MiB
 _KEPT = timedelta(minutes=5)
 
 
@@ -35,10 +36,12 @@ async def logs(store: Store, caller: Caller, guid: str, lines: int, within: floa
         text = await store.read(lambda connection: _answer(connection, request))
         return text is not None, text
 
-    text = await store.hub.wait_for(log_topic(request), within, read)
+    try:
+        text = await store.hub.wait_for(log_topic(request), within, read)
+    finally:  # an answer that comes later is kept by nobody
+        await store.write(lambda transaction: _forget(transaction, request))
     if text is None:
         raise await _no_answer(store, row.computer)
-    await store.write(lambda transaction: _forget(transaction, request))
     return text
 
 
@@ -47,6 +50,11 @@ def _ask(transaction: Transaction, row: AnyRow, request: str, lines: int) -> Non
     transaction.connection.execute(
         delete(log_request).where(log_request.c.computer == row.computer, log_request.c.created_at < old)
     )
+    waiting = select(func.count()).where(log_request.c.computer == row.computer)
+    if transaction.connection.execute(waiting).scalar_one() >= _MAX_WAITING:
+        raise TooMany(
+            "Too many wait for logs of this computer.", f"{row.computer}: {_MAX_WAITING}.", "Ask again later."
+        )
     values = {
         "id": request,
         "computer": row.computer,

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import bump, find
@@ -19,6 +19,8 @@ from slap.model.errors import Conflict, NotFound
 from slap.model.instance import InstanceRequest
 from slap.model.software import SoftwareRelease, Supply, SupplyRequest, normalise_release_url
 from slap.model.state import SupplyState
+
+_LISTED_LOG_LENGTH = 2000
 
 
 async def request_supply(store: Store, caller: Caller, wanted: SupplyRequest, read_release: ReleaseReading) -> Supply:
@@ -34,9 +36,13 @@ async def request_supply(store: Store, caller: Caller, wanted: SupplyRequest, re
 
 
 async def listing(store: Store, caller: Caller, guid: str, url: str) -> list[Supply]:
-    """The supplies that the caller may see; those that are gone only when they are asked for by their URL."""
+    """The supplies that the caller may see; those that are gone only when they are asked for by their URL, and the logs
+    of the others without their beginnings."""
     caller.must_be(CallerKind.USER, CallerKind.COMPUTER)
-    query = select(supply).join(computer).where(_is_visible(caller)).order_by(supply.c.url, supply.c.computer)
+    columns = [column for column in supply.c if column is not supply.c.log]
+    log = supply.c.log if url else func.substr(supply.c.log, func.length(supply.c.log) - _LISTED_LOG_LENGTH + 1)
+    query = select(*columns, log.label("log")).join(computer).where(_is_visible(caller))
+    query = query.order_by(supply.c.url, supply.c.computer)
     if url:
         query = query.where(supply.c.url == normalise_release_url(url, "/"))
     else:
@@ -44,8 +50,7 @@ async def listing(store: Store, caller: Caller, guid: str, url: str) -> list[Sup
     if guid:
         found = await store.read(lambda connection: find(connection, caller, guid))
         query = query.where(supply.c.computer == found.guid)
-    rows = await store.read_much(lambda connection: connection.execute(query).all())
-    return [_render(row) for row in rows]
+    return await store.read_much(lambda connection: [_render(row) for row in connection.execute(query)])
 
 
 async def releases(store: Store, caller: Caller) -> list[SoftwareRelease]:

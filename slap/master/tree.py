@@ -1,6 +1,5 @@
 """Instance trees: reading and following them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, select
@@ -62,11 +61,12 @@ async def show(store: Store, caller: Caller, guid: str) -> Instance:
 async def history_of(store: Store, caller: Caller, guid: str) -> list[HistoryEntry]:
     """What was requested of an instance, oldest first."""
 
-    def job(connection: Connection) -> Sequence[AnyRow]:
+    def job(connection: Connection) -> list[HistoryEntry]:
         visible(connection, caller, guid)
-        return connection.execute(select(history).where(history.c.instance == guid).order_by(history.c.number)).all()
+        rows = connection.execute(select(history).where(history.c.instance == guid).order_by(history.c.number))
+        return entries(rows.all())
 
-    return entries(await store.read_much(job))
+    return await store.read_much(job)
 
 
 async def follow(

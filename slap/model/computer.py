@@ -1,8 +1,9 @@
 """Computers, and their partitions."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from slap.model.base import Frozen, Name, PartitionName
 from slap.model.resources.limits import ComputerLimits
@@ -29,9 +30,9 @@ class ComputerConfiguration(Frozen):
     partition may use; older nodes say nothing of them.
     """
 
-    partitions: tuple[Partition, ...]
+    partitions: Annotated[tuple[Partition, ...], FailFast()]
     labels: dict[Line, Line] = Field(default_factory=dict)
-    capabilities: frozenset[Line] = frozenset()
+    capabilities: Annotated[frozenset[Line], FailFast()] = frozenset()
     network: Line = ""
     limits: ComputerLimits | None = None
 

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, computed_field
+from pydantic import ConfigDict, FailFast, Field, computed_field
 
 from slap.model.base import Frozen, Name
 from slap.model.promise import PromiseResult
@@ -33,7 +34,7 @@ class Sla(Frozen):
     computer: Line = ""
     network: Line = ""
     labels: dict[Line, Line] = Field(default_factory=dict)
-    capabilities: frozenset[Line] = frozenset()
+    capabilities: Annotated[frozenset[Line], FailFast()] = frozenset()
     instance: Line = ""
     spread: Spread = Spread.NONE
     retention: Amount = 0

@@ -3,7 +3,7 @@
 import logging
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, FailFast, Field, StringConstraints, ValidationError
 from pydantic_core import from_json
 
 from slap.model.base import Frozen, PartitionName
@@ -183,7 +183,7 @@ class InstanceReport(Frozen):
     revision: Count = 0
     state: Annotated[ReportedInstanceState, AfterValidator(_is_known)]
     message: Message = ""
-    promises: tuple[PromiseResult, ...] = Field(default=(), max_length=MAX_PROMISES)
+    promises: Annotated[tuple[PromiseResult, ...], FailFast()] = Field(default=(), max_length=MAX_PROMISES)
     connection: Parameters | None = None
     shared: dict[Word, Parameters] | None = None
 
@@ -201,9 +201,9 @@ class NodeReport(Frozen):
     Their revisions belong to an `incarnation` of the master's database; empty: the node does not know of any.
     """
 
-    supplies: tuple[SupplyReport, ...] = Field(default=(), max_length=MAX_REPORTS)
-    instances: tuple[InstanceReport, ...] = Field(default=(), max_length=MAX_REPORTS)
-    logs: tuple[LogAnswer, ...] = Field(default=(), max_length=MAX_REPORTS)
+    supplies: Annotated[tuple[SupplyReport, ...], FailFast()] = Field(default=(), max_length=MAX_REPORTS)
+    instances: Annotated[tuple[InstanceReport, ...], FailFast()] = Field(default=(), max_length=MAX_REPORTS)
+    logs: Annotated[tuple[LogAnswer, ...], FailFast()] = Field(default=(), max_length=MAX_REPORTS)
     incarnation: Incarnation = Field(default="", exclude_if=_is_empty)
 
 

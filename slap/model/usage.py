@@ -1,8 +1,9 @@
 """What partitions use of their computer, over time."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from slap.model.base import Frozen, PartitionName
 from slap.model.values import Amount, Count, Moment, Word
@@ -44,13 +45,13 @@ class UsageSeries(Frozen):
     instance: Word
     partition: PartitionName
     reference: Word = ""
-    slots: tuple[Usage, ...] = Field(default=(), max_length=MAX_SLOTS)
+    slots: Annotated[tuple[Usage, ...], FailFast()] = Field(default=(), max_length=MAX_SLOTS)
 
 
 class UsageReport(Frozen):
     """What a node tells of the use of its partitions: the latest slots; the master adds them to those that it has."""
 
-    series: tuple[UsageSeries, ...] = Field(default=(), max_length=MAX_SERIES)
+    series: Annotated[tuple[UsageSeries, ...], FailFast()] = Field(default=(), max_length=MAX_SERIES)
 
 
 def merged(known: tuple[Usage, ...], news: tuple[Usage, ...]) -> tuple[Usage, ...]:

@@ -10,6 +10,7 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -92,7 +93,7 @@ class Guard:
         known = self._known.get(authorization)
         if known and known[0] > time.monotonic():
             return known[1]
-        return self._remember(authorization, await self._look_up(authorization.removeprefix("Bearer ")))
+        return await self._remember(authorization, self._look_up(authorization.removeprefix("Bearer ")))
 
     async def admit(self, knock: Knock, for_partition: bool = False) -> Caller:
         """The caller by whatever a request shows: a token, else a certificate, else that it comes from this machine.
@@ -124,11 +125,11 @@ class Guard:
         known = self._known.get(key)
         if known and known[0] > time.monotonic():
             return known[1]
-        return self._remember(key, await self._store.read(lambda connection: _holder(connection, serial)))
+        return await self._remember(key, self._store.read(lambda connection: _holder(connection, serial)))
 
     def forget(self) -> None:
         """A token or a certificate was revoked, or a secret was rotated, in this process or another one."""
-        self._known.clear()
+        self._known = {}
         self._secret_expires_at = 0.0
 
     async def check_in_force(self, caller: Caller) -> None:
@@ -150,10 +151,13 @@ class Guard:
         self._secret_expires_at = 0.0
         return _is_same(words, token_of_partition(await self.secret(), guid, epoch))
 
-    def _remember(self, key: str, caller: Caller) -> Caller:
-        if len(self._known) > _MOST_REMEMBERED:
-            self._known.clear()
-        self._known[key] = (time.monotonic() + _REMEMBERED, caller)
+    async def _remember(self, key: str, looked_up: Awaitable[Caller]) -> Caller:
+        known = self._known
+        caller = await looked_up
+        # What was read before a revocation goes into what was forgotten by it.
+        if len(known) > _MOST_REMEMBERED:
+            known.clear()
+        known[key] = (time.monotonic() + _REMEMBERED, caller)
         return caller
 
     def _local(self, user: int | None, for_partition: bool) -> Caller:

@@ -54,6 +54,10 @@ def revoke_credential(transaction: Transaction, id: str) -> None:  # noqa: A002
     for table, key in ((token, token.c.digest), (certificate, certificate.c.serial)):
         connection.execute(update(table).where(key.in_(ended), table.c.revoked_at.is_(None)).values(revoked_at=now()))
     connection.execute(delete(registration).where(registration.c.digest.in_(ended), registration.c.used_at.is_(None)))
+    # Of one-time tokens that an earlier version made, nothing says by which credential of a user.
+    users = select(token.c.subject).where(token.c.kind == CallerKind.USER, token.c.digest.in_(ended))
+    of_before = (registration.c.made_by == "", registration.c.owner.in_(users), registration.c.used_at.is_(None))
+    connection.execute(delete(registration).where(*of_before))
     for guid in sorted(_computers_of(connection, ended)):
         _end_partitions(transaction, guid)
         note_absence(connection, guid)

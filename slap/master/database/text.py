@@ -1,6 +1,7 @@
 """Documents and times as the database has them: as text."""
 
 import difflib
+import heapq
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +9,10 @@ from typing import Any
 import orjson
 
 from slap.model.errors import InvalidInput
+
+# Comparing takes the square of the length: of what is known, the words of nearly the same length are compared.
+_MAX_COMPARED = 30
+_MAX_COMPARED_LENGTH = 200
 
 
 def now() -> str:
@@ -37,13 +42,19 @@ def from_json(words: str) -> Any:
 
 def similar_urls(url: str, known: Iterable[str]) -> list[str]:
     """The known URLs that differ in a slip or two. Segments are compared one by one: much of any two URLs is the same."""
-    return [each for each in known if _is_slip(url.split("/"), each.split("/"))][:3]
+    return [each for each in _comparable(url, known) if _is_slip(url.split("/"), each.split("/"))][:3]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The known words that look like this one, as a sentence; empty when none does."""
-    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(word, _comparable(word, known), n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def _comparable(word: str, known: Iterable[str]) -> list[str]:
+    if len(word) > _MAX_COMPARED_LENGTH:
+        return []
+    return heapq.nsmallest(_MAX_COMPARED, known, key=lambda each: abs(len(each) - len(word)))
 
 
 def _is_slip(wanted: Sequence[str], known: Sequence[str]) -> bool:

@@ -4,6 +4,8 @@ A thin façade over the services of /api/v1, at the paths that unmodified client
 themselves is in slap_tool_report.py.
 """
 
+import asyncio
+
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from slap.master import computer, supply, tree
@@ -46,7 +48,7 @@ def install(app: FastAPI) -> None:
 @router.post("/requestComputerPartition")
 async def request_partition(call: CalledForPartition, asked: Form) -> Response:
     requester = await _requester(call, asked)
-    order = order_of(asked)
+    order = await asyncio.to_thread(order_of, asked) if asked.is_large else order_of(asked)
     try:
         return marshalled(await _answered(call, await call.services.orders.request(requester, order)))
     except NotFound:

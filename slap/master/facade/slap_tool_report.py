@@ -72,7 +72,7 @@ async def failed(call: CalledForPartition, asked: Form, spoken: Speaking) -> Res
 @router.post("/setComputerPartitionConnectionXml")
 async def publish(call: CalledForPartition, asked: Form, spoken: Speaking) -> Response:
     inside = await _inside(call, asked)
-    given = asked.table("connection_xml")
+    given = await asyncio.to_thread(asked.table, "connection_xml") if asked.is_large else asked.table("connection_xml")
     told = {key: value if isinstance(value, str) else str(value) for key, value in given.items()}
     guid = asked.get("slave_reference") or inside.subject
     connection, form = published(told)
@@ -96,7 +96,7 @@ async def bang_instance(call: CalledForPartition, asked: Form) -> Response:
 async def keep_requested(call: CalledForPartition, asked: Form) -> Response:
     """All that an instance requested in its last complete run: what it had requested before that is no longer needed."""
     inside = await _inside(call, asked)
-    requested = asked.value("instance_reference_xml")
+    requested = await asyncio.to_thread(asked.value, "instance_reference_xml")
     if not isinstance(requested, list) or not all(isinstance(each, str) for each in requested):
         raise InvalidInput("instance_reference_xml is not a list of strings.")
     await orphan.collect(call.store, inside, requested)

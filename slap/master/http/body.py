@@ -9,8 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.http.call import caller_of
 from slap.master.http.failure import told, unrouted
+from slap.master.http.shape import check_json
 from slap.model.errors import Busy, SlapError, Unauthenticated
-from slap.system.serving.body import BodyRoom, announced_size, limited, receive_nothing, refuse_large
+from slap.system.serving.body import BodyRoom, announced_size, limited, once, receive_nothing, refuse, refuse_large
 from slap.system.serving.connections import count
 from slap.system.serving.limits import BodyLimits
 from slap.system.serving.refusals import Refusal
@@ -18,6 +19,9 @@ from slap.system.serving.refusals import Refusal
 # Whoever has a one-time token, in the body or in a header of its own, needs no other credentials.
 _OPEN_PATHS = frozenset(("/api/v1/registrations", "/Person_requestComputer", "/Person_getCertificate"))
 _NATIVE = "/api/v1/"
+_JSON_RPC = "/slapos."
+# Where nodes send what is large: all else is small, also when a node sends it.
+_REPORTS = (f"{_NATIVE}computers/", _JSON_RPC, "/useComputer", "/loadComputerConfigurationFromXML")
 _WITHOUT_BODY = frozenset(("GET", "HEAD"))
 
 
@@ -49,7 +53,7 @@ class BodyGate:
             count(request.scope, Refusal.UNKNOWN_BODY)
             await self._app(request.scope, receive_nothing, send)  # it answers 401 in the form of its protocol
             return
-        limit = self._limit(caller)
+        limit = self._limit(caller, request.scope["path"])
         announced = announced_size(request.scope)
         size = limit if announced is None else announced
         if size > limit:
@@ -67,15 +71,28 @@ class BodyGate:
             count(scope, Refusal.NO_BODY_ROOM)
             raise
         try:
+            if scope["path"].startswith((_NATIVE, _JSON_RPC)):
+                receive = await self._checked_json(scope, receive)
             await self._app(scope, receive, send)
         finally:
             self._room.give(*room)
 
-    def _limit(self, caller: Caller | None) -> int:
+    async def _checked_json(self, scope: Scope, receive: Receive) -> Receive:
+        body = await Request(scope, receive).body()
+        try:
+            check_json(body, self._limits.json_values)
+        except SlapError as error:
+            count(scope, Refusal.MANY_VALUES)
+            if scope["path"].startswith(_NATIVE):
+                raise
+            return partial(refuse, error)  # the application answers in the form of its protocol
+        return once(body, receive)
+
+    def _limit(self, caller: Caller | None, path: str) -> int:
         if caller is None:
             return self._limits.unknown_body
         is_node = caller.kind is CallerKind.COMPUTER or caller.is_local
-        return self._limits.report_body if is_node else self._limits.request_body
+        return self._limits.report_body if is_node and path.startswith(_REPORTS) else self._limits.request_body
 
 
 async def _known_caller(request: Request) -> Caller | None:

@@ -13,6 +13,7 @@ from slap.model.errors import Busy, InvalidInput, NotFound, SlapError, TooLarge
 
 log = logging.getLogger(__name__)
 
+_MAX_SHOWN_ERRORS = 20
 _RETRY_AFTER_SECONDS = "5"
 
 
@@ -38,7 +39,10 @@ async def told(request: Request, error: Exception) -> Response:
 
 async def malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    lines = [f"{'.'.join(map(str, each['loc'][1:])) or each['loc'][0]}: {each['msg']}" for each in error.errors()]
+    lines = [
+        f"{'.'.join(map(str, each['loc'][1:])) or each['loc'][0]}: {each['msg']}"
+        for each in error.errors()[:_MAX_SHOWN_ERRORS]
+    ]
     where = f"{request.method} {request.url.path}"
     return _answer(InvalidInput(f"{where} was not given what it takes.", "\n".join(lines), "Correct these fields."))
 

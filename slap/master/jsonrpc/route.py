@@ -33,6 +33,7 @@ METHODS: dict[str, Method] = {
     **certificate.METHODS,
 }
 
+_MAX_SHOWN_ERRORS = 20
 _LARGEST_BODY = 4 << 20
 _JSON = "application/json"
 # SlapOS has its own opinion of these: what is not there is not yours either.
@@ -105,7 +106,9 @@ async def _told(request: Request, error: Exception) -> Response:
 
 async def _malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationError)
-    lines = [f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors()]
+    lines = [
+        f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors()[:_MAX_SHOWN_ERRORS]
+    ]
     return _failure(400, escape_controls("\n".join(lines)))
 
 

@@ -1,8 +1,8 @@
 """What the JSON-RPC methods of SlapOS take: no more fields than these, and no value of another type."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, FailFast, Field, field_validator
 
 from slap.model.base import Frozen
 from slap.model.values import LargeText, Line, Message, Parameters, Word
@@ -97,7 +97,7 @@ class FormattedPartition(_Described):
 
 
 class Format(OfComputer):
-    compute_partition_list: tuple[FormattedPartition, ...] = Field(strict=False)
+    compute_partition_list: Annotated[tuple[FormattedPartition, ...], FailFast()] = Field(strict=False)
 
 
 class Order(Asked):

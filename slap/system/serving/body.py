@@ -86,9 +86,24 @@ def limited(receive: Receive, limit: int) -> Receive:
     return receive_limited
 
 
+def once(body: bytes, receive: Receive) -> Receive:
+    """A body that was received, and then what is received after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_once() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receive_once
+
+
 async def refuse_large(limit: int) -> Message:
     """In place of a body that is too large: raises HTTPException, which applications answer in their own form."""
     raise HTTPException(413, f"The body is larger than {limit} bytes.")
+
+
+async def refuse(error: Exception) -> Message:
+    """In place of a body that is refused."""
+    raise error
 
 
 async def receive_nothing() -> Message:

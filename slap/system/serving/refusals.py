@@ -26,6 +26,7 @@ class Refusal(StrEnum):
     LARGE_HEADERS = "large-headers"
     SLOW_BODY = "slow-body"
     LARGE_BODY = "large-body"
+    MANY_VALUES = "too-many-values"
     UNKNOWN_BODY = "body-of-unknown-caller"
     NO_BODY_ROOM = "no-room-for-body"
     SLOW_READER = "slow-reader"

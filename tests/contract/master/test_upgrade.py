@@ -10,6 +10,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 import slap.master.migrations
+from slap.master.access.accounts import create_user, credentials, revoke
 from slap.master.database.engine import database_url, migrate
 from slap.model.errors import Conflict
 from tests.system.postgresql import PostgreSql
@@ -70,3 +71,17 @@ def test_a_database_of_a_later_version_names_it(kind: str, writer: str, tmp_path
     assert "0999" in raised.value.details
     assert "backup.md" in raised.value.resolution
     assert execute(url, "SELECT version_num FROM alembic_version") == ["0999"]
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_one_time_tokens_of_an_earlier_version_end_with_a_token_of_their_user(
+    kind: str, tmp_path: Path, postgresql: PostgreSql
+) -> None:
+    """Nothing says by which credential they were made. Those of other users are left alone."""
+    words = EMPTY[kind](tmp_path, postgresql)
+    create_user(words, "alice")
+    row = "INSERT INTO registration (digest, owner, title, guid, created_at, expires_at) VALUES"
+    execute(words, *(f"{row} ('{name}', '{name}', '', '', '1', '2')" for name in ("alice", "bob")))
+    (credential,) = credentials(words)
+    revoke(words, credential.id)
+    assert execute(words, "SELECT digest FROM registration") == ["bob"]
