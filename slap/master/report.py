@@ -9,8 +9,9 @@ from sqlalchemy import Connection, bindparam, select, update
 from slap.master.access.auth import Caller
 from slap.master.computer import Attendance, bump
 from slap.master.database.hub import answer_topic, log_topic, tree_topic
+from slap.master.database.incarnation import revision_of
 from slap.master.database.store import Store, Transaction
-from slap.master.database.tables import AnyRow, instance, is_living, log_request, partition, supply
+from slap.master.database.tables import AnyRow, computer, instance, is_living, log_request, partition, supply
 from slap.master.database.text import from_json, now, to_json
 from slap.master.order.cascade import tell_parent, touch
 from slap.master.shared import SharedNews, shared_news, store_shared
@@ -31,7 +32,12 @@ _INSTANCES = select(
     instance.c.message,
     instance.c.promises,
     instance.c.connection,
+    computer.c.revision,
+    computer.c.incarnation,
+    computer.c.incarnation_start,
+    computer.c.former_incarnation,
 ).where(
+    computer.c.guid == instance.c.computer,
     instance.c.computer == bindparam("computer"),
     instance.c.guid.in_(bindparam("guids", expanding=True)),
     instance.c.host.is_(None),
@@ -102,11 +108,14 @@ _ANSWER = (
 
 
 def _news(connection: Connection, guid: str, report: NodeReport) -> _News:
-    latest = latest_revision(connection, guid)
+    reports = {each.guid: each for each in report.instances}
+    found = _reported_rows(connection, guid, list(reports))
+    latest = revision_of(found[0]) if found else latest_revision(connection, guid)
     # What a node did about a history of the database that is lost says nothing of this one.
     incarnation = report.incarnation or None
-    reports = {each.guid: each for each in report.instances if latest.has(each.revision, incarnation)}
-    rows = [row for row in _reported_rows(connection, guid, list(reports)) if _counts(row, reports[row.guid])]
+    rows = [
+        row for row in found if latest.has(reports[row.guid].revision, incarnation) and _counts(row, reports[row.guid])
+    ]
     hosts = {row.guid: (row.reference, reports[row.guid]) for row in rows if row.serving}
     return _News(
         tuple((row, reports[row.guid]) for row in rows if _is_news(row, reports[row.guid])),

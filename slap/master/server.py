@@ -22,6 +22,7 @@ from slap.system.serving.connections import ConnectionTable
 from slap.system.serving.limits import raise_descriptor_limit
 from slap.system.serving.listen import listening
 from slap.system.serving.protocol import LimitedProtocol
+from slap.system.serving.server import Server
 from slap.system.trust.terminal import server_log_config
 
 
@@ -53,7 +54,7 @@ def _run(settings: MasterSettings, listener: socket.socket) -> None:
     if settings.workers > 1:
         Multiprocess(config, sockets=[listener]).run()
     else:
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
 
 def server_config(settings: MasterSettings, capacity: int) -> uvicorn.Config:

@@ -18,6 +18,9 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _BLOCK = 512  # bytes, whatever the file system (stat(2))
 _WITH_TCP_INFO = 1 << 1  # sock_diag(7): INET_DIAG_INFO
 _CONNECTED = 1 << 1  # TCP_ESTABLISHED
+# A process that is gone, or that we may not look into.
+_UNSEEN = (FileNotFoundError, ProcessLookupError, PermissionError)
+_MARK = f"\0{PARTITION_MARK}=".encode()
 # A tenant's folder is not counted without end.
 _MOST_FILES = 2_000_000
 
@@ -49,12 +52,9 @@ def processes(users: Mapping[int, str], places: Mapping[str, str]) -> Iterator[P
     """The processes of partitions: known by the user that they run as (`users` has partitions by user id), or by their
     mark (`places` has partitions by the path of their folder).
     """
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                use = _process(Path("/proc", name), users, places)
-                if use:
-                    yield use
+    for folder, partition in _find_processes(users, places):
+        with suppress(*_UNSEEN):
+            yield _process(folder, partition)
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,9 @@ class Member:
 def members(users: Mapping[int, str], places: Mapping[str, str]) -> dict[str, list[Member]]:
     """The processes of each partition that has some; as `processes`, and cheaper."""
     found: dict[str, list[Member]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                folder = Path("/proc", name)
-                if partition := users.get(folder.stat().st_uid) or (places.get(_marked(folder)) if places else None):
-                    found.setdefault(partition, []).append(_member(folder))
+    for folder, partition in _find_processes(users, places):
+        with suppress(*_UNSEEN):
+            found.setdefault(partition, []).append(_member(folder))
     return found
 
 
@@ -107,10 +104,23 @@ def disk_use(folder: Path) -> int:
     return sum(blocks * _BLOCK for blocks in _blocks(folder, top.st_dev, seen)) + top.st_blocks * _BLOCK
 
 
-def _process(folder: Path, users: Mapping[int, str], places: Mapping[str, str]) -> ProcessUse | None:
-    partition = users.get(folder.stat().st_uid) or places.get(_marked(folder))
-    if not partition:
-        return None
+def _find_processes(users: Mapping[int, str], places: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """The folders in /proc of processes of partitions, and whose they are.
+
+    Only root may read the marks of other users' processes, so nobody else tries.
+    """
+    own = os.geteuid()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(*_UNSEEN):
+            user = os.stat(f"/proc/{name}").st_uid
+            partition = users.get(user)
+            if not partition and places and own in (0, user):
+                partition = places.get(_marked(Path("/proc", name)))
+            if partition:
+                yield Path("/proc", name), partition
+
+
+def _process(folder: Path, partition: str) -> ProcessUse:
     fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
     resident, shared = (int(pages) * _PAGE for pages in (folder / "statm").read_text().split()[1:3])
     read, written = _io(folder)
@@ -133,9 +143,8 @@ def _member(folder: Path) -> Member:
 
 
 def _marked(folder: Path) -> str:
-    mark = f"{PARTITION_MARK}=".encode()
-    found = (entry for entry in (folder / "environ").read_bytes().split(b"\0") if entry.startswith(mark))
-    return next(found, b"").removeprefix(mark).decode(errors="replace")
+    _, _, after = (b"\0" + (folder / "environ").read_bytes()).partition(_MARK)
+    return after.partition(b"\0")[0].decode(errors="replace")
 
 
 def _io(folder: Path) -> tuple[int, int]:

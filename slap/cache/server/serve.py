@@ -17,6 +17,7 @@ from slap.system.serving.connections import ConnectionTable
 from slap.system.serving.limits import raise_descriptor_limit
 from slap.system.serving.listen import listening
 from slap.system.serving.protocol import LimitedProtocol
+from slap.system.serving.server import Server
 from slap.system.trust.terminal import server_log_config
 
 
@@ -31,7 +32,7 @@ def serve(settings: CacheSettings) -> None:
             )
         storage = open_storage(settings.storage_url, settings.folder)
         with listening("The cache", settings.host, settings.port) as listener:
-            uvicorn.Server(_config(settings, create_app(settings, storage))).run(sockets=[listener])
+            Server(_config(settings, create_app(settings, storage))).run(sockets=[listener])
 
 
 def _config(settings: CacheSettings, app: Starlette) -> uvicorn.Config:

@@ -103,6 +103,7 @@ class Glance:
     processes: int = 0
     disk: int = 0
     at: float = 0.0
+    disk_total: int = 0
 
 
 @dataclass
@@ -176,7 +177,8 @@ class LimitsWatcher:
         return glance
 
     def _glance(self) -> Glance:
-        return Glance(available_memory(), process_count(), disk_space(self.instances).free, self.now())
+        disk = disk_space(self.instances)
+        return Glance(available_memory(), process_count(), disk.free, self.now(), disk.total)
 
     def _look(self, name: str, limits: Limits, own: list[Member]) -> None:
         if self.keeper.cgroups:
@@ -229,7 +231,7 @@ class LimitsWatcher:
 
     def _look_at_disks(self, before: Glance, glance: Glance, partitions: Mapping[str, Limits]) -> int:
         """Measure when much was written or freed; returns how much was free then."""
-        step = min(_MOST_DISK, int(disk_space(self.instances).total * _DISK_PART))
+        step = min(_MOST_DISK, int(glance.disk_total * _DISK_PART))
         full = [name for name, limits in partitions.items() if self._fullness(name, limits)]
         changed = before.at > 0 and abs(glance.disk - before.disk) >= step
         for name in partitions if changed else ():

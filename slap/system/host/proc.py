@@ -4,7 +4,6 @@ import errno
 import os
 import select
 from collections.abc import Iterator
-from pathlib import Path
 
 # Every process that a node starts carries these, and so does all that it starts in turn, daemons included.
 NODE_MARK = "SLAPOS_NODE_ROOT"
@@ -58,9 +57,9 @@ def is_of(pid: int, user: int) -> bool:
 
 def children_of(pid: int) -> list[int]:
     """The children of a process without threads, zombies included."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
     try:
-        return [int(word) for word in path.read_bytes().split()]
+        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
+            return [int(word) for word in file.readall().split()]
     except ProcessLookupError:
         return []
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN, or the process is gone
@@ -86,7 +85,8 @@ def all_pids() -> Iterator[int]:
 def read_file(pid: int, name: str) -> bytes:
     """A file of /proc/PID; empty for a process that is gone or that we may not look into."""
     try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+            return file.readall()
     except (PermissionError, FileNotFoundError, ProcessLookupError):
         return b""
 

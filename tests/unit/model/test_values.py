@@ -45,6 +45,7 @@ REFUSED: list[tuple[Any, str]] = [
     (10**400, "a: an integer"),
     (math.nan, "a: a number that is not finite"),
     (-math.inf, "a: a number"),
+    ([None, math.inf], r"a\.1: a number"),
     ("x\0", r"a: a text with U\+0000"),
     ("x\ud800", r"a: a text with U\+D800"),
     ({"b": [1, {"c": 10**30}]}, r"a\.b\.1\.c: an integer"),
@@ -58,6 +59,7 @@ REFUSED: list[tuple[Any, str]] = [
     ([[0] * 400] * 400, "larger than"),
     ({1: 2}, "its name is not a text"),
     ({1, 2}, "a set, which JSON does not have"),
+    ([[1]] * 70 + [nested(MAX_DEPTH - 1)], "more than 64 deep"),
 ]
 
 
@@ -69,7 +71,20 @@ def test_a_value_that_cannot_be_kept_is_refused_with_its_place(value: Any, reaso
 
 
 @pytest.mark.parametrize(
-    "value", [MAX_INTEGER, -MAX_INTEGER - 1, -0.0, 1e308, None, True, "\x01\ufffe😀", nested(MAX_DEPTH - 1)]
+    "value",
+    [
+        MAX_INTEGER,
+        -MAX_INTEGER - 1,
+        -0.0,
+        1e308,
+        None,
+        True,
+        "\x01\ufffe😀",
+        nested(MAX_DEPTH - 1),
+        r"\u0000",
+        [None, "NaN"],
+        [[1]] * 70,
+    ],
 )
 def test_what_can_be_kept_stays_as_it_is(value: Any) -> None:
     assert repr(PARAMETERS.validate_python({"a": value})) == repr({"a": value})
