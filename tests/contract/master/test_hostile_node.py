@@ -148,7 +148,7 @@ def test_of_what_programs_print_a_part_is_kept(scene: Scene) -> None:
     scene.post("reports", supply(scene, state="error", log="l" * (1 << 20) + "end"))
     message = scene.world.admin.instance(scene.own.guid).message
     assert (message[:2], len(message)) == ("m\ufffd", MAX_MESSAGE_LENGTH)
-    (log,) = [each.log for each in scene.world.admin.supplies(scene.liar.guid)]
+    (log,) = [each.log for each in scene.world.admin.supplies(scene.liar.guid, scene.url)]
     assert (log[-3:], len(log)) == ("end", MAX_LOG_LENGTH)
 
 
