@@ -1,8 +1,9 @@
 """Whether guests are run by the processor (KVM) or by emulation: found out by booting something, not by looking for a file.
 
-On some computers /dev/kvm is there and guests hang on it. So the smallest of all guests, a boot sector, has to come to its
-end by it. That it did, or that it hung, holds until the computer is started anew, or its qemu is another one; that it did not
-start, or not in time, may be the fault of the moment, and holds for some minutes.
+On some computers /dev/kvm is there and guests hang on it; on others, such as virtual machines without virtualization of
+their own, they are many times slower than by emulation. So the smallest of all guests, a boot sector, has to come to its
+end by it, quickly. That it did, or that it hung, holds until the computer is started anew, or its qemu is
+another one; that it did not start, or not in time, may be the fault of the moment, and holds for some minutes.
 """
 
 import os
@@ -23,9 +24,9 @@ from slap.system.process import Command, Completed, Runner
 KVM_DEVICE = Path("/dev/kvm")
 VERDICT = "acceleration.json"
 OF_COMPUTER = Path("/run/slap")  # gone when the computer is started anew; only root writes there
-# A guest of a dozen instructions takes a tenth of a second. One that hangs keeps a processor busy, and is told by that, for
-# where there is much else to do, time passes for all.
-_SPINS = 2  # seconds of a processor
+# A guest of a dozen instructions takes a tenth of a second, by emulation too. One that hangs or crawls keeps a processor
+# busy, and is told by that, for where there is much else to do, time passes for all.
+_SPINS = 1  # seconds of a processor
 _PATIENCE, _PATIENCE_OF_FORMAT = 4.0, 20.0
 _HOLDS = 600.0  # seconds
 # It writes 16 to the port by which it ends qemu, which makes of that 16 * 2 + 1.
@@ -37,12 +38,13 @@ _DISK = _CODE.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512)
 
 
 class Verdict(Frozen):
-    """Whether KVM works here, and why not; `boot`, `qemu` and `until` say for how long that holds."""
+    """Whether KVM works here, and why not; `boot`, `qemu`, `spins` and `until` say for how long that holds."""
 
     kvm: bool
     words: str = ""
     boot: str = ""
     qemu: float = 0.0
+    spins: int = 0  # seconds of a processor that the guest was given
     until: float | None = None  # by the monotonic clock, which is one for all processes from start to start
 
 
@@ -138,10 +140,10 @@ def probe(runner: Runner, scratch: Path, patience: float = _PATIENCE) -> Verdict
         done = runner.run(Command(argv, env={"PATH": environment.CLEAN_PATH}, timeout=patience, longest=1 << 16))
     finally:
         disk.unlink(missing_ok=True)
-    return Verdict(kvm=done.status == _ENDED, words=_words(done, patience), boot=_boot(), qemu=_qemu())
+    return Verdict(kvm=done.status == _ENDED, words=_words(done, patience), boot=_boot(), qemu=_qemu(), spins=_SPINS)
 
 
-_HANG = "Guests hang on it."
+_HANG = "Guests hang on it, or are slower than by emulation."
 
 
 def _words(done: Completed, patience: float) -> str:
@@ -158,7 +160,7 @@ def _kept(path: Path) -> Verdict | None:
         kept = Verdict.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return kept if (kept.boot, kept.qemu) == (_boot(), _qemu()) else None
+    return kept if (kept.boot, kept.qemu, kept.spins) == (_boot(), _qemu(), _SPINS) else None
 
 
 def _boot() -> str:

@@ -51,10 +51,18 @@ def test_only_what_was_seen_for_sure_holds(
     assert prober.verdict().kvm == (asked_again_later or status == WORKS)
 
 
-def test_a_guest_that_hangs_costs_two_seconds_of_a_processor(tmp_path: Path, device: Path) -> None:
+def test_what_was_found_out_by_another_measure_is_found_out_again(tmp_path: Path, device: Path) -> None:
+    qemu = Qemu()
+    prober = Prober(qemu, tmp_path / "own", device=device, clock=FakeClock())
+    (tmp_path / "own").write_text(prober.verdict().model_copy(update={"spins": 2}).model_dump_json())
+    qemu.status = SPINS
+    assert not prober.verdict().kvm
+
+
+def test_a_guest_that_hangs_or_crawls_costs_a_second_of_a_processor(tmp_path: Path, device: Path) -> None:
     qemu = Qemu()
     Prober(qemu, tmp_path / "own", device=device, clock=FakeClock()).verdict()
-    assert qemu.asked[0].argv[:2] == ("prlimit", "--cpu=2:4")
+    assert qemu.asked[0].argv[:2] == ("prlimit", "--cpu=1:2")
 
 
 def test_what_format_finds_out_is_for_all_partitions_and_is_the_capability(tmp_path: Path, device: Path) -> None:
