@@ -178,7 +178,7 @@ if environment.is_root():
         limits = ("--limit", *attack.limits) if attack.limits else ()
         cloud.slapos("request", "attacker", str(profile), "--no-wait", *limits, check=False)
         eventually(lambda: cloud.master().instances("attacker")[0].partition)
-        eventually(partial(attack.is_held, scene), 40, 0.1)
+        eventually(partial(attack.is_held, scene), 100, 0.1)  # all are looked at every minute at least
         assert scene.neighbour_answers()
         cloud.slapos("service", "destroy", "attacker")
         assert scene.node.processes(0 if scene.other else 1) == []

@@ -27,6 +27,7 @@ from slap.model.node import DesiredState
 from slap.model.software import SupplyRequest
 from slap.system.environment import clean
 from slap.system.process import start_daemon
+from slap.system.transport import HttpTransport
 from tests.contract.master.world import until
 from tests.system.postgresql import PostgreSql, running_postgresql
 
@@ -56,10 +57,10 @@ def process(folder: Path, settings: MasterSettings) -> Iterator[int]:
 
 
 def _answers(port: int) -> bool:
+    """Whether a request is answered: a master listens before its database is ready."""
     try:
-        with socket.create_connection(("127.0.0.1", port), 1):
-            return True
-    except OSError:
+        return HttpTransport().send("GET", f"http://127.0.0.1:{port}/health", {}, None, 2).status == 200
+    except Unreachable:
         return False
 
 

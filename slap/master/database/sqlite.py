@@ -161,8 +161,8 @@ class SqliteStore(Store):
 def _prepare(driver: sqlite3.Connection, record: object) -> None:
     # The log of writes is folded into the database seldom: what is written again and again is then folded in once.
     driver.executescript(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-32768;"
-        f"PRAGMA busy_timeout={_PATIENCE}; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
+        f"PRAGMA busy_timeout={_PATIENCE}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+        "PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
     )
 
 
