@@ -13,26 +13,38 @@ from slap.model.values import STORED
 # Characters of all requests of one instance that are kept; the last one is kept whatever its size.
 MAX_HISTORY_SIZE = 2 << 20
 _MAX_ENTRIES = 1000
+_PRUNE_EVERY = 16
+_SMALL_SIZE = 64 << 10
 _MAX_CHANGES = 1000  # of one request; of the others their number is told
 
 
 def record(connection: Connection, guid: str, by: str, order: InstanceRequest) -> None:
-    """Add a request to the history of an instance that has one. The oldest entries go when there is too much."""
+    """Add a request to the history of an instance that has one. The oldest entries go when there is too much.
+
+    Looking at all entries costs as much as there are: small requests do so once in `_PRUNE_EVERY` times.
+    """
+    last = select(func.max(history.c.number)).where(history.c.instance == guid)
+    number = (connection.execute(last).scalar() or 0) + 1
+    size = record_first(connection, guid, by, order, number)
+    if number % _PRUNE_EVERY == 0 or size > _SMALL_SIZE:
+        _prune(connection, guid)
+
+
+def record_first(connection: Connection, guid: str, by: str, order: InstanceRequest, number: int = 1) -> int:
+    """Add an entry; returns the characters of its request."""
+    request = to_json(order.model_dump())
+    connection.execute(_ADD, {"instance": guid, "number": number, "at": now(), "by": by, "request": request})
+    return len(request)
+
+
+def _prune(connection: Connection, guid: str) -> None:
     sizes = select(history.c.number, func.length(history.c.request)).where(history.c.instance == guid)
-    rows = connection.execute(sizes.order_by(history.c.number.desc())).all()
-    number = rows[0][0] + 1 if rows else 1
-    record_first(connection, guid, by, order, number)
     room = MAX_HISTORY_SIZE
-    for index, (old, size) in enumerate(rows):
-        room -= size
-        if room < 0 or index >= _MAX_ENTRIES - 1:
-            connection.execute(delete(history).where(history.c.instance == guid, history.c.number <= old))
+    for index, (number, size) in enumerate(connection.execute(sizes.order_by(history.c.number.desc())).all()):
+        room -= size if index else 0
+        if room < 0 or index >= _MAX_ENTRIES:
+            connection.execute(delete(history).where(history.c.instance == guid, history.c.number <= number))
             return
-
-
-def record_first(connection: Connection, guid: str, by: str, order: InstanceRequest, number: int = 1) -> None:
-    values = {"instance": guid, "number": number, "at": now(), "by": by, "request": to_json(order.model_dump())}
-    connection.execute(_ADD, values)
 
 
 _ADD = insert(history)

@@ -56,8 +56,8 @@ async def request(store: Store, checks: SchemaChecks, caller: Caller, order: Ins
 
 
 async def _request(store: Store, checks: SchemaChecks, caller: Caller, order: InstanceRequest) -> Instance:
-    known = await _checked(store, checks, caller, order)
-    if known and _differs(known, order) is None:
+    known, is_changed = await _checked(store, checks, caller, order)
+    if known and not is_changed:
         return render_row(known)
     tries = count()
 
@@ -76,12 +76,16 @@ async def plan(store: Store, checks: SchemaChecks, caller: Caller, order: Instan
     return await store.read_much(lambda connection: _plan(connection, caller, order))
 
 
-async def _checked(store: Store, checks: SchemaChecks, caller: Caller, order: InstanceRequest) -> AnyRow | None:
-    """The instance that is ordered, if it is there; raises what is wrong with the order unless nothing is to be done."""
-    row, release = await store.read(lambda connection: _known(connection, caller, order))
+async def _checked(
+    store: Store, checks: SchemaChecks, caller: Caller, order: InstanceRequest
+) -> tuple[AnyRow | None, bool]:
+    """The instance that is ordered, if it is there, and whether the order changes anything; raises what is wrong with an
+    order that does.
+    """
+    row, is_changed, release = await store.read(lambda connection: _known(connection, caller, order))
     if release:  # with the database free for others: a schema may take long
         await check_parameters(checks, caller.owner, release, order)
-    return row
+    return row, is_changed
 
 
 def _normalised(caller: Caller, order: InstanceRequest) -> InstanceRequest:
@@ -97,8 +101,11 @@ def _normalised(caller: Caller, order: InstanceRequest) -> InstanceRequest:
     return order.model_copy(update={"software_release": normalise_release_url(order.software_release, "/")})
 
 
-def _known(connection: Connection, caller: Caller, order: InstanceRequest) -> tuple[AnyRow | None, KnownRelease | None]:
-    """The instance that is ordered, if it is there, and the release that its parameters are for, if those are new.
+def _known(
+    connection: Connection, caller: Caller, order: InstanceRequest
+) -> tuple[AnyRow | None, bool, KnownRelease | None]:
+    """The instance that is ordered, if it is there, whether the order changes anything, and the release that its
+    parameters are for, if those are new.
 
     Raises what is wrong with the rest of the order unless nothing is to be done.
     """
@@ -107,8 +114,9 @@ def _known(connection: Connection, caller: Caller, order: InstanceRequest) -> tu
         raise NotFound(
             f"There is no instance {order.reference} to destroy.", "", "List what there is: slapos service list."
         )
-    if order.state is InstanceState.DESTROYED or (row and _differs(row, order) is None):
-        return row, None
+    is_changed = row is None or _differs(row, order) is not None
+    if order.state is InstanceState.DESTROYED or not is_changed:
+        return row, is_changed, None
     if row and row.requested == InstanceState.DESTROYED:
         raise is_being_destroyed(row.reference)
     if row and order.shared != (row.host is not None):
@@ -116,7 +124,7 @@ def _known(connection: Connection, caller: Caller, order: InstanceRequest) -> tu
     release = usable_release(connection, caller.owner, order)
     if order.sla.computer:
         check_computer(connection, caller.owner, order.sla.computer)
-    return row, release
+    return row, is_changed, release
 
 
 def _differs(row: AnyRow, order: InstanceRequest) -> InstanceRequest | None:
@@ -309,7 +317,7 @@ def _check_place(connection: Connection, row: AnyRow, order: InstanceRequest) ->
 
 
 def _plan(connection: Connection, caller: Caller, order: InstanceRequest) -> Plan:
-    row, _ = _known(connection, caller, order)
+    row, _, _ = _known(connection, caller, order)
     if row is None:
         candidates = hosts_for if order.shared else placements_of
         placements = tuple(candidates(connection, caller.owner, order, caller.root))

@@ -88,12 +88,14 @@ def usable_release(connection: Connection, owner: str, order: InstanceRequest) -
 
     Raises NotFound with what looks like it.
     """
-    url = order.software_release
-    document = connection.execute(_USABLE_ONE, {"owner": owner, "url": url}).scalar()
-    if document:
-        key = key_of_type(known_release(document).release, order.software_type, order.shared)
-        schema = connection.execute(_PARAMETERS, {"url": url, "type": key}).scalar()
-        return known_release(document, key, schema or "")
+    url, key = order.software_release, order.software_type
+    row = connection.execute(_USABLE_ONE, {"owner": owner, "url": url, "type": key}).first()
+    if row:
+        described = key_of_type(known_release(row.document).release, key, order.shared)
+        schema = row.schema if described == key else ""
+        if described and described != key:
+            schema = connection.execute(_SCHEMA, {"url": url, "type": described}).scalar()
+        return known_release(row.document, described, schema or "")
     known = similar_urls(url, list(connection.execute(_USABLE_URLS, {"owner": owner}).scalars()))
     raise NotFound(
         f"No computer is supplied with {url}.",
@@ -118,12 +120,15 @@ _USABLE = select(release.c.url, release.c.document).where(_SOMEWHERE).order_by(r
 _USABLE_URLS = select(release.c.url).where(_SOMEWHERE).order_by(release.c.url)
 _DOCUMENT = select(release.c.document).where(release.c.url == bindparam("url"))
 _SCHEMAS = select(release_schema).where(release_schema.c.url == bindparam("url"))
-_PARAMETERS = select(release_schema.c.schema).where(
+_SCHEMA = select(release_schema.c.schema).where(
     release_schema.c.url == bindparam("url"),
     release_schema.c.type == bindparam("type"),
     release_schema.c.role == SchemaRole.PARAMETERS,
 )
-_USABLE_ONE = select(release.c.document).where(release.c.url == bindparam("url"), _SOMEWHERE)
+# Most requests name a type as it is described: its schema comes with the release.
+_USABLE_ONE = select(release.c.document, _SCHEMA.scalar_subquery().label("schema")).where(
+    release.c.url == bindparam("url"), _SOMEWHERE
+)
 
 
 def _is_visible(caller: Caller) -> Any:

@@ -41,6 +41,9 @@ class Sla(Frozen):
     limits: Limits = Field(default=NO_LIMITS, exclude_if=lambda limits: limits == NO_LIMITS)
 
 
+ANYWHERE = Sla()
+
+
 class InstanceRequest(Frozen):
     """Ask for an instance, or for a change of it: (requester, reference) names the instance.
 
@@ -52,7 +55,7 @@ class InstanceRequest(Frozen):
     software_type: Name = DEFAULT_TYPE  # also part of the name of an instance template
     parameters: Parameters = Field(default_factory=dict)
     state: InstanceState = InstanceState.STARTED
-    sla: Sla = Sla()
+    sla: Sla = Field(default_factory=lambda: ANYWHERE)  # a default would be copied for each request
     shared: bool = False
     serialisation: Serialisation = Serialisation.NONE  # how a classic node gets the parameters, unless its release says
 

@@ -11,7 +11,16 @@ from slap.master.http.call import caller_of
 from slap.master.http.failure import told, unrouted
 from slap.master.http.shape import check_json
 from slap.model.errors import Busy, SlapError, Unauthenticated
-from slap.system.serving.body import BodyRoom, announced_size, limited, once, receive_nothing, refuse, refuse_large
+from slap.system.serving.body import (
+    BodyRoom,
+    announced_size,
+    limited,
+    once,
+    read_body,
+    receive_nothing,
+    refuse,
+    refuse_large,
+)
 from slap.system.serving.connections import count
 from slap.system.serving.limits import BodyLimits
 from slap.system.serving.refusals import Refusal
@@ -62,23 +71,21 @@ class BodyGate:
                 await refuse_large(limit)
             await self._app(request.scope, partial(refuse_large, limit), send)  # it answers 413
             return
-        await self._forward_within(request.scope, limited(receive, limit), send, (caller.owner if caller else "", size))
-
-    async def _forward_within(self, scope: Scope, receive: Receive, send: Send, room: tuple[str, int]) -> None:
+        owner = caller.owner if caller else ""
         try:
-            await self._room.take(*room)
+            await self._room.take(owner, size)
         except Busy:
-            count(scope, Refusal.NO_BODY_ROOM)
+            count(request.scope, Refusal.NO_BODY_ROOM)
             raise
         try:
-            if scope["path"].startswith((_NATIVE, _JSON_RPC)):
-                receive = await self._checked_json(scope, receive)
-            await self._app(scope, receive, send)
+            is_json = request.scope["path"].startswith((_NATIVE, _JSON_RPC))
+            receive = await self._checked_json(request.scope, receive, limit) if is_json else limited(receive, limit)
+            await self._app(request.scope, receive, send)
         finally:
-            self._room.give(*room)
+            self._room.give(owner, size)
 
-    async def _checked_json(self, scope: Scope, receive: Receive) -> Receive:
-        body = await Request(scope, receive).body()
+    async def _checked_json(self, scope: Scope, receive: Receive, limit: int) -> Receive:
+        body = await read_body(receive, limit)
         try:
             check_json(body, self._limits.json_values)
         except SlapError as error:

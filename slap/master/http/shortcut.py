@@ -20,6 +20,7 @@ from slap.master.http.failure import malformed, told
 from slap.master.http.long_poll import poll
 from slap.model.errors import SlapError
 from slap.model.instance import InstanceRequest
+from slap.system.serving.body import announced_size
 
 ORDERS = "/api/v1/instances"
 # A larger one takes the long way, on which bodies are limited.
@@ -51,7 +52,7 @@ class ShortCut:
 
 def _answer_for(scope: Scope) -> Callable[[Request, Services], Awaitable[Response]] | None:
     if scope["method"] == "POST":
-        return _order if scope["path"] == ORDERS and _is_small(Request(scope)) else None
+        return _order if scope["path"] == ORDERS and _is_small(scope) else None
     if scope["method"] == "GET" and scope["path"].endswith("/state"):
         polled, asked = _STATE.fullmatch(scope["path"]), _POLL.fullmatch(scope["query_string"])
         if polled and asked and float(asked[2]) <= LONGEST_WAIT:
@@ -59,9 +60,9 @@ def _answer_for(scope: Scope) -> Callable[[Request, Services], Awaitable[Respons
     return None
 
 
-def _is_small(request: Request) -> bool:
-    length = request.headers.get("content-length", "")
-    return length.isdecimal() and int(length) <= _LARGEST
+def _is_small(scope: Scope) -> bool:
+    size = announced_size(scope)
+    return size is not None and 0 < size <= _LARGEST
 
 
 async def _order(request: Request, services: Services) -> Response:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from slap.model.errors import Busy
@@ -84,6 +85,22 @@ def limited(receive: Receive, limit: int) -> Receive:
         return message
 
     return receive_limited
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """A whole body; raises HTTPException with status 413 beyond a limit, ClientDisconnect when its sender is gone."""
+    parts, received, is_complete = [], 0, False
+    while not is_complete:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        parts.append(part)
+        received += len(part)
+        if received > limit:
+            await refuse_large(limit)
+        is_complete = not message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def once(body: bytes, receive: Receive) -> Receive:
