@@ -1,13 +1,13 @@
 # Everything runs from .venv, with the exact versions of constraints.txt. `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run stop test test-packages compiler lint mutants bench clean
+.PHONY: help install run stop check test test-all test-packages compiler lint mutants bench clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
 RECIPE_OF_VENV := pyproject.toml constraints.txt scripts/install.sh
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
 
 install: .venv/installed  ## make .venv with bin/slapos
 	@echo "Ready: $(BIN)/slapos"
@@ -20,10 +20,18 @@ stop:  ## end every process that `make run` started
 
 # Tests wait as much as they work: there are more at a time than the two processors of the smallest machine.
 # What was compiled once is kept, whatever the environment says of that: each of them would compile all tests anew.
-test: export PYTHONDONTWRITEBYTECODE =
+check test test-all: export PYTHONDONTWRITEBYTECODE =
+
+check: .venv/installed-test  ## house rules, linters, types and unit tests: what to run while writing code
+	@$(BIN)/pytest -n 3 --dist worksteal tests/house tests/unit
+
 test: .venv/installed-test test-packages  ## all tests, linters and types among them
-	@$(BIN)/pytest -n 4 tests/house tests/unit tests/contract
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/system
+	@$(BIN)/pytest -n 4 --dist worksteal --durations 10 tests/house tests/unit tests/contract
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10 tests/system
+
+test-all: .venv/installed-test test-packages  ## the same, with the master on PostgreSQL in all of its tests
+	@$(BIN)/pytest -n 4 --dist worksteal --durations 10 --all-databases tests/house tests/unit tests/contract
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10 tests/system
 
 test-packages:
 	@sh scripts/packages.sh postgresql=initdb build-essential=cc make=make npm=npm git=git curl=curl procps=ps iproute2=ip nftables=nft socat=socat qemu-system-x86=qemu-system-x86_64 qemu-utils=qemu-img libvirt-daemon=libvirtd libvirt-daemon-driver-qemu openssh-client=ssh e2fsprogs=mke2fs chromium=chromium

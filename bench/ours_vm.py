@@ -7,10 +7,10 @@ import time
 
 from vm_crew import MEMORY, Address, serve, wait_for_greetings
 
-from tests.system.cloud import SLAPOS
 from tests.system.machines import KVM, make_key
 from tests.system.tiny import tiny_image
 from tests.system.two_nodes import Cluster, Wanted, two_nodes
+from tests.system.typed import SLAPOS
 
 _NAME = "many"
 _SSH = 10022

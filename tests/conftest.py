@@ -3,8 +3,17 @@
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-databases", action="store_true", help="test the master on PostgreSQL throughout")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lint: the linters as tests; `make lint` runs the same tools by themselves")
+    config.addinivalue_line("markers", "first: begins before all others, which go on beside it")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

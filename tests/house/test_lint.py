@@ -17,7 +17,7 @@ SHEBANG = "#!/usr/bin/env python"
 pytestmark = pytest.mark.lint
 
 
-@pytest.mark.parametrize("command", [CHECK, FORMAT, ("mypy",)], ids=" ".join)
+@pytest.mark.parametrize("command", [CHECK, FORMAT, pytest.param(("mypy",), marks=pytest.mark.first)], ids=" ".join)
 def test_the_tree_passes(command: tuple[str, ...]) -> None:
     done = _run(*command)
     assert done.returncode == 0, done.stdout

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from slap.model.cache.manifest import ChunkRef, Manifest
-from tests.system.cloud import SLAPOS, eventually
+from tests.system.cloud import eventually
 from tests.system.slapos_peer import free_port
+from tests.system.typed import SLAPOS
 
 
 @dataclass

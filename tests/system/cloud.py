@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +18,10 @@ from slap.client.native import NativeMaster
 from slap.node.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News, ProcessInfo
+from tests.system import typed
+from tests.system.typed import SLAPOS
 
 PROJECT = Path(__file__).parents[2]
-SLAPOS = Path(sys.executable).parent / "slapos"
 HELLOWORLD = PROJECT / "software/helloworld/software.cfg"
 
 Seen = TypeVar("Seen")
@@ -67,15 +67,13 @@ class Cloud:
             "SLAPOS_CLIENT_CONFIGURATION": str(self.folder / "client.cfg"),
             "SLAPOS_CONFIGURATION": str(self.cfg),
         }
-        done = subprocess.run(
-            [*self.prefix, SLAPOS, *words],
-            env=environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            input=stdin,
-        )
+        if self.prefix:
+            argv = (*self.prefix, str(SLAPOS), *words)
+            done = subprocess.run(
+                argv, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=timeout, input=stdin
+            )
+        else:
+            done = typed.run(words, environment, self.folder, timeout, stdin)
         result = Result(done.returncode, done.stdout, done.stderr)
         assert not check or result.status == 0, f"slapos {' '.join(words)}: {result}"
         return result

@@ -16,8 +16,9 @@ from slap.model.errors import SlapError, Unreachable
 from slap.node.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News, RpcSupervisor
-from tests.system.cloud import SLAPOS, Result, as_nobody, eventually
+from tests.system.cloud import Result, as_nobody, eventually
 from tests.system.slapos_peer import Peer, eggs_of_all
+from tests.system.typed import SLAPOS
 
 COMPUTER = "COMP-PEER"
 

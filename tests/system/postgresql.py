@@ -30,8 +30,12 @@ class PostgreSql:
 
     def new_database(self, template: str = "template0") -> str:
         """The URL of a fresh database."""
-        name = f"test{next(_numbers)}"
+        return self.renew(f"test{next(_numbers)}", template)
+
+    def renew(self, name: str, template: str) -> str:
+        """The URL of a database with just what the template has; who is still connected to a former one is cut off."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from slap.client.config import read_configuration
 from slap.client.connect import connect
 from slap.client.master import Master
-from tests.system.cloud import SLAPOS, Result, eventually, short_folder
+from tests.system import typed
+from tests.system.cloud import Result, eventually, short_folder
+from tests.system.typed import SLAPOS
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,7 @@ class SecureCloud:
         return self.folder / "node/etc/slapos.cfg"
 
     def slapos(self, *words: str, check: bool = True, stdin: str = "") -> Result:
-        done = subprocess.run(
-            [SLAPOS, *words],
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            input=stdin,
-        )
+        done = typed.run(words, self.environment, self.folder, 300, stdin)
         result = Result(done.returncode, done.stdout, done.stderr)
         assert not check or result.status == 0, f"slapos {' '.join(words)}: {result}"
         return result

@@ -23,8 +23,9 @@ from slap.model.state import ReportedSupplyState, SupplyState
 from slap.node.config import read, write
 from slap.node.software import read_marker
 from slap.system.files import remove_tree
-from tests.system.cloud import SLAPOS, Cloud, Result, eventually, small_cloud
+from tests.system.cloud import Cloud, Result, eventually, small_cloud
 from tests.system.relay import Relay, relay
+from tests.system.typed import SLAPOS
 
 BIG = 24 << 20
 PROFILE = """\

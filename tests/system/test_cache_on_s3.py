@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.contract.cache.s3_server import BUCKET, running_s3
 from tests.system.cache_server import CacheServer, noise, sha512
-from tests.system.cloud import SLAPOS
+from tests.system.typed import SLAPOS
 
 
 def test_blobs_and_entries_lie_on_s3(tmp_path: Path) -> None:

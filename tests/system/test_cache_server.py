@@ -17,7 +17,8 @@ import pytest
 from slap.cache.trust.sign import renewed
 from slap.model.cache import MOST_AT_ONCE, SignedEntry
 from tests.system.cache_server import CacheServer, cache_server, empty_manifest, is_closed_within, noise, sha512
-from tests.system.cloud import SLAPOS, as_nobody, eventually
+from tests.system.cloud import as_nobody, eventually
+from tests.system.typed import SLAPOS
 from tests.unit.cache.trust_world import ENTRY, PLATFORM, URL, World, entry
 
 KEY = hashlib.sha256(URL.encode()).hexdigest()

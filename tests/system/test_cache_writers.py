@@ -10,7 +10,7 @@ from slap.cache.trust.envelope import seal
 from slap.cache.trust.sign import sign_revocation
 from slap.model.cache import REVOCATION_TYPE, Revocation, SignedEntry
 from tests.system.cache_server import CacheServer, cache_server
-from tests.system.cloud import SLAPOS
+from tests.system.typed import SLAPOS
 from tests.unit.cache.trust_world import World
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.cloud import HELLOWORLD, PROJECT, SLAPOS, Cloud, Result
+from tests.system.cloud import HELLOWORLD, PROJECT, Cloud, Result
+from tests.system.typed import SLAPOS
 
 URL = str(HELLOWORLD)
 

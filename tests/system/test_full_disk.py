@@ -14,7 +14,8 @@ from slap.model.state import Status
 from slap.system.processes import NODE_MARK
 from tests.system.bad.releases import make_releases
 from tests.system.chaos import Processes
-from tests.system.cloud import SLAPOS, Cloud, eventually, short_folder, small_cloud
+from tests.system.cloud import Cloud, eventually, short_folder, small_cloud
+from tests.system.typed import SLAPOS
 
 ROOM = 6 << 20
 

@@ -141,7 +141,7 @@ class Slow(BaseHTTPRequestHandler):
 
 def test_a_download_that_is_killed_goes_on_where_it_was(node: ImageNode) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     digest, url = sha512(Slow.content).hexdigest(), f"http://127.0.0.1:{server.server_port}/disk.img"
     words = ("image", "add", url, "--name", "disk")
     with server:

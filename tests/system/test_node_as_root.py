@@ -29,7 +29,8 @@ from slap.system.network.nftables import Nftables
 from slap.system.process import Command, Completed, SystemRunner
 from slap.system.processes import Mark, find_marked
 from tests.interpreter import PYTHON
-from tests.system.cloud import SLAPOS, Cloud, as_nobody, eventually, release, set_options, short_folder
+from tests.system.cloud import Cloud, as_nobody, eventually, release, set_options, short_folder
+from tests.system.typed import SLAPOS
 
 USERS = f"t{os.getpid()}u"
 SOFTWARE_USER = f"t{os.getpid()}s"

@@ -14,7 +14,8 @@ from slap.node.config import read
 from slap.node.partition.supervision import connect
 from slap.system import environment
 from slap.system.supervisor import News, ProcessState
-from tests.system.cloud import SLAPOS, Cloud, Result, eventually, release, small_cloud
+from tests.system.cloud import Cloud, Result, eventually, release, small_cloud
+from tests.system.typed import SLAPOS
 
 # The file decides whether the promise holds.
 PROFILE = """\

@@ -12,7 +12,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.system.cloud import HELLOWORLD, SLAPOS, Cloud, Result, eventually, short_folder, small_cloud
+from tests.system import typed
+from tests.system.cloud import HELLOWORLD, Cloud, Result, eventually, short_folder, small_cloud
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,7 @@ class _Proxy:
             "HOME": str(self.folder),
             "SLAPOS_CLIENT_CONFIGURATION": str(self.client),
         }
-        done = subprocess.run(
-            [SLAPOS, *words], env=environment, cwd=self.folder, capture_output=True, text=True, timeout=120
-        )
+        done = typed.run(words, environment, self.folder, 120)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def ask(self, path: str, document: dict[str, str] | None = None) -> Any:
@@ -173,7 +172,9 @@ def test_what_configure_local_says_to_type_works(proxy: _Proxy) -> None:
 @contextmanager
 def _typed(proxy: _Proxy, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(proxy.folder)}
-    with subprocess.Popen([SLAPOS, *words], env=environment, cwd=proxy.folder, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [typed.SLAPOS, *words], env=environment, cwd=proxy.folder, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             yield process
         finally:

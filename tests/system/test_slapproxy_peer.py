@@ -15,7 +15,8 @@ import pytest
 from slap.node.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News
-from tests.system.cloud import HELLOWORLD, SLAPOS, Result, eventually, release
+from tests.system import typed
+from tests.system.cloud import HELLOWORLD, Result, eventually, release
 from tests.system.slapos_peer import Peer, peer
 
 COMPUTER = "COMP-PEER"
@@ -52,9 +53,7 @@ class Mixed:
             "SLAPOS_CLIENT_CONFIGURATION": str(self.peer.folder / "client.cfg"),
             "SLAPOS_CONFIGURATION": str(self.peer.cfg),
         }
-        done = subprocess.run(
-            [SLAPOS, *words], env=environment, cwd="/", capture_output=True, text=True, timeout=timeout
-        )
+        done = typed.run(words, environment, Path("/"), timeout)
         result = Result(done.returncode, done.stdout, done.stderr)
         assert not check or result.status == 0, f"slapos {' '.join(words)}: {result}"
         return result
@@ -84,7 +83,11 @@ def _agent(mixed: Mixed) -> Iterator[None]:
     mixed.ours("node", "format")
     with (mixed.peer.folder / "agent.log").open("wb") as log:
         agent = subprocess.Popen(
-            [SLAPOS, "node", "agent", "--cfg", mixed.peer.cfg], stdout=log, stderr=log, cwd="/", start_new_session=True
+            [typed.SLAPOS, "node", "agent", "--cfg", mixed.peer.cfg],
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
         )
     try:
         yield

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.cloud import PROJECT, SLAPOS
+from tests.system.cloud import PROJECT
+from tests.system.typed import SLAPOS
 
 PAGES = ("1-first-cloud.md", "2-first-release.md")
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slap.node.config import NodeConfig, default_root, write
-from tests.system.cloud import PROJECT, SLAPOS, Result, eventually, short_folder
+from tests.system import typed
+from tests.system.cloud import PROJECT, Result, eventually, short_folder
 from tests.system.kept import kept
 from tests.system.slapos_peer import free_port
 
@@ -41,13 +42,13 @@ class ImageNode:
         write(self.cfg, self.config.model_copy(update={"networkcache": section}))
 
     def slapos(self, *words: str, check: bool = True) -> Result:
-        done = subprocess.run(self.argv(*words), env=self.env(), capture_output=True, text=True, timeout=300)
+        done = typed.run((*words, "--cfg", str(self.cfg)), self.env(), self.folder, 300)
         assert not check or done.returncode == 0, done
         assert "Traceback" not in done.stderr
         return Result(done.returncode, done.stdout, done.stderr)
 
     def argv(self, *words: str) -> list[str]:
-        return [str(SLAPOS), *words, "--cfg", str(self.cfg)]
+        return [str(typed.SLAPOS), *words, "--cfg", str(self.cfg)]
 
     def env(self) -> dict[str, str]:
         return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder)}

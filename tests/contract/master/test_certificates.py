@@ -41,6 +41,7 @@ def hateoas(computer: str) -> str:
     return f"/slapos.allDocs.v0.compute_node_instance_list?computer_guid={computer}"
 
 
+@pytest.mark.sql
 def test_all_processes_of_a_database_have_one_authority(secure: Secure) -> None:
     with ThreadPoolExecutor(8) as threads:
         found = set(threads.map(lambda _: read_authority(secure.settings).fingerprint, range(16)))

@@ -6,6 +6,8 @@ from slap.model.computer import ComputerConfiguration, ComputerRegistration, Par
 from slap.model.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from tests.contract.master.world import World, order, until
 
+pytestmark = pytest.mark.sql
+
 
 def test_two_nodes_with_one_name_are_told_apart(world: World) -> None:
     node = world.computer("paris")

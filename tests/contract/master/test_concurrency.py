@@ -4,10 +4,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from slap.model.errors import CannotBePlaced
 from slap.model.node import InstanceReport
 from slap.model.state import InstanceState, ReportedInstanceState
 from tests.contract.master.world import World, order
+
+pytestmark = pytest.mark.sql
 
 CLIENTS = 8
 

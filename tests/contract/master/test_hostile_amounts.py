@@ -12,6 +12,8 @@ from slap.model.node import LogAnswer, NodeReport, SupplyReport
 from slap.model.state import ReportedSupplyState
 from tests.contract.master.world import World, order, until
 
+pytestmark = pytest.mark.sql
+
 
 class Counted(str):
     """A text that counts how often it is taken apart."""

@@ -52,6 +52,7 @@ def placed(secure: Secure, tmp_path: Path) -> Placed:
     return Placed(secure, node, alice.request(InstanceRequest(reference="web", software_release=url)).guid)
 
 
+@pytest.mark.sql
 def test_a_new_partition_secret_reaches_nodes_and_ends_former_tokens(placed: Placed) -> None:
     before = placed.state()
     (former,) = before.instances
@@ -82,6 +83,7 @@ def test_a_forged_token_is_refused_by_the_new_secret_too(placed: Placed, forge: 
     assert placed.partition(token).get(f"/api/v1/instances/{placed.guid}") == 401
 
 
+@pytest.mark.sql
 def test_a_new_authority_ends_all_certificates_and_one_time_tokens(
     secure: Secure, fresh_database: str, tmp_path: Path
 ) -> None:

@@ -2,8 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.contract.master.rpc import Rpc
 from tests.contract.master.world import World
+
+pytestmark = pytest.mark.sql
 
 CLIENTS = 8
 ORDERS = 300

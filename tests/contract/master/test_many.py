@@ -6,8 +6,12 @@ Ratios within one run, of the processor's time: master and client are this proce
 import time
 from statistics import median
 
+import pytest
+
 from tests.contract.master.classic import Classic
 from tests.contract.master.world import World, order
+
+pytestmark = pytest.mark.sql
 
 MANY = 1000
 SIZE = 10_000_000 / 5000  # bytes of the whole state for each partition, as slapproxy of slapos.core 1.26.1 has them

@@ -7,6 +7,8 @@ from slap.model.node import InstanceReport
 from slap.model.state import InstanceState, ReportedInstanceState
 from tests.contract.master.world import World, order
 
+pytestmark = pytest.mark.sql
+
 
 def test_a_renamed_instance_is_the_same_under_another_name(world: World) -> None:
     node = world.computer()

@@ -14,6 +14,8 @@ from slap.model.instance import Instance, Sla, Spread
 from slap.model.state import InstanceState
 from tests.contract.master.world import Node, World, order
 
+pytestmark = pytest.mark.sql
+
 
 def _collect(world: World, root: Instance, requested: Collection[str]) -> list[str]:
     """What a façade does with the list that a node of an older protocol sends."""

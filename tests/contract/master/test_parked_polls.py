@@ -21,6 +21,8 @@ from slap.model.node import InstanceReport
 from slap.model.state import ReportedInstanceState
 from tests.contract.master.world import RELEASES, Node, World, order, until
 
+pytestmark = pytest.mark.sql
+
 MANY = 500
 
 

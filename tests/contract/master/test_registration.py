@@ -41,6 +41,7 @@ def test_a_token_registers_once(secure: Secure) -> None:
     assert [each.guid for each in secure.user().api.computers()] == [node.guid]
 
 
+@pytest.mark.sql
 def test_of_many_who_use_a_token_at_once_one_registers(secure: Secure) -> None:
     words = secure.user().token()
 

@@ -8,6 +8,8 @@ from slap.model.node import InstanceReport
 from slap.model.state import InstanceState, ReportedInstanceState, Status
 from tests.contract.master.world import World, order
 
+pytestmark = pytest.mark.sql
+
 SCHEMA = {
     "type": "object",
     "properties": {"port": {"type": "integer"}, "title": {"type": "string"}},

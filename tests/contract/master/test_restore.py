@@ -21,6 +21,8 @@ from slap.system.process import Command, SystemRunner
 from tests.contract.master.world import Node, World, order, serving
 from tests.system.postgresql import PostgreSql
 
+pytestmark = pytest.mark.sql
+
 STARTED = ReportedInstanceState.STARTED
 
 

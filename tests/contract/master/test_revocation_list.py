@@ -18,6 +18,8 @@ from slap.model.instance import InstanceRequest
 from slap.model.software import SupplyRequest
 from tests.contract.master.secure import Holder, Secure, secure_master
 
+pytestmark = pytest.mark.sql
+
 
 @pytest.fixture
 def secure(fresh_database: str, tmp_path: Path) -> Iterator[Secure]:

@@ -2,9 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from slap.master.facade.served import Served
 from slap.master.http.app import open_store
 from tests.contract.master.world import World
+
+pytestmark = pytest.mark.sql
 
 
 def test_what_was_served_is_remembered_beyond_the_process(world: World) -> None:

@@ -16,6 +16,8 @@ from slap.model.software import SupplyRequest
 from slap.model.state import InstanceState, ReportedInstanceState, Status
 from tests.contract.master.world import Node, World, order
 
+pytestmark = pytest.mark.sql
+
 CLIENTS = 8
 STARTED, STOPPED, DESTROYED = InstanceState.STARTED, InstanceState.STOPPED, InstanceState.DESTROYED
 

@@ -12,6 +12,8 @@ from slap.system.marshal import loads
 from tests.contract.master.classic import Classic, attributes, marshalled, place
 from tests.contract.master.world import World, until
 
+pytestmark = pytest.mark.sql
+
 RECORDED = Path(__file__).parents[2] / "unit" / "system" / "recorded"
 GUID = "COMP-1"
 CLIENTS = 8

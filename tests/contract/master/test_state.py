@@ -18,6 +18,8 @@ from slap.model.state import InstanceState, ReportedInstanceState, ReportedSuppl
 from slap.system.clock import SystemClock
 from tests.contract.master.world import World, order
 
+pytestmark = pytest.mark.sql
+
 STARTED, DESTROYED = ReportedInstanceState.STARTED, ReportedInstanceState.DESTROYED
 
 

@@ -22,6 +22,8 @@ from slap.master.database.tables import metadata, release, release_schema, setti
 from slap.master.http.app import open_store
 from slap.model.errors import Conflict, Unreachable
 
+pytestmark = pytest.mark.sql
+
 
 def _with_store(database: str, work: Callable[[Store], Awaitable[Any]]) -> Any:
     async def run() -> Any:

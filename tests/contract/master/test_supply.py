@@ -11,6 +11,8 @@ from slap.model.software import SupplyRequest
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState, SupplyState
 from tests.contract.master.world import World, order
 
+pytestmark = pytest.mark.sql
+
 ERROR = ReportedSupplyState.ERROR
 
 

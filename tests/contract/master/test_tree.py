@@ -12,6 +12,8 @@ from slap.model.node import InstanceReport
 from slap.model.state import InstanceState, ReportedInstanceState
 from tests.contract.master.world import Node, World, order, serving
 
+pytestmark = pytest.mark.sql
+
 STOPPED, DESTROYED = InstanceState.STOPPED, InstanceState.DESTROYED
 
 

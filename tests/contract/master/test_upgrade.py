@@ -15,6 +15,8 @@ from slap.master.database.engine import database_url, migrate
 from slap.model.errors import Conflict
 from tests.system.postgresql import PostgreSql
 
+pytestmark = pytest.mark.sql
+
 EMPTY: dict[str, Callable[[Path, PostgreSql], str]] = {
     "sqlite": lambda folder, server: f"sqlite:///{folder / 'master.sqlite'}",
     "postgresql": lambda folder, server: server.new_database(),

@@ -9,6 +9,8 @@ from slap.model.tioxml import write_journal
 from slap.model.usage import SLOTS, Usage, UsageReport, UsageSeries
 from tests.contract.master.world import World, order
 
+pytestmark = pytest.mark.sql
+
 _START = datetime(2026, 5, 4, tzinfo=UTC)
 
 

@@ -1,16 +1,18 @@
 """What tests of a master need around it: users, computers, releases."""
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from slap.client.master import Master
 from slap.client.native import NativeMaster
@@ -45,6 +47,56 @@ def serving(
         finally:
             server.should_exit = True
             thread.join()
+
+
+class SharedServer:
+    """One HTTP server for many tests. What it serves begins anew for each of them, on a new database at the same URL."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        self._app = create_app(database, releases=RELEASES)
+        self._server = uvicorn.Server(
+            uvicorn.Config(self._app, http=PeerProtocol, lifespan="off", log_level="error", timeout_graceful_shutdown=1)
+        )
+        self._loop = uvloop.new_event_loop()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._thread = Thread(target=self._serve)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @contextmanager
+    def master(self) -> Iterator[None]:
+        """Open the database, and all that a master keeps in memory, while the block runs."""
+        lifespan = self._app.router.lifespan_context(self._app)
+        before = asyncio.all_tasks(self._loop)
+        self._wait_for(lifespan.__aenter__())
+        try:
+            yield
+        finally:
+            self._wait_for(self._close(lifespan, before))
+
+    def end(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        self._loop.run_until_complete(self._server.serve([self._listener]))
+        self._loop.close()
+
+    async def _close(self, lifespan: AbstractAsyncContextManager[object], others: set[asyncio.Task[Any]]) -> None:
+        """Close what is open, and cancel what is still under way, as the end of an event loop would."""
+        await lifespan.__aexit__(None, None, None)
+        left = asyncio.all_tasks() - others - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _wait_for(self, work: Coroutine[Any, Any, object]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:

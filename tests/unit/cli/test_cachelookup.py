@@ -45,7 +45,7 @@ class Shadir(BaseHTTPRequestHandler):
 def shadir() -> Iterator[str]:
     Shadir.entries.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Shadir) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/dir"
         server.shutdown()
 

@@ -42,7 +42,7 @@ class EmptyMaster(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def master() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), EmptyMaster) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -40,17 +40,17 @@ def test_a_host_is_called_by_its_name(there: Address) -> None:
 
 @pytest.mark.parametrize("others", [[NOBODY], [UNSPOKEN], [NOBODY, UNSPOKEN, NOBODY]])
 def test_an_address_that_refuses_costs_nothing(there: Address, others: list[Address]) -> None:
-    began = time.monotonic()
-    with dial_any([*others, there, NOBODY], 5) as connected:
+    """Else the time would be over: a moment for each of two hundred is longer than 30 seconds."""
+    with dial_any([*others * 200, there, NOBODY], 30) as connected:
         assert connected.getpeername() == there[4]
-    assert time.monotonic() - began < 0.2
 
 
 def test_an_address_from_which_nothing_comes_costs_a_moment(gone: Address, there: Address) -> None:
+    """Not all of the time, which would be over then."""
     began = time.monotonic()
-    with dial_any([gone, gone, there], 5) as connected:
+    with dial_any([gone, gone, there], 30) as connected:
         assert connected.getpeername() == there[4]
-    assert 0.4 < time.monotonic() - began < 1
+    assert time.monotonic() - began > 0.4
 
 
 def test_the_first_one_that_answers_is_taken_and_no_other(there: Address) -> None:
@@ -60,10 +60,11 @@ def test_the_first_one_that_answers_is_taken_and_no_other(there: Address) -> Non
 
 
 def test_nothing_from_any_address_is_not_waited_for_longer(gone: Address) -> None:
+    """Each has not all of the time for itself: for two hundred that were minutes."""
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        dial_any([gone, NOBODY, gone], 0.8)
-    assert 0.7 < time.monotonic() - began < 1.2
+        dial_any([gone, NOBODY] * 200, 0.8)
+    assert 0.7 < time.monotonic() - began < 60
 
 
 def test_all_that_failed_is_told_by_the_last_one() -> None:

@@ -129,12 +129,12 @@ def test_a_line_is_cut_while_it_waits_and_for_good(server: Server, line: Line) -
 
 def test_it_is_cut_while_packets_to_the_server_are_dropped(line: Line) -> None:
     with dropping() as port:
-        assert _seconds_until_cut(line, f"http://127.0.0.1:{port}/") < 1
+        assert _seconds_until_cut(line, f"http://127.0.0.1:{port}/") < 3  # a connection is given up after 4 s
 
 
 def test_it_is_cut_while_the_server_does_not_take_up_tls(line: Line) -> None:
     with mute() as port:
-        assert _seconds_until_cut(line, f"https://127.0.0.1:{port}/") < 1
+        assert _seconds_until_cut(line, f"https://127.0.0.1:{port}/") < 3  # a connection is given up after 4 s
 
 
 @pytest.mark.parametrize("place", [dropping, mute])
