@@ -21,7 +21,7 @@ from slap.system import environment, process
 from slap.system.processes import BUILD_MARK, NODE_MARK, end_stray_builds
 
 # Modules make many objects and next to no garbage: looking for it meanwhile takes a fifth of the time of the start.
-_START = "import gc; gc.disable(); from slap.node.build import zygote; zygote.main()"
+_START = "import gc; gc.disable(); from slap.node.build.zygote import main; main()"
 _ATTEMPTS = 2
 _MAX_ANSWER_BYTES = 8 << 20
 _MAX_PLACE_LENGTH = 200  # characters of the place of a fault
