@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-
-import requests
 
 from slap.model.cache.material import plain_url
 from slap.model.errors import InvalidInput, SlapError, Unreachable
 from slap.system import files
 from slap.system.clock import Clock, SystemClock
 from slap.system.http import reason
+from slap.system.later import Later
+
+if TYPE_CHECKING:
+    import requests
+else:
+    requests = Later("requests")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_BYTES = 8 << 30
@@ -42,8 +46,12 @@ class _Broken(Exception):
     """A transfer broke off; what arrived is kept, to go on from."""
 
 
-Sessions = Callable[[], requests.Session]
-OPEN: Sessions = requests.Session  # to wherever this computer gets
+Sessions = Callable[[], "requests.Session"]
+
+
+def open_anywhere() -> "requests.Session":
+    """A session that reaches whatever this computer reaches."""
+    return requests.Session()
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Download:
     most_bytes: int = MOST_BYTES
     timeout: float = 30  # seconds without a byte
     algorithm: str = "sha256"
-    sessions: Sessions = OPEN
+    sessions: Sessions = open_anywhere
 
 
 Watch = Callable[[int, int], None]  # bytes that are here, of so many; 0 when nobody knows
@@ -179,7 +187,7 @@ def _transfer(download: Download, partial: Path, progress: "_Progress") -> None:
 
 
 @contextmanager
-def _reply(download: Download, have: int) -> Iterator[requests.Response]:
+def _reply(download: Download, have: int) -> Iterator["requests.Response"]:
     # Compression on the way would change where to go on from.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
@@ -196,7 +204,7 @@ def _reply(download: Download, have: int) -> Iterator[requests.Response]:
         raise _Broken(reason(error)) from error
 
 
-def _receive(response: requests.Response, file: IO[bytes], download: Download, progress: "_Progress") -> None:
+def _receive(response: "requests.Response", file: IO[bytes], download: Download, progress: "_Progress") -> None:
     # A short answer is seen below; as an error, it would take away what arrived of it.
     response.raw.enforce_content_length = False
     # Some servers take the suffix .gz for an encoding. The digest is of the file as it lies there, as curl saves it.
@@ -214,7 +222,7 @@ def _receive(response: requests.Response, file: IO[bytes], download: Download, p
         raise _Broken(f"{progress.done} of {progress.total} bytes arrived")
 
 
-def _refused(download: Download, response: requests.Response) -> SlapError:
+def _refused(download: Download, response: "requests.Response") -> SlapError:
     return Unreachable(
         f"{plain_url(download.url)} cannot be downloaded.",
         f"The server answered {response.status_code} {response.reason}.",
@@ -243,7 +251,7 @@ class _Progress:
         self._name = plain_url(url).rsplit("/", 1)[-1]
         self._told = clock.monotonic()
 
-    def starting(self, have: int, response: requests.Response) -> "_Progress":
+    def starting(self, have: int, response: "requests.Response") -> "_Progress":
         self.done = have
         length = response.headers.get("Content-Length") or ""
         self.total = have + int(length) if length.isascii() and length.isdecimal() else 0

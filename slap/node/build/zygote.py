@@ -1,8 +1,8 @@
 """The warm builder process: has buildout and all recipes imported, and forks for each job.
 
-A bare buildout command spends most of its time importing. A fork of this process starts where that ends. Run by the agent
-as `python -m slap.node.build.zygote DESCRIPTOR`. Each message on that socket is `ID TIMEOUT` with two descriptors: a file
-with the job, and one for the answer. When a build ended this process says so, a JSON document a line. It ends, with all
+A bare buildout command spends most of its time importing. A fork of this process starts where that ends. Its
+argument is the descriptor of a socket. Each message on that is `ID TIMEOUT` with two descriptors: a file with the job, and
+one for the answer. When a build ended this process says so, a JSON document a line. It ends, with all
 that it started, when the other end is closed.
 
 Builds run programs that nobody trusts, with a copy of this process's memory: it never reads a job or an answer, and a build
@@ -168,11 +168,7 @@ def main() -> None:
     _import_recipes()
     for model in (BuildJob, BuildResult, BuildEnd):  # otherwise each build would do that anew
         model.model_rebuild()
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # who starts us has disabled it, see builder.py
+    gc.enable()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         Zygote(channel).serve()
-
-
-if __name__ == "__main__":
-    main()

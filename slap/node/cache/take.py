@@ -9,20 +9,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slap.cache.archive.unpack import flush
-from slap.cache.client.client import Fetched, Progress, question_place
-from slap.cache.client.lookup import Found, FoundFormer, Lookup
 from slap.cache.client.trouble import NotFetched
 from slap.cache.trust.question import Question
-from slap.cache.trust.verify import remember
 from slap.model.cache import EntryKind
 from slap.model.errors import SlapError
 from slap.node.cache import words
 from slap.node.cache.tools import CacheTools, in_words
 from slap.node.partition.users import Account
 from slap.system import files
+from slap.system.later import Later
 from slap.system.trust.folders import is_folder, rename
+
+if TYPE_CHECKING:
+    from slap.cache.archive import unpack
+    from slap.cache.client import client, lookup
+    from slap.cache.trust import verify
+else:  # a node without caches has no use for them
+    unpack, verify = Later("slap.cache.archive.unpack"), Later("slap.cache.trust.verify")
+    client, lookup = Later("slap.cache.client.client"), Later("slap.cache.client.lookup")
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +53,7 @@ class Taker:
         self._tools = tools
         self._account = account
 
-    def take(self, question: Question, progress: Progress, check: Check) -> Taken:
+    def take(self, question: Question, progress: "client.Progress", check: Check) -> Taken:
         """Have the folder of a question in its place, unless no cache has it, or none gives it in time."""
         tools = self._tools
         bad = tools.bad_caches()
@@ -59,9 +65,9 @@ class Taker:
         tools.leave_alone(found.troubles)
         return self._try_all(question, found, progress, check)
 
-    def _try_all(self, question: Question, found: Lookup, progress: Progress, check: Check) -> Taken:
+    def _try_all(self, question: Question, found: "lookup.Lookup", progress: "client.Progress", check: Check) -> Taken:
         reasons = [*map(str, found.troubles), *found.refused]
-        candidates: tuple[Found | FoundFormer, ...] = (*found.found, *found.former)
+        candidates: tuple[lookup.Found | lookup.FoundFormer, ...] = (*found.found, *found.former)
         for each in candidates[:_MOST_TRIES]:
             try:
                 fetched = self._bring(question, each, progress, check)
@@ -75,8 +81,10 @@ class Taker:
             return Taken(True, words.taken(each.verified.key, fetched))
         return Taken(False, words.not_taken(reasons))
 
-    def _bring(self, question: Question, found: Found | FoundFormer, progress: Progress, check: Check) -> Fetched:
-        place = question_place(question)
+    def _bring(
+        self, question: Question, found: "lookup.Found | lookup.FoundFormer", progress: "client.Progress", check: Check
+    ) -> "client.Fetched":
+        place = client.question_place(question)
         target = Path(place.path)
         # Not beside a shared part, where builds may write: what we own there could be exchanged under our hands.
         staged = self._tools.config.software_root / f".from-cache-{target.name}"
@@ -86,19 +94,19 @@ class Taker:
         for left in (staged, staged.with_name(f"{staged.name}.tar.gz")):  # of one that was killed
             files.remove_tree(left)
         try:
-            if isinstance(found, Found):
+            if isinstance(found, lookup.Found):
                 fetched = self._tools.client.fetch(found, place, staged, progress)
             else:
                 fetched = self._tools.client.fetch_former(found, staged, progress)
             check(staged)
             own_tree(staged, self._account)
-            flush(staged)
+            unpack.flush(staged)
             if question.kind is not EntryKind.PART or not is_folder(target):  # a part that is there is whole, and used
                 put_in_place(staged, target)
         finally:
             files.remove_tree(staged)
-        if isinstance(found, Found):
-            remember(found.verified, self._tools.trust, question)
+        if isinstance(found, lookup.Found):
+            verify.remember(found.verified, self._tools.trust, question)
             self._tools.leave_alone(fetched.troubles)
             for cache in {*found.caches} - {trouble.cache for trouble in fetched.troubles}:
                 self._tools.store.mark_good(cache.name)

@@ -2,20 +2,27 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from slap.cache.client.client import CacheClient
 from slap.cache.client.settings import Cache, Settings
-from slap.cache.client.shelf import Shelf
 from slap.cache.client.trouble import Trouble
-from slap.cache.trust.keys import SigningKey, read_key
 from slap.cache.trust.platform import this_platform
 from slap.cache.trust.question import Question
-from slap.cache.trust.store import TrustStore
 from slap.model.cache import EntryKind
 from slap.model.errors import NotFound, SlapError
 from slap.node.cache.store import CacheStore
 from slap.node.config import NodeConfig
 from slap.system.clock import Clock
+from slap.system.later import Later
+
+if TYPE_CHECKING:
+    from slap.cache.client import client as cache_client
+    from slap.cache.client import shelf as chunk_shelf
+    from slap.cache.trust import keys
+    from slap.cache.trust import store as trust_store
+else:  # a node without caches has no use for them
+    cache_client, chunk_shelf = Later("slap.cache.client.client"), Later("slap.cache.client.shelf")
+    keys, trust_store = Later("slap.cache.trust.keys"), Later("slap.cache.trust.store")
 
 
 @dataclass
@@ -34,16 +41,16 @@ class CacheTools:
         return CacheStore(self.config.cache_file)
 
     @cached_property
-    def trust(self) -> TrustStore:
-        return TrustStore(self.config.trust_file)
+    def trust(self) -> "trust_store.TrustStore":
+        return trust_store.TrustStore(self.config.trust_file)
 
     @cached_property
-    def shelf(self) -> Shelf:
-        return Shelf(self.config.chunks)
+    def shelf(self) -> "chunk_shelf.Shelf":
+        return chunk_shelf.Shelf(self.config.chunks)
 
     @cached_property
-    def client(self) -> CacheClient:
-        return CacheClient(self.settings, self.trust, self.shelf)
+    def client(self) -> "cache_client.CacheClient":
+        return cache_client.CacheClient(self.settings, self.trust, self.shelf)
 
     @property
     def now(self) -> float:
@@ -57,11 +64,11 @@ class CacheTools:
         root = str(self.config.shared_parts / name)
         return Question(f"{name}/{digest}", root, this_platform(), self.now, EntryKind.PART, digest)
 
-    def signing_key(self) -> SigningKey:
+    def signing_key(self) -> "keys.SigningKey":
         """Raises SlapError when this node has none, or one that may not be used."""
         if self.settings.key_file is None:
             raise NotFound("This node has no key to sign builds with.", resolution="slapos cache keygen makes one.")
-        return read_key(self.settings.key_file)
+        return keys.read_key(self.settings.key_file)
 
     def can_publish(self) -> bool:
         """Whether builds of this node go into a cache; a key that is there and cannot be used is told when it is needed."""

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slap.cache.client.publish import Built, Published, publish
 from slap.cache.trust.question import Question
-from slap.cache.trust.sign import LIFETIME
 from slap.model.cache import EntryKind
 from slap.model.errors import SlapError
 from slap.node.backoff import delay
@@ -18,11 +17,16 @@ from slap.node.cache import words
 from slap.node.cache.store import Upload
 from slap.node.cache.tools import CacheTools, with_next
 from slap.system import files
+from slap.system.later import Later
+
+if TYPE_CHECKING:
+    from slap.cache.client import publish
+    from slap.cache.trust import sign
+else:  # a node that publishes nothing has no use for them
+    publish, sign = Later("slap.cache.client.publish"), Later("slap.cache.trust.sign")
 
 log = logging.getLogger(__name__)
 
-# What is still used is signed anew when this part of its life is over.
-_RENEW_AFTER = LIFETIME / 2
 _GLANCE = 60.0
 _NICE = 10
 _LOCK = "cache-upload.lock"
@@ -85,17 +89,17 @@ class Uploader:
             self._attempt(upload, sent)
         return 0.0
 
-    def upload(self, upload: Upload, sent: Sent = lambda upload, size: None) -> Published:
+    def upload(self, upload: Upload, sent: Sent = lambda upload, size: None) -> "publish.Published":
         """Do it now; raises SlapError. A build that changed meanwhile is not published."""
         before = self._fingerprint(upload)
         if before is None:
             raise SlapError(f"{upload.key} is not built here.", f"{upload.folder} is not whole.")
-        built = Built(
+        built = publish.Built(
             Path(upload.folder), self._question(upload), self._tools.config.computer_id, upload.started, upload.built,
             before, f"slap {version('slap')}", self._without, lambda: self._fingerprint(upload) == before,
         )  # fmt: skip
         key = self._tools.signing_key()
-        published = publish(built, key, self._tools.client, self._tools.shelf, lambda size: sent(upload, size))
+        published = publish.publish(built, key, self._tools.client, self._tools.shelf, lambda size: sent(upload, size))
         self._tools.shelf.trim(self._tools.settings.chunk_limit)
         return published
 
@@ -111,7 +115,8 @@ class Uploader:
             log.warning("Uploading %s failed, and is tried again: %s", upload.key, with_next(error))
             store.queue(replace(upload, failures=failures, due=now + delay(failures) * 5, why=with_next(error)))
             return
-        store.queue(replace(upload, failures=0, why="", due=now + _RENEW_AFTER))
+        # What is still used is signed anew when half of its life is over.
+        store.queue(replace(upload, failures=0, why="", due=now + sign.LIFETIME / 2))
         log.info("Uploaded %s: %s were new to the cache", upload.key, words.size(published.sent))
 
     def _question(self, upload: Upload) -> Question:

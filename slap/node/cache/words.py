@@ -1,11 +1,13 @@
 """How what came of a cache is told to people."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from slap.cache.client.client import Fetched
-from slap.cache.client.publish import Published
-from slap.cache.trust.keys import PublicKey
-from slap.cache.trust.store import FormerKey
+if TYPE_CHECKING:  # every pass over a node loads this module, and few have anything to do with a cache
+    from slap.cache.client.client import Fetched
+    from slap.cache.client.publish import Published
+    from slap.cache.trust.keys import PublicKey
+    from slap.cache.trust.store import FormerKey
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -19,17 +21,17 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
-def key_name(key: PublicKey | FormerKey) -> str:
+def key_name(key: "PublicKey | FormerKey") -> str:
     """What people recognise a key by: what its owner called it, and the beginning of its id."""
     return f"{key.comment} ({key.id[:16]})" if key.comment else key.id[:16]
 
 
-def taken(key: PublicKey | FormerKey, fetched: Fetched) -> str:
+def taken(key: "PublicKey | FormerKey", fetched: "Fetched") -> str:
     here = f", {size(fetched.reused)} were here" if fetched.reused else ""
     return f"from cache, signed by {key_name(key)}, {size(fetched.fetched)} in {fetched.seconds:.1f} s{here}"
 
 
-def left(published: Published, took: str = "") -> str:
+def left(published: "Published", took: str = "") -> str:
     """What was uploaded now, of all that there is."""
     time = f" in {took}" if took else ""
     if published.sent == published.size:

@@ -17,7 +17,7 @@ from slap.system import files
 from slap.system.archive import BrokenArchive
 from slap.system.disk.gunzip import gunzip
 from slap.system.disk.qemu_img import QemuImg
-from slap.system.fetch import OPEN, Download, Sessions, Telling, WrongDigest, digest_of, fetch_watched
+from slap.system.fetch import Download, Sessions, Telling, WrongDigest, digest_of, fetch_watched, open_anywhere
 from slap.system.process import Runner
 
 MOST_BYTES = 256 << 30
@@ -31,7 +31,9 @@ Progress = Callable[[int, int], None]
 class Fetcher:
     """Works in the thread that calls it, for as long as it takes."""
 
-    def __init__(self, store: ImageStore, tools: CacheTools, runner: Runner, sessions: Sessions = OPEN) -> None:
+    def __init__(
+        self, store: ImageStore, tools: CacheTools, runner: Runner, sessions: Sessions = open_anywhere
+    ) -> None:
         self.store = store
         self._tools = tools
         self._sessions = sessions

@@ -6,19 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from slap.cache.client.client import Fetched, Progress, question_place
-from slap.cache.client.lookup import Found, Lookup
-from slap.cache.client.publish import Built, Published, publish
 from slap.cache.trust.question import Question
-from slap.cache.trust.verify import remember
 from slap.model.cache import EntryKind, Platform
 from slap.model.errors import InvalidInput, NotFound, SlapError
 from slap.model.vm.kept import CachedImage, KeptImage
 from slap.node.cache.tools import CacheTools, in_words
 from slap.system import files
+from slap.system.later import Later
+
+if TYPE_CHECKING:
+    from slap.cache.client import client, lookup, publish
+    from slap.cache.trust import verify
+else:  # a node without caches has no use for them
+    client, lookup = Later("slap.cache.client.client"), Later("slap.cache.client.lookup")
+    publish, verify = Later("slap.cache.client.publish"), Later("slap.cache.trust.verify")
 
 DISK = "disk"
 ABOUT = "image.json"
@@ -32,7 +37,7 @@ class Brought:
 
     disk: Path
     signed_by: str
-    fetched: Fetched
+    fetched: "client.Fetched"
 
 
 def question_of(name: str, now: float, machine: str = "") -> Question:
@@ -42,7 +47,7 @@ def question_of(name: str, now: float, machine: str = "") -> Question:
     return Question(f"image:{name}", _ROOT, about, now, EntryKind.IMAGE, f"{name}-{machine}")
 
 
-def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> Brought:
+def bring(name: str, tools: CacheTools, into: Path, progress: "client.Progress") -> Brought:
     """The disk of a name, from whichever cache has it; `into` is made. Raises NotFound when none has, and SlapError."""
     if not tools.settings.caches:
         raise NotFound(
@@ -62,7 +67,9 @@ def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> Broug
     raise _not_had(name, question, reasons)
 
 
-def leave(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Callable[[int], None]) -> Published:
+def leave(
+    name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Callable[[int], None]
+) -> "publish.Published":
     """Sign an image, and leave it in the upload cache under a name. `disk` lies in a folder where links can be made."""
     key = tools.signing_key()
     folder = disk.parent / "packed"
@@ -70,24 +77,26 @@ def leave(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Calla
     os.link(disk, folder / DISK)
     about = CachedImage(format=kept.format, machine=platform.machine())
     files.write(folder / ABOUT, about.model_dump_json() + "\n")
-    built = Built(
+    built = publish.Built(
         folder, question_of(name, tools.now), tools.config.computer_id, kept.at, kept.at,
         kept.sha512, f"slap {version('slap')}",
     )  # fmt: skip
-    published = publish(built, key, tools.client, tools.shelf, sent)
+    published = publish.publish(built, key, tools.client, tools.shelf, sent)
     tools.shelf.trim(tools.settings.chunk_limit)
     return published
 
 
-def look(name: str, tools: CacheTools) -> Lookup:
+def look(name: str, tools: CacheTools) -> "lookup.Lookup":
     """What caches have of a name; without caches, nothing."""
-    return tools.client.look_up(question_of(name, tools.now)) if tools.settings.caches else Lookup()
+    return tools.client.look_up(question_of(name, tools.now)) if tools.settings.caches else lookup.Lookup()
 
 
-def _fetch(found: Found, question: Question, tools: CacheTools, into: Path, progress: Progress) -> Brought:
-    fetched = tools.client.fetch(found, question_place(question), into, progress)
+def _fetch(
+    found: "lookup.Found", question: Question, tools: CacheTools, into: Path, progress: "client.Progress"
+) -> Brought:
+    fetched = tools.client.fetch(found, client.question_place(question), into, progress)
     _check(into)
-    remember(found.verified, tools.trust, question)
+    verify.remember(found.verified, tools.trust, question)
     return Brought(into / DISK, found.verified.key.id, fetched)
 
 

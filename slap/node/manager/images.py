@@ -1,12 +1,11 @@
 """Images: a partition names those that its machines start from in `.slapos-images`, and the node fetches them."""
 
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from slap.model.errors import InvalidInput
-from slap.model.network.firewall import parse_network
+from slap.model.network.firewall import Network, parse_network
 from slap.model.vm.image import WISH_FILE, ImageEntry
 from slap.node.cache.tools import CacheTools
 from slap.node.config import NodeConfig
@@ -17,7 +16,12 @@ from slap.node.manager.base import Hooks, Tools
 from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
 from slap.system.fetch import Sessions
-from slap.system.network.address_policy import EVERYWHERE, AddressPolicy, open_session
+from slap.system.later import Later
+
+if TYPE_CHECKING:
+    from slap.system.network import address_policy
+else:  # the HTTP library is large, and most partitions ask for no image
+    address_policy = Later("slap.system.network.address_policy")
 
 _ENTRIES = TypeAdapter(tuple[ImageEntry, ...])
 _MOST = 16
@@ -54,18 +58,24 @@ def sessions_of(config: NodeConfig) -> Sessions:
     """
     proxy = config.managers.get("images", {}).get("proxy", "")
     is_ours = not config.format.alter_user
-    return partial(open_session, address_policy_of(config), proxy=proxy, as_myself=is_ours)
+    _allowed_networks(config)  # a mistake is told when the node starts, not when an image is asked for
+    return lambda: address_policy.open_session(address_policy_of(config), proxy=proxy, as_myself=is_ours)
 
 
-def address_policy_of(config: NodeConfig) -> AddressPolicy:
+def address_policy_of(config: NodeConfig) -> "address_policy.AddressPolicy":
     """Where images may come from that partitions name; raises InvalidInput for what slapos.cfg says wrongly."""
+    allowed = _allowed_networks(config)
+    default = () if config.format.alter_user else address_policy.EVERYWHERE
+    return address_policy.AddressPolicy(default if allowed is None else allowed, _ALLOW)
+
+
+def _allowed_networks(config: NodeConfig) -> tuple[Network, ...] | None:
+    """What the operator allows; None where nothing is said about it."""
     text = config.managers.get("images", {}).get("allow")
     try:
-        allowed = tuple(map(parse_network, text.split())) if text is not None else None
+        return tuple(map(parse_network, text.split())) if text is not None else None
     except ValueError as error:
         raise InvalidInput("allow of [manager:images] is wrong.", str(error), "Mend it in slapos.cfg.") from error
-    default = () if config.format.alter_user else EVERYWHERE
-    return AddressPolicy(default if allowed is None else allowed, _ALLOW)
 
 
 def entries_of(asked: list[Any], partition: str) -> tuple[ImageEntry, ...]:

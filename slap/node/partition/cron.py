@@ -5,15 +5,16 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-
-from croniter import croniter
+from typing import Any
 
 from slap.model.errors import SlapError
 from slap.node.partition.folder import PartitionFolder, Partitions
 from slap.node.store import Store
 from slap.system.clock import Clock
+from slap.system.later import Later
 from slap.system.process import Command, Runner
 
+croniter: Any = Later("croniter")  # a node whose partitions schedule nothing has no use for it
 log = logging.getLogger(__name__)
 
 _FIELDS = 5
@@ -32,14 +33,14 @@ class CronJob:
     command: str
 
     def is_due(self, minute: datetime) -> bool:
-        return bool(croniter.match(self.schedule, minute))
+        return bool(croniter.croniter.match(self.schedule, minute))
 
 
 def parse(partition: str, name: str, line: str) -> CronJob | None:
     """The job of a line, or None where it is none."""
     fields = line.split(None, _FIELDS)
     schedule = " ".join(fields[:_FIELDS])
-    if len(fields) <= _FIELDS or len(schedule) > _MAX_SCHEDULE_LENGTH or not croniter.is_valid(schedule):
+    if len(fields) <= _FIELDS or len(schedule) > _MAX_SCHEDULE_LENGTH or not croniter.croniter.is_valid(schedule):
         return None
     return CronJob(partition, name, schedule, fields[_FIELDS])
 

@@ -1,18 +1,26 @@
 """Keys, requests for certificates, and what certificates say, for those who hold them.
 
-Only imported where it is needed: the library is large.
+The library is large: it is loaded when a certificate is at hand.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING
 
 from slap.model.errors import Forbidden, InvalidInput
+from slap.system.later import Later
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+else:
+    x509, hashes = Later("cryptography.x509"), Later("cryptography.hazmat.primitives.hashes")
+    serialization = Later("cryptography.hazmat.primitives.serialization")
+    ec = Later("cryptography.hazmat.primitives.asymmetric.ec")
+    ed25519 = Later("cryptography.hazmat.primitives.asymmetric.ed25519")
+    rsa = Later("cryptography.hazmat.primitives.asymmetric.rsa")
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def request_for(key_file: Path, name: str) -> KeyAndRequest:
         raise InvalidInput(
             f"The key {key_file} cannot be read.", str(error), "Check the path and its rights."
         ) from error
-    if not isinstance(key, _SIGNING):
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
         raise InvalidInput(f"The key {key_file} is of a kind that signs nothing.", "", "Register anew.")
     return _request(key, name)
 
@@ -81,15 +89,13 @@ def proven(certificate: str, fingerprint: str) -> str:
     return found.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _request(key: "_Signing", name: str) -> KeyAndRequest:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "slap")])
+def _request(
+    key: "ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey", name: str
+) -> KeyAndRequest:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name[:64] or "slap")])
     algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, algorithm)
     words = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return KeyAndRequest(words.decode(), request.public_bytes(serialization.Encoding.PEM).decode())
-
-
-_Signing = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-_SIGNING = (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)
