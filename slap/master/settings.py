@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from slap.master.access.settings import AccessSettings
+from slap.master.database.quota import QuotaSettings
 from slap.master.order.schema import SchemaLimits
 from slap.master.order.validation import SchemaSettings
 from slap.master.slapproxy.config import Beside
@@ -65,7 +66,7 @@ class ReleaseSettings(Frozen):
         return folders
 
 
-class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits):
+class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits, QuotaSettings):
     """What to serve, where and to whom. `names` are those under which clients reach a master with a certificate of its
     own authority. `open_to_this_machine` takes requests without credentials, from the loopback address alone.
     """
@@ -77,6 +78,7 @@ class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits):
     log_level: LogLevel = LogLevel.INFO
     tls: TlsMode = TlsMode.OFF
     names: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    quota_exempt: Annotated[frozenset[str], BeforeValidator(_words)] = frozenset()
     certificate: Path | None = None
     key: Path | None = None  # when it is not in the file of the certificate
     certificate_days: float = Field(default=90, gt=0, le=3650)  # of nodes and users, and of the server's own
@@ -107,6 +109,7 @@ class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits):
             server_makes_keys=self.old_registration,
             lifetime=self.certificate_days * _DAY,
             registration_lifetime=self.registration_hours * 3600,
+            quotas=QuotaSettings.model_validate({name: getattr(self, name) for name in QuotaSettings.model_fields}),
         )
 
     @property
