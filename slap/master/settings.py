@@ -4,7 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
 
 from slap.master.access.settings import AccessSettings
 from slap.master.database.quota import QuotaSettings
@@ -76,6 +76,7 @@ class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits, QuotaSetting
     port: int = Field(default=5000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64)
     log_level: LogLevel = LogLevel.INFO
+    unsent_per_caller: ByteSize = Field(default=ByteSize(8 << 20), ge=1 << 20)
     tls: TlsMode = TlsMode.OFF
     names: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
     quota_exempt: Annotated[frozenset[str], BeforeValidator(_words)] = frozenset()

@@ -8,6 +8,7 @@ counted before. With several processes each has its own estimate, so a limit may
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -60,6 +61,21 @@ _WORDS = {
 }
 
 
+@dataclass
+class _Use:
+    """What a user had when it was counted, and what was added since."""
+
+    counted: int
+    at: float
+    added: int = 0
+
+    def is_good(self, now: float, room: int) -> bool:
+        """Whether this decides if there is room. What was added may have failed, so it does not say that there is none."""
+        if self.counted + self.added <= room:
+            return now - self.at < _ESTIMATE_SECONDS
+        return not self.added and now - self.at < _RECOUNT_SECONDS
+
+
 class Quotas:
     """What users have, as far as it is known, and what was refused."""
 
@@ -67,7 +83,7 @@ class Quotas:
         self.settings = settings or QuotaSettings()
         self.refused: Counter[str] = Counter()
         self._clock = clock
-        self._known: dict[tuple[Quota, str], tuple[int, float]] = {}  # how much, and when that was counted
+        self._known: dict[tuple[Quota, str], _Use] = {}
 
     def take(self, connection: Connection, quota: Quota, owner: str, more: int = 1, holder: str = "") -> None:
         """Note that a user is given more; raises QuotaExceeded. `holder` is whose certificate it is."""
@@ -75,17 +91,15 @@ class Quotas:
         if limit == _NO_LIMIT or owner in self.settings.quota_exempt:
             return
         who = (quota, holder or owner)
-        used, counted_at = self._known.get(who, (0, 0.0))
-        age = self._clock() - counted_at if who in self._known else _ESTIMATE_SECONDS
-        if age >= _ESTIMATE_SECONDS or (used + more > limit and age >= _RECOUNT_SECONDS):
-            used, counted_at = _count(connection, quota, who[1]), self._clock()
-        if len(self._known) > _MAX_KNOWN:
-            self._known.clear()
-        is_refused = used + more > limit
-        self._known[who] = (used if is_refused else used + max(0, more), counted_at)
-        if is_refused:
+        use = self._known.get(who)
+        if use is None or not use.is_good(self._clock(), limit - more):
+            if len(self._known) > _MAX_KNOWN:
+                self._known.clear()
+            use = self._known[who] = _Use(_count(connection, quota, who[1]), self._clock())
+        if use.counted + use.added + more > limit:
             self.refused[quota] += 1
-            raise _exceeded(quota, who[1], used, limit)
+            raise _exceeded(quota, who[1], use.counted, limit)
+        use.added += more
 
 
 def _exceeded(quota: Quota, who: str, used: int, limit: int) -> QuotaExceeded:

@@ -28,7 +28,7 @@ class ConnectionLimits(Frozen):
     unknown_connections: int = Field(default=2000, ge=1)
     connections_per_address: int = Field(default=500, ge=1)  # of unknown callers
     connections_per_caller: int = Field(default=1000, ge=1)
-    unsent_per_caller: ByteSize = Field(default=ByteSize(8 * _MIB), ge=_MIB)  # answers that are not taken
+    unsent_per_caller: ByteSize = Field(default=ByteSize(64 * _MIB), ge=_MIB)  # answers that are not taken
 
 
 class BodyLimits(Frozen):
