@@ -125,6 +125,7 @@ class _Tenant:
     """The hostile one: a user with a computer of its own."""
 
     def __init__(self, master: Master, base: Path, dripping: str) -> None:
+        self.answered = multiprocessing.Value("i", 0)
         self._port, self._token, self._dripping = master.port, master.new_user("eve"), dripping
         node = _json(master.port, self._token, "POST", "/computers", {"title": "eve"})
         self._node, self._node_token = node["guid"], node["token"]
@@ -133,7 +134,6 @@ class _Tenant:
         self._send(_call(self._token, "PUT", f"/computers/{self._node}/configuration", {"partitions": partitions}))
         self.release = _write_release(base / "hostile", SCHEMA)
         self._large_releases = [_write_large_release(base / f"large{number}") for number in range(LARGE_RELEASES)]
-        self.answered = multiprocessing.Value("i", 0)
 
     def store(self) -> None:
         """What its lists are long of."""
