@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, bindparam, func, select
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.database.hub import answer_topic, tree_topic
 from slap.master.database.incarnation import current_incarnation
-from slap.master.database.pages import PagedDocument, paged, spliced
+from slap.master.database.pages import BATCH_BYTES, PagedDocument, paged, spliced
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, history, instance, is_living, partition, supply
 from slap.master.database.text import from_json
@@ -51,6 +52,9 @@ _LIVING = _VIEW.where(
 _REQUESTED = (instance.c.requester == bindparam("requester"), is_living)
 _ALL = _VIEW.where(*_REQUESTED).order_by(instance.c.reference)
 _SIZES = select(instance.c.guid, _SIZE).where(*_REQUESTED).order_by(instance.c.reference)
+# A row is counted with what it has besides texts of users.
+_TOTAL_SIZE = select(func.sum(_SIZE + 500)).where(*_REQUESTED)
+_INSTANCES = TypeAdapter(list[Instance])
 _NAMES = (
     select(instance.c.guid, instance.c.reference, instance.c.release).where(*_REQUESTED).order_by(instance.c.reference)
 )
@@ -74,12 +78,19 @@ async def names(store: Store, caller: Caller) -> list[InstanceName]:
     return [InstanceName(*row) for row in rows]
 
 
-async def paged_listing(store: Store, caller: Caller) -> PagedDocument:
-    """The same as `listing` of all, as JSON."""
+async def paged_listing(store: Store, caller: Caller, others: Sequence[Instance] = ()) -> PagedDocument:
+    """The same as `listing` of all, as JSON; at its end other instances."""
     caller.must_be(CallerKind.USER, CallerKind.PARTITION)
     which: dict[str, object] = {"requester": caller.requester}
-    batches, first = await store.read_much(lambda connection: paged(connection, _SIZES, which, _documents))
-    return PagedDocument(b"[", b"]", batches, first, _documents)
+
+    def job(connection: Connection) -> PagedDocument:
+        if (connection.execute(_TOTAL_SIZE, which).scalar() or 0) <= BATCH_BYTES:  # as nearly all are
+            found = [render_row(row) for row in connection.execute(_ALL, which).all()]
+            return PagedDocument(b"", b"", [], [_INSTANCES.dump_json([*found, *others])], _documents)
+        tail = b"".join(b"," + _document(each) for each in others) + b"]"
+        return PagedDocument(b"[", tail, *paged(connection, _SIZES, which, _documents), _documents)
+
+    return await store.read_much(job)
 
 
 async def listing(store: Store, caller: Caller, reference: str) -> list[Instance]:

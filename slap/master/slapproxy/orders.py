@@ -5,7 +5,6 @@ With no other masters configured, nothing is added to what the services of this 
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
@@ -70,13 +69,7 @@ class Orders:
 
     async def paged_listing(self, caller: Caller) -> PagedDocument:
         """The same of all as JSON, of which only a part is in memory; what is elsewhere comes last."""
-        found = await tree.paged_listing(self._store, caller)
-        elsewhere = await self._listing_elsewhere(caller, "")
-        if not elsewhere:
-            return found
-        before = "," if found.first else ""
-        tail = before + ",".join(each.model_dump_json() for each in elsewhere)
-        return replace(found, tail=tail.encode() + found.tail)
+        return await tree.paged_listing(self._store, caller, await self._listing_elsewhere(caller, ""))
 
     async def names(self, caller: Caller) -> list[InstanceName]:
         """What the caller requested itself, here and elsewhere, by name."""
