@@ -50,6 +50,13 @@ _SIZES = (
     .where(*_WHICH)
     .order_by(instance.c.partition)
 )
+_MANY = 5  # rows may have a MiB each, and what is read by `Store.read` keeps others waiting
+# By the index alone.
+_CHANGED = (
+    select(instance.c.revision)
+    .where(instance.c.computer == bindparam("computer"), instance.c.revision > bindparam("since"))
+    .limit(_MANY)
+)
 _NAMES = (
     select(
         instance.c.guid,
@@ -148,8 +155,9 @@ class StateService:
             named = "" if incarnation is None else latest.incarnation
             return DesiredState(computer=guid, revision=since, since=since, incarnation=named)
         await self._guard.secret()  # there is one from now on
-        # Few rows changed since a revision that is known; a whole state may be thousands.
-        reader = self._store.read if known else self._store.read_much
+        which = {"computer": guid, "since": known}
+        is_short = known and await self._store.read(lambda c: len(c.execute(_CHANGED, which).all()) < _MANY)
+        reader = self._store.read if is_short else self._store.read_much
         return await reader(lambda connection: _state(connection, guid, known, incarnation is not None))
 
     async def summary(self, caller: Caller, guid: str) -> tuple[DesiredState, Sequence[AnyRow]]:
