@@ -1,7 +1,8 @@
 """bench/master --only hostile: what one tenant and N slow strangers do to another tenant, all at once.
 
 The tenant sends what costs a master most: large and unfinished bodies, releases with hostile schemas and parameters for
-them, releases at servers that drip, reports with odd values, hundreds of polls, and wakes those.
+them, releases as large as they may be and at servers that drip, reports with odd values, hundreds of polls, and wakes
+those. It has stored a hundred instances with a MiB of parameters each, and asks for all of them at once.
 """
 
 import json
@@ -24,11 +25,14 @@ from wire import Call, Client
 
 SECONDS = 30
 PAUSE = 0.02
+LOOK_SECONDS = 0.25  # between two looks at the memory
 POLLS = 300
 UNFINISHED = 40
+LARGE_INSTANCES, LARGE_PARAMETERS = 100, "x" * ((1 << 20) - 100)
+LARGE_RELEASES, LARGE_TYPES, LARGE_PROPERTIES = 25, 4, 3500
 NOTES = (
     "Hostile: another tenant asks for its list of instances and repeats an order, one after the other, for 30 s each.",
-    "Hostile: memory is the most PSS of the master with its workers, looked at each second, beside what it was idle.",
+    "Hostile: memory is the most PSS of the master with its workers, looked at four times a second, beside what it was idle.",
 )
 SCHEMA = {
     "type": "object",
@@ -61,7 +65,9 @@ def measure(results: Results, size: int) -> None:
 
 def _measure(results: Results, master: Master, tenant: "_Tenant", size: int) -> None:
     other = _Other(master, tenant.release)
+    time.sleep(1)
     idle = master.cage.memory()
+    tenant.store()
     _add(results, "another tenant, alone", size, other.ask())
     with strangers(master.port, size), tenant.attacks():
         done: list[list[float]] = []
@@ -70,11 +76,13 @@ def _measure(results: Results, master: Master, tenant: "_Tenant", size: int) -> 
         most = idle
         while asking.is_alive():
             most = max(most, master.cage.memory())
-            asking.join(1)
+            asking.join(LOOK_SECONDS)
     if not done:
         raise CommandFailed("The other tenant was not answered; see above.")
     _add(results, "another tenant, amid all of it", size, done[0])
+    results.add(OURS, "memory idle", size, "MiB", idle / MIB)
     results.add(OURS, "memory more than idle, at most", size, "MiB", (most - idle) / MIB)
+    results.add(OURS, "attacks that were answered", size, "", tenant.answered.value)
 
 
 def _add(results: Results, who: str, size: int, latencies: list[float]) -> None:
@@ -117,18 +125,32 @@ class _Tenant:
     """The hostile one: a user with a computer of its own."""
 
     def __init__(self, master: Master, base: Path, dripping: str) -> None:
+        self.answered = multiprocessing.Value("i", 0)
         self._port, self._token, self._dripping = master.port, master.new_user("eve"), dripping
         node = _json(master.port, self._token, "POST", "/computers", {"title": "eve"})
         self._node, self._node_token = node["guid"], node["token"]
-        partitions = [{"name": f"slappart{number}", "ipv4": [f"127.8.0.{number}"], "ipv6": []} for number in range(9)]
+        names = (f"slappart{number}" for number in range(LARGE_INSTANCES + 9))
+        partitions = [{"name": name, "ipv4": ["127.8.0.1"], "ipv6": []} for name in names]
         self._send(_call(self._token, "PUT", f"/computers/{self._node}/configuration", {"partitions": partitions}))
         self.release = _write_release(base / "hostile", SCHEMA)
+        self._large_releases = [_write_large_release(base / f"large{number}") for number in range(LARGE_RELEASES)]
+
+    def store(self) -> None:
+        """What its lists are long of."""
+        plain = _write_release(Path(self.release).parent.parent / "large", {"type": "object"})
+        _json(self._port, self._token, "PUT", "/supplies", {"url": plain, "computer": self._node})
+        for number in range(LARGE_INSTANCES):
+            order = {"reference": f"large{number}", "software_release": plain, "parameters": {"a": LARGE_PARAMETERS}}
+            _json(self._port, self._token, "POST", "/instances", order)
 
     @contextmanager
     def attacks(self) -> Iterator[None]:
         """All at once, each in a process of its own, until the block ends."""
         context = multiprocessing.get_context("fork")
-        attacks = (self.validate, self.supply, self.fill, self.poll, self.wake, self.report)
+        attacks = (
+            *(self.validate, self.supply, self.supply_large, self.fill, self.poll, self.wake, self.report),
+            *(self.journal, self.list_all, self.list_all, self.read_state, self.read_classic),
+        )
         processes = [context.Process(target=_repeat, args=(attack,), daemon=True) for attack in attacks]
         for process in processes:
             process.start()
@@ -152,6 +174,25 @@ class _Tenant:
         """Releases at a server that answers a byte now and then."""
         url = f"{self._dripping}/{time.monotonic_ns()}/software.cfg"
         self._send(_call(self._token, "PUT", "/supplies", {"url": url, "computer": self._node}), patience=1)
+
+    def supply_large(self) -> None:
+        for url in self._large_releases:
+            self._send(_call(self._token, "PUT", "/supplies", {"url": url, "computer": self._node}))
+
+    def list_all(self) -> None:
+        self._send(_call(self._token, "GET", "/instances"))
+
+    def read_state(self) -> None:
+        self._send(_call(self._node_token, "GET", f"/computers/{self._node}/state"))
+
+    def read_classic(self) -> None:
+        path = f"/getFullComputerInformation?computer_id={self._node}"
+        self._send(Call("GET", path, token=self._node_token))
+
+    def journal(self) -> None:
+        """As large as the master takes it."""
+        text = f"<journal>{'<a/>' * 1_900_000}</journal>"
+        self._send(_call(self._node_token, "POST", f"/computers/{self._node}/journal", {"text": text}))
 
     def fill(self) -> None:
         """Bodies of 32 MB that do not end."""
@@ -192,8 +233,10 @@ class _Tenant:
 
     def _send(self, call: Call, patience: float = 20) -> None:
         client = Client(self._port, patience)
-        client.send(call)
+        answer = client.send(call)
         client.close()
+        with self.answered.get_lock():
+            self.answered.value += answer.status < 300
 
 
 def _repeat(attack: Callable[[], None]) -> None:
@@ -227,6 +270,19 @@ def _drip(listener: socket.socket) -> None:
         for connection in held:
             with suppress(OSError):
                 connection.sendall(b"#")
+
+
+def _write_large_release(place: Path) -> str:
+    """Nearly as large as a release may be: several types, each with a schema of nearly the size that one may have."""
+    url = _write_release(place, {})
+    schema = {"type": "object", "properties": {f"p{number}": _LARGE_PROPERTY for number in range(LARGE_PROPERTIES)}}
+    types = {f"type{number}": {"title": place.name, "request": "input.json"} for number in range(LARGE_TYPES)}
+    (place / "software.cfg.json").write_text(json.dumps({"name": place.name, "software-type": types}))
+    (place / "input.json").write_text(json.dumps({**schema, "title": place.name}))
+    return url
+
+
+_LARGE_PROPERTY = {"type": "string", "description": "x" * 80}
 
 
 def _write_release(place: Path, schema: object) -> str:

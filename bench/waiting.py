@@ -44,7 +44,7 @@ class Master:
         self._client, self._tls_client = Client(self.port), HTTPSConnection("127.0.0.1", self.port, context=context)
         (base / "slapos.cfg").write_text(
             f"[master]\ndatabase_url = sqlite:///{base}/master.sqlite\nport = {self.port}\n"
-            f"tls = {'own' if tls else 'off'}\n"
+            f"tls = {'own' if tls else 'off'}\nrelease_folders = {base}\nrelease_networks = 127.0.0.0/8\n"
         )
         self.cage.start(self._program("master", "start"))
         wait_until(lambda: answers("127.0.0.1", self.port), "slapos master")

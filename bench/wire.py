@@ -72,6 +72,8 @@ class Client:
         return data
 
     def _read_body(self, headers: Mapping[str, str], start: bytes) -> bytes:
+        if headers.get("transfer-encoding", "") == "chunked":
+            return self._read_chunks(start)
         if "content-length" not in headers:
             return start + b"".join(iter(lambda: self._open.recv(1 << 16), b""))
         chunks, missing = [start], int(headers["content-length"]) - len(start)
@@ -79,6 +81,20 @@ class Client:
             chunks.append(self._receive())
             missing -= len(chunks[-1])
         return b"".join(chunks)
+
+    def _read_chunks(self, start: bytes) -> bytes:
+        body, buffer = bytearray(), bytearray(start)
+        while True:
+            while b"\r\n" not in buffer:
+                buffer += self._receive()
+            line = bytes(buffer[:20]).partition(b"\r\n")[0]
+            size, begin = int(line, 16), len(line) + 2
+            while len(buffer) < begin + size + 2:
+                buffer += self._receive()
+            body += buffer[begin : begin + size]
+            del buffer[: begin + size + 2]
+            if not size:
+                return bytes(body)
 
     def _receive(self) -> bytes:
         data = self._open.recv(1 << 16)
@@ -94,7 +110,8 @@ class Client:
 
 def _is_last(status_line: str, headers: Mapping[str, str]) -> bool:
     connection = headers.get("connection", "").lower()
-    return "content-length" not in headers or connection == "close" or status_line.startswith("HTTP/1.0")
+    is_endless = "content-length" not in headers and "transfer-encoding" not in headers
+    return is_endless or connection == "close" or status_line.startswith("HTTP/1.0")
 
 
 def free_port(host: str = "127.0.0.1") -> int:

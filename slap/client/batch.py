@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from slap.client.native import FailedWithoutReason
-from slap.model.errors import InvalidInput, SlapError, TooLarge
+from slap.model.errors import InvalidInput, QuotaExceeded, SlapError, TooLarge
 
 Element = TypeVar("Element")
 
@@ -69,7 +69,7 @@ class BatchSender(Generic[Element]):
 
 def is_about_elements(error: SlapError) -> bool:
     """Whether a request was refused for what is in it, or may have failed because of that."""
-    return isinstance(error, InvalidInput | TooLarge) or is_failure_of_master(error)
+    return isinstance(error, InvalidInput | TooLarge | QuotaExceeded) or is_failure_of_master(error)
 
 
 def is_failure_of_master(error: SlapError) -> bool:

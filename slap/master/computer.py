@@ -14,6 +14,7 @@ from slap.master.access.revocation import admit_computer, revoke_computer
 from slap.master.database import tables
 from slap.master.database.hub import computer_topic
 from slap.master.database.incarnation import NEXT_REVISION, current_incarnation
+from slap.master.database.quota import Quota
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, computer, instance, is_living, partition
 from slap.master.database.text import did_you_mean, from_json, now, to_json
@@ -191,6 +192,7 @@ def register_in(transaction: Transaction, caller: Caller, wanted: ComputerRegist
     for row in transaction.connection.execute(same).all():
         _check_replacement(row, caller, wanted)
         return _rotate_token(transaction, caller, row)
+    transaction.quotas.take(transaction.connection, Quota.COMPUTERS, caller.owner)
     return _add(transaction.connection, caller, wanted)
 
 

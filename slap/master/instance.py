@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import bump
+from slap.master.database.quota import Quota
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, instance
 from slap.master.database.text import from_json, now, to_json
@@ -224,6 +225,9 @@ def _stored(
     beside: dict[str, Any] | None = None,
 ) -> Instance:
     """A new instance, from its columns and from what is known beside them; what is not is read."""
+    take = transaction.quotas.take
+    take(transaction.connection, Quota.INSTANCES, caller.owner)
+    take(transaction.connection, Quota.BYTES, caller.owner, len(columns["parameters"]))
     transaction.connection.execute(_INSERT, columns)
     record_first(transaction.connection, columns["guid"], caller.requester, order)
     return render(columns | beside) if beside else view(transaction.connection, columns["guid"])
@@ -279,6 +283,9 @@ def _change(transaction: Transaction, caller: Caller, row: AnyRow, order: Instan
     if row.requested == InstanceState.DESTROYED:
         raise is_being_destroyed(row.reference)
     values = {**_ordered(order), **_where(transaction, row, order, host), "changed_at": now()}
+    more = len(values["parameters"]) - len(row.parameters)
+    if more > 0:
+        transaction.quotas.take(transaction.connection, Quota.BYTES, row.owner, more)
     transaction.connection.execute(update(instance).where(instance.c.guid == row.guid).values(**values))
     if order.state != row.wanted:
         cascade(transaction, row.root)

@@ -10,6 +10,7 @@ from slap.master.access.auth import Caller
 from slap.master.computer import Attendance, bump
 from slap.master.database.hub import answer_topic, log_topic, tree_topic
 from slap.master.database.incarnation import revision_of
+from slap.master.database.quota import Quota
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, computer, instance, is_living, log_request, partition, supply
 from slap.master.database.text import from_json, now, to_json
@@ -22,6 +23,7 @@ from slap.model.state import InstanceState, ReportedInstanceState
 
 _INSTANCES = select(
     instance.c.guid,
+    instance.c.owner,
     instance.c.reference,
     instance.c.root,
     instance.c.parent,
@@ -180,7 +182,11 @@ def _store_instance(transaction: Transaction, guid: str, row: AnyRow, report: In
     }
     is_connected_anew = report.connection is not None and to_json(report.connection) != row.connection
     if is_connected_anew:
-        changes["connection"] = to_json(report.connection)
+        words = to_json(report.connection)
+        changes["connection"] = words
+        more = len(words) - len(row.connection)
+        if more > 0:
+            transaction.quotas.take(transaction.connection, Quota.BYTES, row.owner, more)
     transaction.connection.execute(update(instance).where(instance.c.guid == row.guid).values(**changes))
     if is_connected_anew and row.parent:
         tell_parent(transaction, row.parent)

@@ -17,6 +17,7 @@ from slap.master.settings import MasterSettings, TlsMode
 from slap.master.tls import ServerCertificate, context_of, read_authority, server_context
 from slap.model.errors import Conflict, InvalidInput
 from slap.system.files import exclusive
+from slap.system.processes import return_freed_memory
 from slap.system.serving.accept import LimitedLoop
 from slap.system.serving.connections import ConnectionTable
 from slap.system.serving.limits import raise_descriptor_limit
@@ -35,6 +36,7 @@ def serve(settings: MasterSettings) -> None:
             "An SQLite database belongs to one process.",
             "Use one worker, or a postgresql:// database URL.",
         )
+    return_freed_memory()
     with _owned(url), listening("The master", settings.host, settings.port) as listener:
         migrate(url)
         begin_incarnation(url)

@@ -4,9 +4,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
 
 from slap.master.access.settings import AccessSettings
+from slap.master.database.quota import QuotaSettings
 from slap.master.order.schema import SchemaLimits
 from slap.master.order.validation import SchemaSettings
 from slap.master.slapproxy.config import Beside
@@ -65,7 +66,7 @@ class ReleaseSettings(Frozen):
         return folders
 
 
-class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits):
+class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits, QuotaSettings):
     """What to serve, where and to whom. `names` are those under which clients reach a master with a certificate of its
     own authority. `open_to_this_machine` takes requests without credentials, from the loopback address alone.
     """
@@ -75,8 +76,10 @@ class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits):
     port: int = Field(default=5000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64)
     log_level: LogLevel = LogLevel.INFO
+    unsent_per_caller: ByteSize = Field(default=ByteSize(8 << 20), ge=1 << 20)
     tls: TlsMode = TlsMode.OFF
     names: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    quota_exempt: Annotated[frozenset[str], BeforeValidator(_words)] = frozenset()
     certificate: Path | None = None
     key: Path | None = None  # when it is not in the file of the certificate
     certificate_days: float = Field(default=90, gt=0, le=3650)  # of nodes and users, and of the server's own
@@ -107,6 +110,7 @@ class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits):
             server_makes_keys=self.old_registration,
             lifetime=self.certificate_days * _DAY,
             registration_lifetime=self.registration_hours * 3600,
+            quotas=QuotaSettings.model_validate({name: getattr(self, name) for name in QuotaSettings.model_fields}),
         )
 
     @property

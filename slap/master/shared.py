@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.database.hub import answer_topic
+from slap.master.database.quota import Quota
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, instance, is_living
 from slap.master.database.text import now, to_json
@@ -98,6 +99,9 @@ def store_shared(transaction: Transaction, news: Sequence[SharedNews]) -> None:
     """Store what is new of shared instances; those who requested them are told what was published for them."""
     for row, changes, _ in news:
         values = {**changes, "changed_at": now()}
+        more = len(changes.get("connection", "")) - len(row.connection)
+        if more > 0:
+            transaction.quotas.take(transaction.connection, Quota.BYTES, row.owner, more)
         transaction.connection.execute(update(instance).where(instance.c.guid == row.guid).values(**values))
         if row.parent and "connection" in changes:
             tell_parent(transaction, row.parent)
@@ -124,6 +128,7 @@ def _publish(transaction: Transaction, caller: Caller, guid: str, words: str) ->
 _NO_REPORT = InstanceReport(guid="", state=ReportedInstanceState.NONE)
 _COLUMNS = select(
     instance.c.guid,
+    instance.c.owner,
     instance.c.host,
     instance.c.root,
     instance.c.parent,

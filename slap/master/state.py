@@ -1,15 +1,16 @@
 """The desired state of a computer: all of it, or what changed since a revision."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, case, func, select
 
 from slap.master.access.auth import Caller, CallerKind, Guard, load_partition_secret, token_of_partition
 from slap.master.computer import Attendance, no_computer
 from slap.master.database.hub import computer_topic
 from slap.master.database.incarnation import LATEST_REVISION, Revision, revision_of
+from slap.master.database.pages import PagedDocument, paged, spliced
 from slap.master.database.store import Store
 from slap.master.database.tables import AnyRow, computer, instance, is_living, log_request, supply
 from slap.master.database.text import from_json
@@ -22,7 +23,51 @@ from slap.model.state import InstanceState, SupplyState
 LOGS_WITHIN = 20.0
 
 _root = instance.alias("root_row")
-_EPOCH = select(computer.c.epoch).where(computer.c.guid == bindparam("computer"))
+_EPOCH = (
+    select(computer.c.epoch)
+    .join_from(instance, computer, computer.c.guid == instance.c.computer)
+    .where(instance.c.guid == bindparam("guid"))
+)
+_WHICH = (
+    instance.c.computer == bindparam("computer"),
+    instance.c.revision > bindparam("since"),
+    instance.c.host.is_(None),
+    is_living,
+)
+_guest = instance.alias("guest")
+_SHARED_SIZE = (
+    select(func.sum(func.length(_guest.c.parameters))).where(_guest.c.host == instance.c.guid).scalar_subquery()
+)
+_SIZES = (
+    select(
+        instance.c.guid,
+        (
+            func.length(instance.c.parameters)
+            + func.length(instance.c.sla)
+            + case((instance.c.serving > 0, func.coalesce(_SHARED_SIZE, 0)), else_=0)
+        ).label("size"),
+    )
+    .where(*_WHICH)
+    .order_by(instance.c.partition)
+)
+_MANY = 5  # rows may have a MiB each, and what is read by `Store.read` keeps others waiting
+# By the index alone.
+_CHANGED = (
+    select(instance.c.revision)
+    .where(instance.c.computer == bindparam("computer"), instance.c.revision > bindparam("since"))
+    .limit(_MANY)
+)
+_NAMES = (
+    select(
+        instance.c.guid,
+        instance.c.partition,
+        instance.c.reference,
+        instance.c.release.label("software_release"),
+        instance.c.requested.label("state"),
+    )
+    .where(*_WHICH)
+    .order_by(instance.c.partition)
+)
 _INSTANCES = (
     select(
         instance.c.guid,
@@ -41,12 +86,7 @@ _INSTANCES = (
         instance.c.revision,
     )
     .join_from(instance, _root, _root.c.guid == instance.c.root)
-    .where(
-        instance.c.computer == bindparam("computer"),
-        instance.c.revision > bindparam("since"),
-        instance.c.host.is_(None),
-        is_living,
-    )
+    .where(instance.c.guid.in_(bindparam("guids", expanding=True)), is_living)
     .order_by(instance.c.partition)
 )
 # Those that are to be destroyed are gone from here already: their host serves them no longer.
@@ -94,8 +134,10 @@ class StateService:
 
     async def desired_state(
         self, caller: Caller, guid: str, since: int, wait: float, incarnation: str | None = None
-    ) -> DesiredState:
+    ) -> DesiredState | PagedDocument:
         """What changed after `since`; all of it when that is not a revision of ours. Raises NothingNew (see Hub.poll).
+
+        What changed is JSON, of which only a part is in memory.
 
         A node may know a revision that a master restored from a backup never gave, or gave to another change. Who names
         no `incarnation` is of an earlier version, and is told of none.
@@ -110,13 +152,25 @@ class StateService:
         latest = await self._store.hub.poll(computer_topic(guid), wait, read)
         known = _known(latest, since, incarnation)
         if known == latest.number:
-            state = DesiredState(computer=guid, revision=since, since=since, incarnation=latest.incarnation)
-        else:
-            await self._guard.secret()  # there is one from now on
-            # Few rows changed since a revision that is known; a whole state may be thousands.
-            reader = self._store.read if known else self._store.read_much
-            state = await reader(lambda connection: _state(connection, guid, known))
-        return state if incarnation is not None else state.model_copy(update={"incarnation": ""})
+            named = "" if incarnation is None else latest.incarnation
+            return DesiredState(computer=guid, revision=since, since=since, incarnation=named)
+        await self._guard.secret()  # there is one from now on
+        which = {"computer": guid, "since": known}
+        is_short = known and await self._store.read(lambda c: len(c.execute(_CHANGED, which).all()) < _MANY)
+        reader = self._store.read if is_short else self._store.read_much
+        return await reader(lambda connection: _state(connection, guid, known, incarnation is not None))
+
+    async def summary(self, caller: Caller, guid: str) -> tuple[DesiredState, Sequence[AnyRow]]:
+        """All of the desired state but for its instances, and of each of those a row without what may be large."""
+        check_own(caller, guid)
+        self._attendance.mark(guid)
+        which = {"computer": guid, "since": 0}
+
+        def job(connection: Connection) -> tuple[DesiredState, Sequence[AnyRow]]:
+            frame = _frame(connection, guid, 0)
+            return frame, connection.execute(_NAMES, which).all()
+
+        return await self._store.read_much(job)
 
 
 def check_own(caller: Caller, guid: str) -> None:
@@ -140,15 +194,19 @@ def _known(latest: Revision, since: int, incarnation: str | None) -> int:
     return since if latest.has(since, incarnation) else 0
 
 
-def _state(connection: Connection, guid: str, since: int) -> DesiredState:
+def _state(connection: Connection, guid: str, since: int, is_named: bool) -> PagedDocument:
     # The revision is read first: what is committed meanwhile is sent twice rather than never.
+    frame = _frame(connection, guid, since)
+    frame = frame if is_named else frame.model_copy(update={"incarnation": ""})
+    head, tail = spliced(frame.__pydantic_serializer__.to_json(frame), "instances")
+    batches, first = paged(connection, _SIZES, {"computer": guid, "since": since}, _instances)
+    return PagedDocument(head, tail, batches, first, _instances)
+
+
+def _frame(connection: Connection, guid: str, since: int) -> DesiredState:
+    """A state without its instances."""
     latest = latest_revision(connection, guid)
     which = {"computer": guid, "since": since}
-    rows = connection.execute(_INSTANCES, which).all()
-    shared = _shared(connection, [row.guid for row in rows if row.serving])
-    epoch = str(connection.execute(_EPOCH, which).scalar_one())
-    # Read after the revision too: tokens by a former secret never come with the revision of its rotation.
-    secret = load_partition_secret(connection).encode()
     recent = (datetime.now(UTC) - timedelta(seconds=LOGS_WITHIN)).isoformat()
     return DesiredState(
         computer=guid,
@@ -156,11 +214,22 @@ def _state(connection: Connection, guid: str, since: int) -> DesiredState:
         since=since,
         incarnation=latest.incarnation,
         supplies=tuple(_supplies(connection, which)),
-        instances=tuple(
-            _instance(row, tuple(shared.get(row.guid, ())), token_of_partition(secret, row.guid, epoch)) for row in rows
-        ),
+        instances=(),
         logs=tuple(_log(row) for row in connection.execute(_LOGS, {**which, "oldest": recent}).all()),
     )
+
+
+def _instances(connection: Connection, guids: Sequence[str]) -> list[bytes]:
+    """The JSON of instances on one computer."""
+    rows = connection.execute(_INSTANCES, {"guids": guids}).all()
+    shared = _shared(connection, [row.guid for row in rows if row.serving])
+    epoch = str(connection.execute(_EPOCH, {"guid": guids[0]}).scalar_one())
+    # Read after the revision too: tokens by a former secret never come with the revision of its rotation.
+    secret = load_partition_secret(connection).encode()
+    found = (
+        _instance(row, tuple(shared.get(row.guid, ())), token_of_partition(secret, row.guid, epoch)) for row in rows
+    )
+    return [each.__pydantic_serializer__.to_json(each) for each in found]
 
 
 def _supplies(connection: Connection, which: dict[str, Any]) -> Iterator[DesiredSupply]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import bump, find
+from slap.master.database.quota import Quota
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, computer, instance, is_living, release, release_schema, supply
 from slap.master.database.text import did_you_mean, from_json, now, similar_urls, to_json
@@ -109,6 +110,7 @@ def is_supplied(connection: Connection, guid: str, url: str) -> bool:
     return row is not None and row.requested == SupplyState.AVAILABLE
 
 
+_OWNER = select(computer.c.owner).where(computer.c.guid == bindparam("computer"))
 _ONE = select(supply).where(supply.c.computer == bindparam("computer"), supply.c.url == bindparam("url"))
 _SOMEWHERE = (
     select(1)
@@ -140,6 +142,8 @@ def _supply(transaction: Transaction, wanted: SupplyRequest, read: ReadRelease) 
     _store_release(transaction.connection, read)
     row = _find(transaction.connection, wanted)
     if row is None:
+        owner = transaction.connection.execute(_OWNER, {"computer": wanted.computer}).scalar_one()
+        transaction.quotas.take(transaction.connection, Quota.SUPPLIES, owner)
         fresh = {"computer": wanted.computer, "url": wanted.url, "requested": "available"}
         transaction.connection.execute(insert(supply), {**fresh, "revision": revision, "changed_at": now()})
     else:

@@ -1,12 +1,16 @@
 """Instance trees: reading and following them."""
 
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, bindparam, func, select
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.database.hub import answer_topic, tree_topic
 from slap.master.database.incarnation import current_incarnation
+from slap.master.database.pages import BATCH_BYTES, PagedDocument, paged, spliced
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, history, instance, is_living, partition, supply
 from slap.master.database.text import from_json
@@ -29,18 +33,64 @@ _VIEW = select(
     .outerjoin(supply, (supply.c.computer == instance.c.computer) & (supply.c.url == instance.c.release))
 )
 _ONE = _VIEW.where(instance.c.guid == bindparam("guid"))
-_TREE = _VIEW.where(instance.c.root == bindparam("root"), is_living).order_by(
-    instance.c.depth, instance.c.created_at, instance.c.guid
-)
+_SOME = _VIEW.where(instance.c.guid.in_(bindparam("guids", expanding=True)))
+_SIZE = (
+    func.length(instance.c.parameters)
+    + func.length(instance.c.connection)
+    + func.length(instance.c.promises)
+    + func.length(instance.c.message)
+).label("size")
+_IN_TREE = (instance.c.root == bindparam("root"), is_living)
+_IN_TREE_ORDER = (instance.c.depth, instance.c.created_at, instance.c.guid)
+_TREE = _VIEW.where(*_IN_TREE).order_by(*_IN_TREE_ORDER)
+_TREE_SIZES = select(instance.c.guid, _SIZE).where(*_IN_TREE).order_by(*_IN_TREE_ORDER)
 _LIVING = _VIEW.where(
     instance.c.requester == bindparam("requester"),
     instance.c.reference == bindparam("reference"),
     is_living,
 )
-_ALL = _VIEW.where(instance.c.requester == bindparam("requester"), is_living).order_by(instance.c.reference)
+_REQUESTED = (instance.c.requester == bindparam("requester"), is_living)
+_ALL = _VIEW.where(*_REQUESTED).order_by(instance.c.reference)
+_SIZES = select(instance.c.guid, _SIZE).where(*_REQUESTED).order_by(instance.c.reference)
+# A row is counted with what it has besides texts of users.
+_TOTAL_SIZE = select(func.sum(_SIZE + 500)).where(*_REQUESTED)
+_INSTANCES = TypeAdapter(list[Instance])
+_NAMES = (
+    select(instance.c.guid, instance.c.reference, instance.c.release).where(*_REQUESTED).order_by(instance.c.reference)
+)
 _REVISION = select(instance.c.tree_revision, instance.c.owner, current_incarnation().label("incarnation")).where(
     instance.c.guid == bindparam("root"), instance.c.root == instance.c.guid
 )
+
+
+class InstanceName(NamedTuple):
+    """An instance without anything that may be large."""
+
+    guid: str
+    reference: str
+    software_release: str
+
+
+async def names(store: Store, caller: Caller) -> list[InstanceName]:
+    """What the caller requested itself, by name."""
+    caller.must_be(CallerKind.USER, CallerKind.PARTITION)
+    rows = await store.read_much(lambda connection: connection.execute(_NAMES, {"requester": caller.requester}).all())
+    return [InstanceName(*row) for row in rows]
+
+
+async def paged_listing(store: Store, caller: Caller, others: Sequence[Instance] = ()) -> PagedDocument:
+    """The same as `listing` of all, as JSON; at its end other instances."""
+    caller.must_be(CallerKind.USER, CallerKind.PARTITION)
+    which: dict[str, object] = {"requester": caller.requester}
+
+    def job(connection: Connection) -> PagedDocument:
+        if (connection.execute(_TOTAL_SIZE, which).scalar() or 0) <= BATCH_BYTES:  # as nearly all are
+            found = [render_row(row) for row in connection.execute(_ALL, which).all()]
+            return PagedDocument(b"", b"", [], [_INSTANCES.dump_json([*found, *others])], _documents)
+        tail = b"".join(b"," + _document(each) for each in others) + b"]"
+        return PagedDocument(b"[", tail, *paged(connection, _SIZES, which, _documents), _documents)
+
+    return await store.read_much(job)
 
 
 async def listing(store: Store, caller: Caller, reference: str) -> list[Instance]:
@@ -71,8 +121,8 @@ async def history_of(store: Store, caller: Caller, guid: str) -> list[HistoryEnt
 
 async def follow(
     store: Store, caller: Caller, root: str, since: int, wait: float, incarnation: str | None = None
-) -> InstanceTree:
-    """A tree, when its revision is not the one that the caller knows. Raises NothingNew (see Hub.poll).
+) -> PagedDocument:
+    """A tree as JSON, when its revision is not the one that the caller knows. Raises NothingNew (see Hub.poll).
 
     Who names no `incarnation` is of an earlier version, and is told of none.
     """
@@ -83,8 +133,17 @@ async def follow(
         return not is_known, str(row.incarnation)
 
     now = await store.hub.poll(tree_topic(root), wait, read)
-    tree = await store.read_much(lambda connection: _tree(connection, root))
-    return tree if incarnation is None else tree.model_copy(update={"incarnation": now})
+    return await store.read_much(partial(_paged_tree, root=root, incarnation="" if incarnation is None else now))
+
+
+async def whole_tree(store: Store, caller: Caller, root: str) -> InstanceTree:
+    """A tree as it is now."""
+
+    def job(connection: Connection) -> InstanceTree:
+        _revision(connection, caller, root)
+        return _tree(connection, root)
+
+    return await store.read_much(job)
 
 
 async def answer(store: Store, caller: Caller, guid: str, wait: float) -> Answer:
@@ -180,6 +239,24 @@ def _tree(connection: Connection, root: str) -> InstanceTree:
     instances = tuple(render_row(row) for row in rows) or (view(connection, root),)
     top = instances[0] if instances[0].guid == root else view(connection, root)
     return InstanceTree(root=top, instances=instances, revision=top.revision)
+
+
+def _paged_tree(connection: Connection, root: str, incarnation: str) -> PagedDocument:
+    # The root is read first: what changes meanwhile has a later revision.
+    top = view(connection, root)
+    batches, first = paged(connection, _TREE_SIZES, {"root": root}, _documents)
+    tree = InstanceTree(root=top, instances=(), revision=top.revision, incarnation=incarnation)
+    head, tail = spliced(tree.__pydantic_serializer__.to_json(tree), "instances")
+    return PagedDocument(head, tail, batches, first or [_document(top)], _documents)
+
+
+def _documents(connection: Connection, guids: Sequence[str]) -> list[bytes]:
+    rows = {row.guid: row for row in connection.execute(_SOME, {"guids": guids})}
+    return [_document(render_row(rows[guid])) for guid in guids if guid in rows]
+
+
+def _document(known: Instance) -> bytes:
+    return known.__pydantic_serializer__.to_json(known)
 
 
 def _no_instance(guid: str) -> NotFound:

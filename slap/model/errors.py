@@ -79,6 +79,13 @@ class Forbidden(SlapError):
     http_status = 403
 
 
+class QuotaExceeded(SlapError):
+    """More than a user may have; nothing was changed."""
+
+    kind = "quota-exceeded"
+    http_status = 403
+
+
 class NotFound(SlapError):
     """No such computer, release, supply or instance within the caller's sight."""
 

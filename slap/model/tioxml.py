@@ -17,7 +17,7 @@ _MIB = 1 << 20
 _CPU, _MEMORY, _DISK = "service_module/cpu_load_percent", "service_module/memory_used", "service_module/disk_used"
 _TITLES = {_CPU: "CPU Load Percent Average", _MEMORY: "Used Memory", _DISK: "Partition Disk Used Average"}
 _MAX_BYTES = 32 << 20
-_MAX_ELEMENTS = 600_000  # a day of 20,000 partitions, with three amounts each
+_MAX_ELEMENTS = 200_000  # a day of 6,000 partitions, with three amounts each
 _LARGEST = 1e12
 
 

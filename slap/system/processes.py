@@ -1,5 +1,6 @@
 """Processes as /proc shows them: found by a mark in their environment or by their user, and ended."""
 
+import ctypes
 import os
 import resource
 import signal
@@ -23,11 +24,15 @@ from slap.system.host.proc import (
 
 __all__ = [
     "BUILD_MARK", "NODE_MARK", "PARTITION_MARK", "Mark", "allow_many_files", "ancestors_of", "end_marked",
-    "end_stray_builds", "find_marked", "is_alive", "is_descendant", "parent_is", "wait_for_end",
+    "end_stray_builds", "find_marked", "is_alive", "is_descendant", "parent_is", "return_freed_memory", "wait_for_end",
 ]  # fmt: skip
 
 # Some programs close all that they could have open, one by one, so not without a limit.
 _MANY_FILES = 1 << 16
+# mallopt(3); blocks from this size on are mapped by themselves.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_LARGE_BYTES = 128 << 10
+_ARENAS = 2
 # A user id that nobody has, so that nobody can end a process by it.
 _NO_USER = (1 << 31) - 47
 # What builds start carries this, so that it is found when its builder was killed.
@@ -87,6 +92,21 @@ def allow_many_files(pid: int) -> None:
     wanted = _MANY_FILES if most == resource.RLIM_INFINITY else min(most, _MANY_FILES)
     if now < wanted:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def return_freed_memory() -> None:
+    """Have this process, and what it forks, give memory back to the system as soon as it is freed.
+
+    By default glibc keeps what was large once: it raises the size from which a block is mapped by itself to that of the
+    largest one that was freed, and has eight pools for each processor, each of which keeps its own.
+    """
+    try:
+        configure = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library, which has habits of its own
+        return
+    configure(_M_ARENA_MAX, _ARENAS)
+    configure(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    configure(_M_TRIM_THRESHOLD, 2 * _LARGE_BYTES)
 
 
 def parent_is(program: str) -> bool:

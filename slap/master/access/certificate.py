@@ -25,6 +25,7 @@ from slap.master.access.revocation_list import RevocationLists
 from slap.master.access.settings import AccessSettings
 from slap.master.access.standing import as_partition
 from slap.master.computer import find
+from slap.master.database.quota import Quota
 from slap.master.database.store import Store, Transaction
 from slap.model.certificate import CertificateRequest, IssuedCertificate, KeyPair
 from slap.model.errors import Conflict, Forbidden
@@ -126,6 +127,7 @@ def signed(
     transaction: Transaction, authority: CertificateAuthority, holder: Holder, key: PublicKey, lifetime: float
 ) -> x509.Certificate:
     """A new certificate, remembered as issued."""
+    transaction.quotas.take(transaction.connection, Quota.CERTIFICATES, "", holder=holder.subject)
     name = f"urn:slap:{holder.kind.value}:{quote(holder.subject, safe='')}"
     issued = authority.sign_client(common_name(holder.kind, holder.subject), name, key, lifetime)
     note(transaction.connection, holder, issued)

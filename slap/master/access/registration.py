@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 
 from slap.master.access.auth import Caller, CallerKind, Guard, digest_of, revoke_tokens
 from slap.master.access.authority import CertificateAuthority, in_pem, key_in_pem, new_key
@@ -12,6 +12,7 @@ from slap.master.access.certificate import Certificates, signed
 from slap.master.access.ledger import Holder, in_text
 from slap.master.access.request import PublicKey, public_key_of
 from slap.master.computer import find, register_in
+from slap.master.database.quota import Quota
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, registration
 from slap.master.database.text import now
@@ -45,7 +46,7 @@ class Registrations:
         end = datetime.now(UTC) + timedelta(seconds=self._settings.registration_lifetime)
         fingerprint = (await self._certificates.authority()).fingerprint if self._settings.own_authority else ""
         words = token_words(secrets.token_urlsafe(32), fingerprint)
-        await self._store.write(lambda transaction: _keep(transaction.connection, caller, wanted, words, in_text(end)))
+        await self._store.write(lambda transaction: _keep(transaction, caller, wanted, words, in_text(end)))
         return RegistrationToken(token=words, expires_at=end)
 
     async def register(self, wanted: NodeRegistration) -> RegisteredNode:
@@ -116,12 +117,14 @@ def _check_old_name(guid: str) -> None:
         )
 
 
-def _keep(connection: Connection, caller: Caller, wanted: RegistrationTokenRequest, words: str, end: str) -> None:
+def _keep(transaction: Transaction, caller: Caller, wanted: RegistrationTokenRequest, words: str, end: str) -> None:
+    connection = transaction.connection
     guid, title = "", wanted.title or ""
     if wanted.guid:
         found = find(connection, caller, wanted.guid)
         guid, title = found.guid, found.title
     connection.execute(delete(registration).where(registration.c.owner == caller.owner, _is_over()))
+    transaction.quotas.take(connection, Quota.TOKENS, caller.owner)
     row = {
         "digest": digest_of(words),
         "owner": caller.owner,

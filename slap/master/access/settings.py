@@ -1,7 +1,8 @@
-"""What an operator decides about who may come in, and by what."""
+"""What an operator decides about who may come in, and by what, and how much each may have."""
 
 from pydantic import Field
 
+from slap.master.database.quota import QuotaSettings
 from slap.model.base import Frozen
 
 _DAY = 24 * 3600.0
@@ -20,4 +21,5 @@ class AccessSettings(Frozen):
     lifetime: float = Field(default=90 * _DAY, gt=0)  # of a certificate whose holder renews it
     lifetime_unrenewed: float = Field(default=3 * 365 * _DAY, gt=0)  # of one given to a node that never renews
     lifetime_partition: float = Field(default=30 * _DAY, gt=0)
+    quotas: QuotaSettings = QuotaSettings()
     registration_lifetime: float = Field(default=24 * 3600, gt=0)  # of a one-time token

@@ -74,7 +74,7 @@ class PostgresStore(Store):
 
     def _write(self, job: Writing[Result]) -> tuple[Result, set[str]]:
         with self._engine.begin() as connection:
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, self.quotas)
             result = job(transaction)
             notify(transaction, self._name)
         return result, transaction.topics

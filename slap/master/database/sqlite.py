@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import URL, Connection, QueuePool, create_engine, event
+from sqlalchemy import URL, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from slap.master.database.engine import unavailable
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 # More than this in one commit would make the first of them wait for long.
 _LARGEST_GROUP = 64
 _READERS = 4
+# KiB of the database that a connection keeps in memory. What readers keep is stale after each write of another connection,
+# and what is not kept is read from the kernel's cache. Pages that are written stay until their commit, as far as they fit.
+_WRITER_CACHE, _READER_CACHE = 8192, 2048
 # Seconds that everybody may wait for one commit.
 _QUICK = 0.001
 # Milliseconds that a write waits for another process: somebody adds a user, or looks into the file.
@@ -56,6 +59,7 @@ class SqliteStore(Store):
         self._writer = self._engine.connect()
         self._driver = cast(sqlite3.Connection, self._writer.connection.dbapi_connection)
         self._driver.execute("PRAGMA busy_timeout=0")
+        self._driver.execute(f"PRAGMA cache_size=-{_WRITER_CACHE}")
         self._disk = ThreadPoolExecutor(1, "disk")
         self._commit_took = _QUICK
         self._pending: list[_Work] = []
@@ -128,7 +132,7 @@ class SqliteStore(Store):
         except sqlite3.OperationalError:
             await self._loop.run_in_executor(self._disk, _begin_patiently, self._driver)
         for work in group:
-            _attempt(self._writer, self._driver, work)
+            _attempt(Transaction(self._writer, self.quotas), self._driver, work)
         await self._commit(alone=len(group) == 1)
 
     async def _commit(self, alone: bool) -> None:
@@ -162,7 +166,7 @@ def _prepare(driver: sqlite3.Connection, record: object) -> None:
     # The log of writes is folded into the database seldom: what is written again and again is then folded in once.
     driver.executescript(
         f"PRAGMA busy_timeout={_PATIENCE}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-        "PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
+        f"PRAGMA cache_size=-{_READER_CACHE}; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
     )
 
 
@@ -175,9 +179,8 @@ def _begin_patiently(driver: sqlite3.Connection) -> None:
         driver.execute("PRAGMA busy_timeout=0")
 
 
-def _attempt(connection: Connection, driver: sqlite3.Connection, work: _Work) -> None:
+def _attempt(transaction: Transaction, driver: sqlite3.Connection, work: _Work) -> None:
     """Run one job in a savepoint; raises what concerns the whole transaction."""
-    transaction = Transaction(connection)
     driver.execute("SAVEPOINT job")
     try:
         with values_are_judged():

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
 from slap.master.database.hub import Hub
+from slap.master.database.quota import Quotas
 from slap.master.database.text import unstorable
 
 Result = TypeVar("Result")
@@ -20,6 +21,7 @@ class Transaction:
     """One transaction: its connection, and the topics to wake once it is committed."""
 
     connection: Connection
+    quotas: Quotas = field(default_factory=Quotas)
     topics: set[str] = field(default_factory=set)
 
     def wake(self, topic: str) -> None:
@@ -59,6 +61,7 @@ class Store(ABC):
     def __init__(self, url: URL) -> None:
         self.url = url
         self.hub = Hub()
+        self.quotas = Quotas()
 
     @abstractmethod
     async def read(self, job: Reading[Result]) -> Result:

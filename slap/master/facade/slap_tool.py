@@ -13,7 +13,7 @@ from slap.master.access.auth import Caller, CallerKind
 from slap.master.access.standing import as_computer, as_partition
 from slap.master.facade import slap_tool_report
 from slap.master.facade.news import computer_news, instance_news
-from slap.master.facade.slap_tool_form import Fields, Form, Query, TextRoute, marshalled, text, told_again, xml
+from slap.master.facade.slap_tool_form import Fields, Form, Query, TextRoute, marshalled, text, told_again
 from slap.master.facade.slap_tool_object import (
     Slot,
     computer_object,
@@ -93,7 +93,7 @@ async def full_information(call: Called, asked: Query, request: Request) -> Resp
     await call.services.states.desired_state(node, node.subject, latest, 0)
     document = await call.store.read_much(lambda connection: whole_computer(connection, node.subject))
     await served.note(node.subject, latest)
-    return xml(document)
+    return await call.services.paged.response(request, call.store, node.owner, document)
 
 
 @router.post("/supplySupply")

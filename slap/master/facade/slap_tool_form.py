@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from slap.model.errors import CannotBePlaced, InvalidInput, NotFound, NotReady, SlapError
 from slap.model.values import storable, unstorable_reason
-from slap.system.marshal import SlapObject, dumps, loads
+from slap.system.marshal import XML, SlapObject, dumps, loads
 
 _MOST_FIELDS = 100
 _LARGE = 64 * 1024  # characters
@@ -22,8 +22,6 @@ _NOT_QUOTED = re.compile(b"%(?![0-9A-Fa-f]{2})")
 _LARGEST_INT = 2**63 - 1
 _LARGEST_VALUE = 16 << 20  # bytes of one marshalled value: the formatting of 20,000 partitions is less
 _TEXT = "text/plain; charset=utf-8"
-# With the character set: without one the client takes the text for Latin-1.
-_XML = "text/xml; charset=utf-8"
 
 # What SlapOS's client makes exceptions of its own of; the rest it calls errors of the server, or of HTTP.
 _STATUS: dict[type[SlapError], int] = {NotFound: 404, CannotBePlaced: 404, NotReady: 408}
@@ -126,12 +124,8 @@ def text(words: str, status: int = 200) -> Response:
     return Response(words, status, media_type=_TEXT)
 
 
-def xml(document: bytes) -> Response:
-    return Response(document, media_type=_XML)
-
-
 def marshalled(value: object) -> Response:
-    return xml(dumps(value))
+    return Response(dumps(value), media_type=XML)
 
 
 class TextRoute(APIRoute):

@@ -1,23 +1,28 @@
 """What the classic protocol tells of a computer, read from the database: all of it at once, or one partition."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, or_, select, update
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import find
+from slap.master.database.pages import PagedDocument, paged
 from slap.master.database.store import Store
 from slap.master.database.tables import AnyRow, instance, is_living, partition, release, supply
 from slap.master.database.text import from_json
 from slap.master.facade.slap_tool_object import Slot, computer_object, partition_object, release_object
+from slap.master.facade.worded import releases_of
 from slap.master.order.parameters import known_release
 from slap.model.errors import NotFound
 from slap.model.instance import Instance
 from slap.model.serialisation import Serialisation
 from slap.model.software import SoftwareRelease
 from slap.model.state import InstanceState
-from slap.system.marshal import SlapObject, dumps
+from slap.system.marshal import XML, SlapObject, dumps, unwrapped
 
+_EMPTY_LIST = b"<list></list>"
 _root = instance.alias("root_row")
 _INSTANCES = select(
     instance.c.guid,
@@ -37,15 +42,42 @@ _INSTANCES = select(
     instance.c.connection,
     instance.c.published,
     instance.c.revision,
+    instance.c.serving,
     _root.c.reference.label("root_reference"),
 ).join_from(instance, _root, _root.c.guid == instance.c.root)
-_ON_COMPUTER = _INSTANCES.where(instance.c.computer == bindparam("computer"), is_living)
+_SOME_INSIDE = _INSTANCES.where(instance.c.guid.in_(bindparam("guids", expanding=True)), is_living)
 _INSIDE = _INSTANCES.where(instance.c.guid == bindparam("guid"))
 # Nobody serves what is stopped or destroyed.
 _SERVED_BY = _INSTANCES.where(
     instance.c.host == bindparam("guid"), instance.c.requested == InstanceState.STARTED, is_living
 ).order_by(instance.c.guid)
-_SLOTS = select(partition).where(partition.c.computer == bindparam("computer")).order_by(partition.c.ordinal)
+_SERVED_BY_SOME = _INSTANCES.where(
+    instance.c.host.in_(bindparam("hosts", expanding=True)), instance.c.requested == InstanceState.STARTED, is_living
+).order_by(instance.c.guid)
+_SOME_SLOTS = (
+    select(partition)
+    .where(partition.c.computer == bindparam("computer"), partition.c.name.in_(bindparam("names", expanding=True)))
+    .order_by(partition.c.ordinal)
+)
+_guest = instance.alias("guest")
+_SHARED_SIZE = (
+    select(func.sum(func.length(_guest.c.parameters))).where(_guest.c.host == instance.c.guid).scalar_subquery()
+)
+_SLOT_SIZES = (
+    select(
+        partition.c.name,
+        func.coalesce(
+            func.length(instance.c.parameters)
+            + func.length(instance.c.connection)
+            + func.length(instance.c.message)
+            + case((instance.c.serving > 0, func.coalesce(_SHARED_SIZE, 0)), else_=0),
+            0,
+        ).label("size"),
+    )
+    .join_from(partition, instance, instance.c.guid == partition.c.instance, isouter=True)
+    .where(partition.c.computer == bindparam("computer"))
+    .order_by(partition.c.ordinal)
+)
 _ONE_SLOT = select(partition).where(
     partition.c.computer == bindparam("computer"), partition.c.name == bindparam("name")
 )
@@ -67,22 +99,31 @@ _PUBLISHED = select(instance.c.published).where(
 _SUPPLIES = select(supply.c.url, supply.c.requested, supply.c.reported).where(
     supply.c.computer == bindparam("computer")
 )
-_RELEASES = (
-    select(release.c.url, release.c.document)
-    .join_from(supply, release, release.c.url == supply.c.url)
-    .where(supply.c.computer == bindparam("computer"))
-)
 _RELEASE = select(release.c.document).where(release.c.url == bindparam("url"))
 
 
-def whole_computer(connection: Connection, guid: str) -> bytes:
+def whole_computer(connection: Connection, guid: str) -> PagedDocument:
     """All that a node is to make of its computer, marshalled. Its cost grows with the partitions, and nothing else."""
-    which = {"computer": guid}
-    inside, shared = _instances(connection, which)
-    releases = {row.url: known_release(row.document).release for row in connection.execute(_RELEASES, which).all()}
-    slots = [_slot(row, inside.get(row.instance), releases, shared) for row in connection.execute(_SLOTS, which).all()]
-    wanted = _wanted_releases(connection, guid)
-    return dumps(computer_object(guid, wanted, [partition_object(slot) for slot in slots]))
+    empty = dumps(computer_object(guid, _wanted_releases(connection, guid), []))
+    head, tail = empty.rsplit(_EMPTY_LIST, 1)
+    head, tail = head + _EMPTY_LIST[:-7], _EMPTY_LIST[-7:] + tail
+    render = partial(_partitions, guid=guid)
+    batches, first = paged(connection, _SLOT_SIZES, {"computer": guid}, render)
+    return PagedDocument(head, tail, batches, first, render, b"", XML)
+
+
+def _partitions(connection: Connection, names: Sequence[str], guid: str) -> list[bytes]:
+    """Partitions of a computer with what is in them."""
+    slots = connection.execute(_SOME_SLOTS, {"computer": guid, "names": names}).all()
+    used = [row.instance for row in slots if row.instance]
+    inside = {row.guid: row for row in connection.execute(_SOME_INSIDE, {"guids": used})} if used else {}
+    shared = defaultdict(list)
+    hosts = [row.guid for row in inside.values() if row.serving]
+    for row in connection.execute(_SERVED_BY_SOME, {"hosts": hosts}) if hosts else ():
+        shared[row.host].append(row)
+    releases = releases_of(connection, {row.release for row in inside.values()})
+    objects = (partition_object(_slot(row, inside.get(row.instance), releases, shared)) for row in slots)
+    return [unwrapped(dumps(each)) for each in objects]
 
 
 def visible_slot(connection: Connection, caller: Caller, guid: str, name: str) -> Slot:
@@ -136,17 +177,6 @@ def _slot_of(connection: Connection, guid: str, name: str) -> Slot:
 
 def _no_partition(guid: str, name: str) -> NotFound:
     return NotFound(f"There is no partition {name} on {guid}.", "", "Partitions are made by: slapos node format.")
-
-
-def _instances(connection: Connection, which: dict[str, str]) -> tuple[dict[str, AnyRow], dict[str, list[AnyRow]]]:
-    """By guid the instances that have partitions, and by the guid of its host those that are served."""
-    inside, shared = {}, defaultdict(list)
-    for row in connection.execute(_ON_COMPUTER, which).all():
-        if row.host is None:
-            inside[row.guid] = row
-        elif row.requested == InstanceState.STARTED:
-            shared[row.host].append(row)
-    return inside, shared
 
 
 def _slot(

@@ -6,6 +6,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from slap.master.facade.news import News, computer_news, instance_news, supply_news
 from slap.master.hateoas.query import Kind
+from slap.master.tree import InstanceName
 from slap.model.computer import Computer
 from slap.model.instance import Instance, InstanceTree
 from slap.model.software import Supply, software_id
@@ -22,7 +23,7 @@ _UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 _KEPT = {"\r": "&#13;"}
 
 
-def tree_row(root: Instance) -> Row:
+def tree_row(root: InstanceName) -> Row:
     return {
         "uid": root.guid,
         "title": root.reference,

@@ -14,9 +14,10 @@ from slap.master.hateoas import document as documents
 from slap.master.hateoas.document import Document, Row
 from slap.master.hateoas.query import Kind, Query
 from slap.master.http.call import Call
+from slap.master.tree import InstanceName
 from slap.model.computer import Computer
 from slap.model.errors import InvalidInput, NotFound
-from slap.model.instance import Instance, InstanceTree
+from slap.model.instance import InstanceTree
 from slap.model.state import InstanceState, ReportedInstanceState, Status, derive_status
 
 _INSIDE = select(
@@ -49,9 +50,10 @@ async def _trees(call: Call, filters: dict[str, str]) -> list[Row]:
     return [documents.tree_row(root) for root in await _roots(call, filters.get("title"))]
 
 
-async def _roots(call: Call, title: str | None) -> list[Instance]:
+async def _roots(call: Call, title: str | None) -> list[InstanceName]:
     # No name at all means all of them; a name that is empty is nobody's.
-    return [] if title == "" else await call.services.orders.listing(call.caller, title or "")
+    names = [] if title == "" else await call.services.orders.names(call.caller)
+    return [each for each in names if title in (None, each.reference)]
 
 
 async def _computers(call: Call, filters: dict[str, str]) -> list[Row]:
@@ -86,7 +88,7 @@ async def _supplies(call: Call, filters: dict[str, str]) -> list[Row]:
 
 
 async def _tree(call: Call, guid: str) -> InstanceTree:
-    found = await call.services.orders.follow(call.caller, guid, 0, 0)
+    found = await call.services.orders.tree(call.caller, guid)
     root, *instances = await call.store.read_much(lambda c: worded(c, [found.root, *found.instances]))
     return InstanceTree(root=root, instances=tuple(instances), revision=found.revision)
 

@@ -22,6 +22,7 @@ from slap.master.access.settings import AccessSettings
 from slap.master.database.engine import database_url, is_sqlite
 from slap.master.database.hub import LONGEST_WAIT
 from slap.master.database.postgres import PostgresStore
+from slap.master.database.quota import Quotas
 from slap.master.database.sqlite import SqliteStore
 from slap.master.database.store import Store
 from slap.master.facade import slap_tool
@@ -105,6 +106,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_store(words)
+        store.quotas = Quotas((settings or AccessSettings()).quotas)
         checks = SchemaChecks(schemas or SchemaSettings())
         reader = ReleaseReader(releases or ReleaseSettings(), checks)
         app.state.services = _services(store, settings or AccessSettings(), beside, reader)
@@ -190,6 +192,8 @@ def _nothing() -> Response:
 
 async def _health(request: Request) -> Response:
     health = Health.model_validate(counts(request.scope))
+    if refused := request.app.state.services.store.quotas.refused:
+        health = health.model_copy(update={"refused": {**(health.refused or {}), **refused}})
     return Response(health.model_dump_json(exclude_none=True), media_type="application/json")
 
 
@@ -298,7 +302,10 @@ async def plan(call: Called, order: InstanceRequest) -> Response:
 
 
 @router.get("/instances", response_model=list[Instance])
-async def instances(call: Called, reference: Line = "") -> Response:
+async def instances(request: Request, call: Called, reference: Line = "") -> Response:
+    if not reference:
+        found = await call.services.orders.paged_listing(call.caller)
+        return await call.services.paged.response(request, call.store, call.caller.owner, found)
     return _documents(Instance, list(await call.services.orders.listing(call.caller, reference)))
 
 

@@ -11,6 +11,7 @@ from slap.master.access.certificate import Certificates
 from slap.master.access.registration import Registrations
 from slap.master.access.standing import as_computer
 from slap.master.database.store import Store
+from slap.master.http.paged import PagedAnswers
 from slap.master.http.peer import knock_of
 from slap.master.order.validation import SchemaChecks
 from slap.master.release.read import ReadRelease
@@ -40,6 +41,7 @@ class Services:
     products: Mapping[str, str]  # software releases by short words
     releases: ReleaseReader
     resumed: ResumeQueue = field(default_factory=ResumeQueue)
+    paged: PagedAnswers = field(default_factory=PagedAnswers)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from slap.master.access.auth import Caller
 from slap.master.database.hub import NothingNew, Subscription
+from slap.master.database.pages import PagedDocument
 from slap.system.serving.parked import ParkingProtocol, ResumeQueue, park, received_at
 
 # Their turn in the queue of those whose time is over: they do not hold up news.
@@ -18,14 +19,17 @@ _TIME_IS_OVER = ""
 
 
 async def poll(
-    request: Request, caller: Caller, wait: float, read: Callable[[float], Awaitable[BaseModel]]
+    request: Request, caller: Caller, wait: float, read: Callable[[float], Awaitable[BaseModel | PagedDocument]]
 ) -> Response:
     """The response to a long poll. `read` is given the seconds left, and raises NothingNew while it may wait."""
-    deadline = received_at(request.scope) + wait
+    services, deadline = request.app.state.services, received_at(request.scope) + wait
     try:
         document: Any = await read(deadline - asyncio.get_running_loop().time())
     except NothingNew as nothing:
-        return _Parked(LongPoll(request.app.state.services.resumed, caller.owner, deadline, nothing.subscription))
+        return _Parked(LongPoll(services.resumed, caller.owner, deadline, nothing.subscription))
+    if isinstance(document, PagedDocument):
+        answer: Response = await services.paged.response(request, services.store, caller.owner, document)
+        return answer
     return Response(document.__pydantic_serializer__.to_json(document), media_type="application/json")
 
 

@@ -1,7 +1,10 @@
 """The JSON-RPC methods about compute nodes and what they are supplied with."""
 
+from collections.abc import Sequence
+
 from slap.master import computer, supply, usage
 from slap.master.access.standing import as_computer
+from slap.master.database.tables import AnyRow
 from slap.master.facade.news import computer_news
 from slap.master.facade.slap_tool_report import reason_of
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
@@ -25,32 +28,32 @@ _LONGEST_LOG = 64 * 1024  # of a log, what is kept: its end says what went wrong
 _ROUTE = "route_"  # before the name of a tap interface: what is routed to it
 
 
-async def _desired(call: RpcCall, guid: str) -> DesiredState:
-    """All that a computer shall be; it is remembered up to where it was told."""
+async def _desired(call: RpcCall, guid: str) -> tuple[DesiredState, Sequence[AnyRow]]:
+    """What a computer shall have, and the rows of its instances; it is remembered up to where it was told."""
     node = await as_computer(call.store, call.caller, guid)
-    state = await call.services.states.desired_state(node, node.subject, 0, 0)
+    state, rows = await call.services.states.summary(node, node.subject)
     await call.served.note(node.subject, state.revision)
-    return state
+    return state, rows
 
 
 async def instances(call: RpcCall, asked: OfComputer) -> Document:
-    state = await _desired(call, asked.computer_guid)
+    _, rows = await _desired(call, asked.computer_guid)
     return {
         "result_list": [
             {
                 "title": each.reference,
                 "instance_guid": each.guid,
-                "state": each.state.value,
+                "state": each.state,
                 "compute_partition_id": each.partition,
                 "software_release_uri": each.software_release,
             }
-            for each in state.instances
+            for each in rows
         ]
     }
 
 
 async def installations(call: RpcCall, asked: OfComputer) -> Document:
-    state = await _desired(call, asked.computer_guid)
+    state, _ = await _desired(call, asked.computer_guid)
     found = [{"software_release_uri": each.url, "state": each.state.value} for each in state.supplies]
     return {"result_list": found}
 

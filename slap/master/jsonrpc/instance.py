@@ -95,7 +95,7 @@ async def in_partition(call: RpcCall, asked: OfPartition) -> Document:
 
 
 async def trees(call: RpcCall, asked: Nothing) -> Document:
-    found = await call.services.orders.listing(call.caller, "")
+    found = await call.services.orders.names(call.caller)
     return {"result_list": [{"title": each.reference} for each in found]}
 
 

@@ -22,6 +22,7 @@ from slap.master.order.validator import UnusableSchema, compile_schema, describe
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _MOST_KEPT = 32
 _LONGEST_KEPT = 64 * 1024  # characters of a schema
+_KEPT_PART = 5  # of the memory that a check may take, so much is kept between checks
 
 
 class Validators:
@@ -37,6 +38,33 @@ class Validators:
         if len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
         return found
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+class Memory:
+    """The memory of this process, which it gives back when it grew: idle workers are a part of what the master takes."""
+
+    def __init__(self, headroom: int) -> None:
+        self._libc = ctypes.CDLL(None)
+        self._most = _resident_bytes() + headroom // _KEPT_PART
+
+    def shrink(self, validators: Validators) -> bool:
+        """Forget the validators if there is too much; whether that was so."""
+        if _resident_bytes() <= self._most:
+            return False
+        validators.clear()
+        self._libc.malloc_trim(0)
+        return True
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
 
 
 def answer(validators: Validators, job: bytes) -> bytes:
@@ -77,11 +105,13 @@ def main() -> None:
     with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as jobs:
         # What a failing library prints has a tenant's words in it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        memory = Memory(headroom)
         _limit_memory(headroom)
         channel.sendall(b"\n")  # ready
         for job in jobs:
             _limit_time(seconds)
             channel.sendall(answer(validators, job))
+            memory.shrink(validators)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from sqlalchemy import Connection, bindparam, select, text
 
 from slap.master import instance, tree
 from slap.master.access.auth import Caller, CallerKind
+from slap.master.database.pages import PagedDocument
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, forwarded
 from slap.master.database.text import from_json, now, to_json
 from slap.master.order.validation import SchemaChecks
 from slap.master.slapproxy.config import OtherMaster
 from slap.master.slapproxy.forward import MASTER_FILTER, Placed, forward, master_for
+from slap.master.tree import InstanceName
 from slap.model.errors import NotFound
 from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree
 from slap.model.state import InstanceState, ReportedInstanceState
@@ -56,11 +58,24 @@ class Orders:
     async def listing(self, caller: Caller, reference: str) -> list[Instance]:
         """What the caller requested itself, here and elsewhere."""
         found = await tree.listing(self._store, caller, reference)
+        return [*found, *await self._listing_elsewhere(caller, reference)]
+
+    async def _listing_elsewhere(self, caller: Caller, reference: str) -> list[Instance]:
         if not self._others:
-            return found
+            return []
         rows = await self._store.read_much(lambda connection: connection.execute(_ALL, _whose(caller)).all())
         elsewhere = (_render(row) for row in rows if reference in ("", row.reference))
-        return [*found, *(each for each in elsewhere if each.requested is not InstanceState.DESTROYED)]
+        return [each for each in elsewhere if each.requested is not InstanceState.DESTROYED]
+
+    async def paged_listing(self, caller: Caller) -> PagedDocument:
+        """The same of all as JSON, of which only a part is in memory; what is elsewhere comes last."""
+        return await tree.paged_listing(self._store, caller, await self._listing_elsewhere(caller, ""))
+
+    async def names(self, caller: Caller) -> list[InstanceName]:
+        """What the caller requested itself, here and elsewhere, by name."""
+        elsewhere = await self._listing_elsewhere(caller, "")
+        here = await tree.names(self._store, caller)
+        return [*here, *(InstanceName(each.guid, each.reference, each.software_release) for each in elsewhere)]
 
     async def show(self, caller: Caller, guid: str) -> Instance:
         return await self.placed_elsewhere(caller, guid) or await tree.show(self._store, caller, guid)
@@ -72,12 +87,20 @@ class Orders:
 
     async def follow(
         self, caller: Caller, root: str, since: int, wait: float, incarnation: str | None = None
-    ) -> InstanceTree:
+    ) -> InstanceTree | PagedDocument:
         """A tree when there is news of it. An instance elsewhere is a tree of its own."""
         row = await self._elsewhere(caller, root)
         if row is None:
             return await tree.follow(self._store, caller, root, since, wait, incarnation)
         found = await self._look_until(caller, row, lambda seen: seen.revision != since, wait)
+        return InstanceTree(root=found, instances=(found,), revision=found.revision)
+
+    async def tree(self, caller: Caller, root: str) -> InstanceTree:
+        """A tree as it is now."""
+        row = await self._elsewhere(caller, root)
+        if row is None:
+            return await tree.whole_tree(self._store, caller, root)
+        found = await self._look(caller, row)
         return InstanceTree(root=found, instances=(found,), revision=found.revision)
 
     async def history(self, caller: Caller, guid: str) -> list[HistoryEntry]:

@@ -11,6 +11,7 @@ from slap.model.errors import InvalidInput
 from slap.system import files
 
 ADMINISTRATOR = "admin"
+ADMINISTRATORS = frozenset({ADMINISTRATOR})  # whose machine it is: what he fills is his own
 TOKEN_FILE = "admin.token"  # in the folder; readable by its owner alone
 DATABASE_FILE = "master.sqlite"
 
@@ -20,7 +21,11 @@ def prepare_proxy(folder: Path, port: int, host: str = "127.0.0.1") -> MasterSet
     _check_loopback(host)
     files.make_folder(folder, 0o700)
     settings = MasterSettings(
-        database_url=f"sqlite:///{folder.resolve() / DATABASE_FILE}", host=host, port=port, open_to_this_machine=True
+        database_url=f"sqlite:///{folder.resolve() / DATABASE_FILE}",
+        host=host,
+        port=port,
+        open_to_this_machine=True,
+        quota_exempt=ADMINISTRATORS,
     )
     if not (folder / TOKEN_FILE).exists():
         files.write(folder / TOKEN_FILE, create_user(settings.database_url, ADMINISTRATOR), 0o600)
@@ -38,6 +43,7 @@ def prepare_slapproxy(config: SlapproxyConfig) -> tuple[MasterSettings, Path | N
         host=config.host,
         port=config.port,
         open_to_this_machine=True,
+        quota_exempt=ADMINISTRATORS,
         beside=config.beside,
     )
     token = database.with_name(f"{database.name}.token")

@@ -8,6 +8,6 @@ meant again by a <reference>: `loads` reads those, and `dumps` never writes them
 
 from slap.model.slapos.object import SlapObject
 from slap.system.marshal.read import LARGEST, loads
-from slap.system.marshal.write import dumps
+from slap.system.marshal.write import XML, dumps, unwrapped
 
-__all__ = ["LARGEST", "SlapObject", "dumps", "loads"]
+__all__ = ["LARGEST", "XML", "SlapObject", "dumps", "loads", "unwrapped"]

@@ -9,6 +9,7 @@ from slap.model.errors import InvalidInput
 from slap.model.slapos.object import CLASSES, MODULE, SlapObject
 from slap.system.marshal.read import DEEPEST
 
+XML = "text/xml; charset=utf-8"  # with the character set: without one the client takes the text for Latin-1
 _LONGEST_NAME = 64
 
 
@@ -18,6 +19,11 @@ def dumps(value: object) -> bytes:
     _write(value, pieces.append, 0)
     pieces.append("</marshal>")
     return "".join(pieces).encode()
+
+
+def unwrapped(document: bytes) -> bytes:
+    """A written value as it is written within another one."""
+    return document.removeprefix(b"<marshal>").removesuffix(b"</marshal>")
 
 
 Put = Callable[[str], None]

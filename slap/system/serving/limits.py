@@ -37,8 +37,8 @@ class BodyLimits(Frozen):
     unknown_body: ByteSize = Field(default=ByteSize(64 * _KIB), ge=1024)
     unknown_bodies: ByteSize = Field(default=ByteSize(8 * _MIB), ge=1024)  # of all unknown callers together
     request_body: ByteSize = Field(default=ByteSize(2 * _MIB), ge=1024)
-    report_body: ByteSize = Field(default=ByteSize(32 * _MIB), ge=1024)  # what a computer sends of itself
-    bodies_per_owner: ByteSize = Field(default=ByteSize(32 * _MIB), ge=1024)  # of a user and all that is hers
+    report_body: ByteSize = Field(default=ByteSize(8 * _MIB), ge=1024)  # what a computer sends of itself
+    bodies_per_owner: ByteSize = Field(default=ByteSize(8 * _MIB), ge=1024)  # of a user and all that is hers
     bodies: ByteSize = Field(default=ByteSize(256 * _MIB), ge=1024)  # of all known callers together
     json_values: int = Field(default=200_000, ge=1000)  # in one document, and what separates them
     body_wait_seconds: float = Field(default=10, ge=0)  # for room in the two above

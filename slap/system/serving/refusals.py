@@ -31,6 +31,7 @@ class Refusal(StrEnum):
     NO_BODY_ROOM = "no-room-for-body"
     SLOW_READER = "slow-reader"
     UNSENT_ANSWERS = "unsent-answers"
+    MANY_ANSWERS = "too-many-large-answers"
     PIPELINED = "too-many-pipelined"
     MALFORMED = "malformed"
     FAILED_HANDSHAKE = "failed-handshake"

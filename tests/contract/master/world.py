@@ -17,6 +17,7 @@ import uvloop
 from slap.client.master import Master
 from slap.client.native import NativeMaster
 from slap.master.access.accounts import create_user
+from slap.master.access.settings import AccessSettings
 from slap.master.http.app import create_app
 from slap.master.http.peer import PeerProtocol
 from slap.master.order.validation import SchemaSettings
@@ -32,11 +33,14 @@ RELEASES = ReleaseSettings(release_folders=(Path("/"),))
 
 @contextmanager
 def serving(
-    database: str, releases: ReleaseSettings = RELEASES, schemas: SchemaSettings | None = None
+    database: str,
+    releases: ReleaseSettings = RELEASES,
+    schemas: SchemaSettings | None = None,
+    access: AccessSettings | None = None,
 ) -> Iterator[str]:
     """The address of a master on a database, while the block runs."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        app = create_app(database, releases=releases, schemas=schemas)
+        app = create_app(database, access, releases=releases, schemas=schemas)
         config = uvicorn.Config(app, http=PeerProtocol, log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -1,11 +1,14 @@
 """Checks by schemas are fair: no user waits for another's slow ones, and who takes too much is refused."""
 
 import asyncio
+import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
 
+from slap.master.order.schema_worker import Memory, Validators, answer
 from slap.master.order.validation import CheckFailed, SchemaChecks, SchemaSettings
 from slap.model.errors import TooMany
 
@@ -199,3 +202,14 @@ def test_what_cannot_be_written_is_not_asked() -> None:
             await bench.checks.check("alice", "{}", {"a": nested})
 
     _run(story)
+
+
+def test_a_worker_that_grew_forgets_what_it_kept() -> None:
+    validators, job = Validators(), json.dumps(['{"type": "object"}', {}]).encode()
+    kept, grown = Memory(1 << 40), Memory(0)
+    answer(validators, job)
+    assert not kept.shrink(validators)
+    assert len(validators) == 1
+    held = bytearray(os.urandom(1 << 20)) * 8
+    assert grown.shrink(validators)
+    assert len(validators) == 0 and len(held) == 8 << 20
