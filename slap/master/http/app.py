@@ -189,7 +189,10 @@ def _nothing() -> Response:
 
 
 async def _health(request: Request) -> Response:
-    health = Health.model_validate(counts(request.scope))
+    health, services = Health.model_validate(counts(request.scope)), request.app.state.services
+    if health.refused is not None:
+        refused = {**health.refused, **services.checks.refused, **services.releases.refused}
+        health = health.model_copy(update={"refused": refused})
     return Response(health.model_dump_json(exclude_none=True), media_type="application/json")
 
 

@@ -23,6 +23,8 @@ create index if not exists usage_start on usage (start);
 create index if not exists usage_changed on usage (changed) where changed = 1;
 create table if not exists disk (partition text primary key, at real, bytes integer);
 create table if not exists journal (day integer primary key);
+create table if not exists reached (partition text, limit_name text, times integer, primary key (partition, limit_name))
+without rowid;
 create table if not exists counters (only_row integer primary key check (only_row = 1), document text);
 """
 _ADD = """
@@ -73,6 +75,25 @@ class UsageStore:
     def keep_disk(self, partition: str, at: float, size: int) -> None:
         with self._lock, self._connection as connection:
             connection.execute("insert or replace into disk values (?, ?, ?)", (partition, at, size))
+
+    def count_reached(self, partition: str, limit: str) -> None:
+        """Count that a partition, or what is named in its place, reached one of its limits."""
+        with self._lock, self._connection as connection:
+            connection.execute(
+                "insert into reached values (?, ?, 1) on conflict (partition, limit_name) do update set times = times + 1",
+                (partition, limit),
+            )
+
+    def reached(self) -> dict[str, dict[str, int]]:
+        """How often each partition reached which limit since it was last empty."""
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for row in self._rows("select * from reached order by partition, limit_name"):
+            found[row["partition"]][row["limit_name"]] = row["times"]
+        return dict(found)
+
+    def forget_reached(self, partition: str) -> None:
+        with self._lock, self._connection as connection:
+            connection.execute("delete from reached where partition = ?", (partition,))
 
     def untold(self) -> tuple[UsageSeries, ...]:
         """The slots that grew since they were told."""

@@ -49,6 +49,7 @@ class LaunchLimits:
     def place(self, pid: int) -> None:
         """Into the cgroup."""
         if self.cgroup:
+            Path(self.cgroup).mkdir(exist_ok=True)  # it is gone when the machine was started anew
             Path(self.cgroup, "cgroup.procs").write_text(str(pid))
 
     def limit(self, pid: int) -> None:
