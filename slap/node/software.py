@@ -267,9 +267,10 @@ class SoftwareReconciler:
             end_marked(self._mark(folder))
 
     def _explain(self, result: BuildResult) -> BuildResult:
-        """A build that failed when it took too much says so first: what it prints itself is seldom why."""
+        """A build that failed when builds took too much says so first: what it prints itself is seldom why."""
         trouble = self.limits.trouble(BUILDS) if result.outcome is Outcome.FAILED else ""
-        return result.model_copy(update={"message": f"{trouble}\n{result.message}"}) if trouble else result
+        words = f"Builds reached a limit of this computer: {trouble}\n{result.message}"
+        return result.model_copy(update={"message": words}) if trouble else result
 
     def _mark(self, folder: Path) -> Mark:
         """Of what a build started. A partition that carried it, and forked without end, would hold up all builds."""

@@ -58,7 +58,9 @@ HELD = {
     "inotify": Hold(lambda scene: 0 < scene.wrote("count") <= MOST_INSTANCES),
     "ports": Hold(partial(descriptors_within, 4096), "descriptors = 4096", "descriptors"),
     # Its log was rotated, and it goes on.
-    "log flood": Hold(lambda scene: 20 * MIB < scene.logged() < 60 * MIB and not nothing_runs(scene)),
+    "log flood": Hold(
+        lambda scene: 20 * MIB < scene.logged() < 60 * MIB and not nothing_runs(scene), "prints too much"
+    ),
 }
 DAEMONS = Attack(
     "import os, time\nopen('starts', 'a').write('x')\n"

@@ -50,8 +50,9 @@ class SystemEyes:
 
     def members(self, partitions: Mapping[str, Limits]) -> dict[str, list[Member]]:
         if not self.config.format.alter_user:
-            places = {str(self.config.partition(name)): name for name in partitions}
-            return members({}, places | {str(folder): BUILDS for folder in self.builds})
+            places = {str(self.config.partition(name)): name for name in partitions if name != BUILDS}
+            builds = {str(folder): BUILDS for folder in self.builds if BUILDS in partitions}
+            return members({}, places | builds)
         users = {}
         for name in partitions:
             with suppress(NotFound):

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from slap.system import environment, files
 from slap.system.host.cgroup import Cgroups, ProcessorGroups, open_cgroups, open_processor_groups
 from slap.system.host.launch import UNLIMITED, LaunchLimits
 from slap.system.host.quota import DiskQuotas, DiskUse, open_quotas
-from slap.system.host.space import disk_space
+from slap.system.host.space import DiskSpace, disk_space
 from slap.system.processes import find_marked
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,11 @@ class LimitsKeeper:
         self._current: dict[str, Limits] = {}
         self._limited_on_disk: dict[str, Limits] = {}
 
+    @cached_property
+    def _space(self) -> DiskSpace:
+        """That of partitions as a whole, which seldom changes."""
+        return disk_space(self._config.instance_root)
+
     def mechanism(self) -> str:
         """How limits are kept, for people."""
         first = "cgroup v2" if self.cgroups else "resource limits and a watcher"
@@ -145,10 +151,9 @@ class LimitsKeeper:
 
     def most_files(self, limits: Limits) -> int | None:
         """How many files a partition may have: the same part of the file system's as of its bytes."""
-        space = disk_space(self._config.instance_root)
-        if limits.disk is None or not space.files:
+        if limits.disk is None or not self._space.files:
             return None
-        return max(_FEWEST_FILES, int(space.files * min(1.0, limits.disk / space.total)))
+        return max(_FEWEST_FILES, int(self._space.files * min(1.0, limits.disk / self._space.total)))
 
     def forget(self, folder: PartitionFolder) -> None:
         self._current.pop(folder.name, None)

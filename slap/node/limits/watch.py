@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance
 from slap.model.resources.limits import Limits
 from slap.model.vm.size import in_words
@@ -32,7 +33,8 @@ _PASS_SECONDS = 60.0  # between two looks at each process, whatever happens
 _MEMORY_PART, _DISK_PART = 0.02, 0.01
 _MOST_DISK = 256 << 20  # bytes, however large the disk
 _MANY_PROCESSES = 100
-_MANY_FILES = 1000  # that are open
+_MANY_OPEN_FILES = 1000
+_MANY_NEW_FILES = 10_000  # made or removed since disks were measured
 _FULL = 0.95  # of its descriptors: a process that is refused more closes some
 _NEAR = 0.75  # part of a limit from which a partition is looked at each time
 # Measuring folders takes at most this part of the time.
@@ -101,7 +103,7 @@ class LimitsWatcher:
         self.keeper.forget(folder)
         self._disks[folder.name] = DiskUse(0, 0)
         self._troubles.pop(folder.name, None)
-        self.store.forget_reached(folder.name)
+        self._write(lambda: self.store.forget_reached(folder.name))
 
     @contextmanager
     def building(self, folder: Path, account: Account) -> Iterator[LaunchLimits]:
@@ -220,7 +222,9 @@ class LimitsWatcher:
         """Measure when much was written or freed since the last time; otherwise `glance` keeps what was free then."""
         step = min(_MOST_DISK, int(glance.disk_total * _DISK_PART))
         full = [name for name, limits in partitions.items() if self._fullness(name, limits)]
-        is_written = abs(glance.disk - before.disk) >= step or abs(glance.free_files - before.free_files) >= _MANY_FILES
+        is_written = (
+            abs(glance.disk - before.disk) >= step or abs(glance.free_files - before.free_files) >= _MANY_NEW_FILES
+        )
         changed = before.at > 0 and is_written
         for name in partitions if changed else ():
             self.eyes.trim_logs(name)
@@ -240,12 +244,12 @@ class LimitsWatcher:
         if name == BUILDS:
             self._end_large_build(limits)
             return
-        self.store.keep_disk(name, self.now(), self._disks[name].bytes)
         if bool(was_full) != bool(now_full):
             log.warning("%s: %s", name, now_full or "Its files are within its limit again.")
-            if now_full:
-                self.store.count_reached(name, "disk")
             self.touch(name)
+            if now_full:
+                self._write(lambda: self.store.count_reached(name, "disk"))
+        self._write(lambda: self.store.keep_disk(name, self.now(), self._disks[name].bytes))
 
     def _end_large_build(self, limits: Limits) -> None:
         """All builds have one user: those that are within the limit begin anew."""
@@ -265,9 +269,16 @@ class LimitsWatcher:
         self._troubles[name] = _Trouble(message, self.now() + _TOLD_SECONDS)
         if is_new:
             log.warning("%s: %s", name, message)
-            self.store.count_reached(name, limit)
             if name != BUILDS:
                 self.touch(name)
+            self._write(lambda: self.store.count_reached(name, limit))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """What cannot be written down, because the disk is full, is no reason to let it become fuller."""
+        try:
+            write()
+        except CommandFailed as error:
+            log.warning("%s", error)
 
 
 def _differs(before: Glance, glance: Glance) -> bool:
@@ -275,5 +286,5 @@ def _differs(before: Glance, glance: Glance) -> bool:
         not before.at <= glance.at < before.at + _PASS_SECONDS
         or before.memory - glance.memory > total_memory() * _MEMORY_PART
         or glance.processes - before.processes > _MANY_PROCESSES
-        or glance.open_files - before.open_files > _MANY_FILES
+        or glance.open_files - before.open_files > _MANY_OPEN_FILES
     )

@@ -169,6 +169,17 @@ def test_what_is_measured_lasts_longer_than_the_agent(tmp_path: Path) -> None:
     assert Scene(tmp_path).watcher.fullness(an_instance()) != ""
 
 
+def test_a_full_disk_is_told_also_where_nothing_can_be_written_down(scene: Scene) -> None:
+    scene.computer.bytes = 200 * MIB
+    scene.watcher.once(Glance(at=scene.time))
+    scene.store.close()
+    scene.watcher.once(Glance(at=scene.time, disk=1 << 62))
+    assert scene.watcher.fullness(an_instance()) != ""
+    assert scene.touched == [PART]
+    scene.look((1, 1, 500))
+    assert scene.computer.ended == [1]
+
+
 def test_too_many_files_are_a_full_disk(scene: Scene) -> None:
     most = scene.keeper.most_files(Limits(disk=100 * MIB))
     assert most is not None
