@@ -7,9 +7,13 @@ from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
 from slap.cache.server.settings import CacheSettings
+from slap.master.database.hub import LONGEST_WAIT
 from slap.master.settings import MasterSettings
 from slap.model.base import Frozen
+from slap.model.node import MAX_LOG_LINES, MAX_PROMISES, MAX_REPORTS
 from slap.model.resources.limits import BUILD_DEFAULTS, DEFAULTS
+from slap.model.usage import MAX_SERIES
+from slap.model.values import MAX_DEPTH, MAX_LINE_LENGTH, MAX_LOG_LENGTH, MAX_MESSAGE_LENGTH, MAX_VALUES_SIZE
 from slap.system.serving.limits import BodyLimits, ConnectionLimits
 from slap.system.serving.refusals import Refusal
 from tests.house.sources import read
@@ -71,6 +75,22 @@ def test_limits_of_releases_and_schemas_are_in_the_reference() -> None:
 def test_limits_of_nodes_are_in_the_reference(options: dict[str, str]) -> None:
     known = documented(CONFIGURATION)
     assert {name: known.get(name) for name in options} == options
+
+
+def test_bounds_without_an_option_are_in_the_reference() -> None:
+    table = read(CONFIGURATION).text.partition("### Bounds without an option")[2].partition("\n## ")[0]
+    assert [int(number) for number in re.findall(r"\| (\d+) \|$", table, re.MULTILINE)] == [
+        MAX_REPORTS,
+        MAX_PROMISES,
+        MAX_SERIES,
+        MAX_LOG_LINES,
+        MAX_LINE_LENGTH,
+        MAX_MESSAGE_LENGTH,
+        MAX_LOG_LENGTH,
+        MAX_VALUES_SIZE,
+        MAX_DEPTH,
+        LONGEST_WAIT,
+    ]
 
 
 def test_every_count_of_refusals_is_in_the_reference() -> None:

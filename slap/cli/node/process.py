@@ -11,7 +11,6 @@ from slap.cli.local import NodeCommand, find_cfg
 from slap.cli.output import Style, duration, harmless, say
 from slap.model.errors import NotFound, UsageError
 from slap.node.config import NodeConfig, read
-from slap.node.limits.keeper import BUILDS
 from slap.node.manager.groups import partition_of
 from slap.node.partition.supervision import connect, is_running
 from slap.node.store import Store
@@ -41,8 +40,9 @@ class NodeStatus(Lister):
         rows = [
             (*_row(group, process, now, references), reached.get(group, "")) for group, process in dict.fromkeys(found)
         ]
-        if "all" in args.process and BUILDS in reached:
-            rows.append((BUILDS, "", "", "", "", "", reached[BUILDS]))
+        if "all" in args.process:  # builds, and partitions in which all was stopped
+            others = sorted(reached.keys() - {group for group, _ in found})
+            rows += [(name, "", "", "", "", references.get(name, ""), reached[name]) for name in others]
         return _COLUMNS, rows
 
 

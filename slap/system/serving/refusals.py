@@ -33,6 +33,7 @@ class Refusal(StrEnum):
     UNSENT_ANSWERS = "unsent-answers"
     PIPELINED = "too-many-pipelined"
     MALFORMED = "malformed"
+    INVALID = "invalid-document"
     FAILED_HANDSHAKE = "failed-handshake"
 
 

@@ -275,3 +275,9 @@ def test_a_release_that_is_refused_is_counted(target: Target) -> None:
     supply = {"url": "http://127.0.0.1:1/software.cfg", "computer": computer["guid"]}
     assert target.ask("/api/v1/supplies", "alice", "PUT", supply)[0] == 400
     assert target.refused("release") == before + 1
+
+
+def test_a_document_that_is_not_valid_is_counted(target: Target) -> None:
+    before = target.refused("invalid-document")
+    assert target.ask(ORDER, "alice", "POST", {"reference": "x" * 3000, "software_release": "y"})[0] == 400
+    assert target.refused("invalid-document") == before + 1

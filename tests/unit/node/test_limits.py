@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from slap.node.partition.users import Account
 from slap.node.usage.store import UsageStore
 from slap.system.host.cgroup import FakeCgroups
 from slap.system.host.quota import DiskUse, FakeQuotas
-from slap.system.measure import Member
+from slap.system.measure import Member, open_files
+from slap.system.processes import PARTITION_MARK
 from tests.unit.node.things import PART, a_config, an_instance
 
 MIB = 1 << 20
@@ -160,6 +162,26 @@ def test_a_log_that_nothing_rotates_is_emptied_while_it_is_written(tmp_path: Pat
         cron.write(b"new")
     assert (logs / "cron.log").read_text() == "new"
     assert (logs / "buildout.log").read_text() == "kept"
+
+
+def test_processes_of_a_build_are_seen_by_its_folder_while_builds_are_watched(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    release.mkdir()
+    (release / "large").write_bytes(bytes(MIB))
+    eyes = SystemEyes(a_config(tmp_path), {release, tmp_path / "gone"})
+    with subprocess.Popen(["/bin/sleep", "1000"], env={PARTITION_MARK: str(release)}) as build:
+        assert [each.pid for each in eyes.members({BUILDS: Limits()})[BUILDS]] == [build.pid]
+        assert eyes.members({PART: Limits()}) == {}  # the last build ended meanwhile
+        eyes.end(build.pid)
+    assert eyes.disk(BUILDS).bytes >= MIB
+    assert eyes.disk(BUILDS).files == 2
+
+
+def test_open_files_are_counted_where_the_kernel_does() -> None:
+    before = open_files(os.getpid())
+    with open("/dev/null"), open("/dev/null"):
+        assert open_files(os.getpid()) == (before + 2 if before else 0)
+    assert open_files(1 << 22) == 0
 
 
 def test_what_is_measured_lasts_longer_than_the_agent(tmp_path: Path) -> None:
