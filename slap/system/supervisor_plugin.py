@@ -227,6 +227,7 @@ class PacedOutput:
 
     def __init__(self, dispatcher: Any, now: Callable[[], float] = time.monotonic) -> None:
         self._dispatcher = dispatcher
+        self.writable = dispatcher.writable  # asked of each program whenever supervisord's loop wakes
         self._now = now
         self._left, self._at, self._slowed_at = float(LOG_BURST_BYTES), now(), float("-inf")
 
@@ -234,14 +235,19 @@ class PacedOutput:
         return getattr(self._dispatcher, name)
 
     def readable(self) -> bool:
+        return (self._left == LOG_BURST_BYTES or self._has_left()) and bool(self._dispatcher.readable())
+
+    def _has_left(self) -> bool:
         now = self._now()
         self._left = min(float(LOG_BURST_BYTES), self._left + (now - self._at) * LOG_BYTES_PER_SECOND)
         self._at = now
         if self._left <= 0:
             self._slowed_at = now
-        return self._left > 0 and bool(self._dispatcher.readable())
+        return self._left > 0
 
     def handle_read_event(self) -> None:
+        if self._left == LOG_BURST_BYTES:
+            self._at = self._now()
         self._left -= int.from_bytes(fcntl.ioctl(self._dispatcher.fd, termios.FIONREAD, bytes(4)), sys.byteorder)
         self._dispatcher.handle_read_event()
 

@@ -87,8 +87,12 @@ class ProcessorGroups:
     def make(self, name: str, weight: int) -> str:
         """Have a group of this weight, of which 100 is ordinary; returns its folder, as that of a cgroup."""
         folder, shares = self.root / name, str(max(2, weight * _ORDINARY_SHARES // 100))
-        folder.mkdir(exist_ok=True)
-        if (folder / _SHARES).read_text().strip() != shares:
+        try:
+            current = (folder / _SHARES).read_text().strip()
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            current = ""
+        if current != shares:
             (folder / _SHARES).write_text(shares)
         return str(folder)
 

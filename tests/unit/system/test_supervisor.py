@@ -27,6 +27,9 @@ class Output:
     def readable(self) -> bool:
         return True
 
+    def writable(self) -> bool:
+        return False
+
     def handle_read_event(self) -> None:
         self.size += len(os.read(self.fd, 1 << 20))
 
