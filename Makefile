@@ -55,6 +55,7 @@ bench: .venv/installed-test  ## measure this project against slapos.core
 	@$(BIN)/python bench/cache
 	@$(BIN)/python bench/cli
 	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python bench/vm; else echo "bench/vm makes network namespaces: run it as root."; fi
+	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python bench/neighbour; else echo "bench/neighbour makes users: run it as root."; fi
 
 clean: stop  ## remove what was installed; the data of the cloud stays in var/
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

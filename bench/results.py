@@ -36,6 +36,7 @@ class Results:
     title: str
     name: str
     peer: str = "slapos.core"
+    ours: str = "this project"
     rows: dict[tuple[str, int], Row] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -50,7 +51,7 @@ class Results:
         (folder / f"{self.name}.json").write_text(json.dumps(self.document(), indent=1) + "\n")
 
     def markdown(self) -> str:
-        head = f"| what | N | unit | {self.peer} | this project | ratio min / median / max | rounds |"
+        head = f"| what | N | unit | {self.peer} | {self.ours} | ratio min / median / max | rounds |"
         lines = [f"### {self.title}", "", head, "| --- | --: | --- | --: | --: | --: | --: |"]
         lines += [_line(row) for row in self.rows.values()]
         return "\n".join([*lines, "", *(f"- {note}" for note in [*self.notes, _machine()]), ""])

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from slap.cache.client.settings import Settings, read_settings
 from slap.model.base import Frozen
 from slap.model.errors import InvalidInput, NotFound
-from slap.model.resources.limits import Limits, read_section
+from slap.model.resources.limits import Limits, read_build_limits, read_section
 from slap.model.software import software_id
 from slap.node import inherited
 from slap.system import environment, files
@@ -138,6 +138,12 @@ class NodeConfig(Frozen):
         """What a partition may use that requests nothing, and the most that can be requested."""
         totals = {"memory": total_memory(), "disk": disk_space(self.instance_root).total}
         return read_section(self.limits, totals)
+
+    @property
+    def build_limits(self) -> Limits:
+        """What builds of releases may use."""
+        totals = {"memory": total_memory(), "disk": disk_space(self.software_root).total}
+        return read_build_limits(self.limits, totals)
 
     @property
     def cache_file(self) -> Path:
@@ -276,7 +282,7 @@ def _checked(path: Path, parser: configparser.ConfigParser) -> NodeConfig:
         }
     )
     _check_paths(path, config)
-    _ = config.cache, config.partition_limits  # raise for what is wrong in their sections
+    _ = config.cache, config.partition_limits, config.build_limits  # raise for what is wrong in their sections
     return config
 
 

@@ -18,8 +18,9 @@ from slap.node.cache.tools import CacheTools
 from slap.node.config import NodeConfig
 from slap.node.identity.credentials import Renewal, computer_credentials, stamp
 from slap.node.instance import Reconciler
+from slap.node.limits.eyes import SystemEyes
 from slap.node.limits.keeper import make_keeper
-from slap.node.limits.watch import LimitsWatcher, SystemEyes
+from slap.node.limits.watch import LimitsWatcher
 from slap.node.logs import read_logs
 from slap.node.manager.base import Tools
 from slap.node.manager.groups import partition_of
@@ -89,6 +90,7 @@ class Node:
         self._software = SoftwareReconciler(config, self.store, self.builder, self.clock, account, self.reporter)
         self._software.cache = self.cache
         self._instances = self._reconciler()
+        self._software.limits = self.limits
 
     def master(self) -> Master:
         """The master, over a connection of this thread's own, with the credentials that are in force now."""

@@ -18,6 +18,7 @@ from slap.node.build.builder import Builder
 from slap.node.build.job import BuildJob, BuildResult, Outcome
 from slap.node.cache.releases import NodeCache
 from slap.node.config import NodeConfig
+from slap.node.limits.keeper import BUILDS, BuildLimits, NoLimits
 from slap.node.logs import build_words
 from slap.node.partition.users import Account
 from slap.node.report import Reporter
@@ -152,6 +153,7 @@ class SoftwareReconciler:
         self._reporter = reporter
         self._slots = Slots(config.parallel_builds, _SLOW, clock)
         self._said: set[str] = set()  # releases of which something was told that could not be remembered
+        self.limits: BuildLimits = NoLimits()
         self.cache: NodeCache | None = None  # where built releases are looked for first, and left for others
 
     def once(self, url: str) -> Again:
@@ -259,9 +261,16 @@ class SoftwareReconciler:
         )
         end_marked(self._mark(folder))  # compilers of a build whose agent was killed work on
         try:
-            return self._builder.build(job)
+            with self.limits.building(folder, self._account) as limits:
+                return self._explain(self._builder.build(job.model_copy(update={"limits": limits})))
         finally:
             end_marked(self._mark(folder))
+
+    def _explain(self, result: BuildResult) -> BuildResult:
+        """A build that failed when builds took too much says so first: what it prints itself is seldom why."""
+        trouble = self.limits.trouble(BUILDS) if result.outcome is Outcome.FAILED else ""
+        words = f"Builds reached a limit of this computer: {trouble}\n{result.message}"
+        return result.model_copy(update={"message": words}) if trouble else result
 
     def _mark(self, folder: Path) -> Mark:
         """Of what a build started. A partition that carried it, and forked without end, would hold up all builds."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slap.system.host.quota import DiskUse
 from slap.system.later import Later
 from slap.system.processes import PARTITION_MARK
 
@@ -76,6 +77,13 @@ def members(users: Mapping[int, str], places: Mapping[str, str]) -> dict[str, li
     return found
 
 
+def open_files(pid: int) -> int:
+    """How many files a process has open; 0 for one that is gone, and before Linux 6.2, which does not count them."""
+    with suppress(*_UNSEEN):
+        return os.stat(f"/proc/{pid}/fd").st_size
+    return 0
+
+
 def proportional_memory(pid: int) -> int:
     """Bytes of a process, where what it shares counts in part (proc(5), Pss); 0 for one that is gone."""
     with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
@@ -94,14 +102,15 @@ def connections() -> dict[int, SocketUse]:
         return {}
 
 
-def disk_use(folder: Path) -> int:
-    """Bytes that the files of a folder take on its disk; hard links count once, other file systems not at all."""
+def disk_use(folder: Path) -> DiskUse:
+    """What the files of a folder take on its disk; hard links count once, other file systems not at all."""
     try:
         top = folder.stat()
     except FileNotFoundError:
-        return 0
+        return DiskUse(0, 0)
     seen: set[int] = set()
-    return sum(blocks * _BLOCK for blocks in _blocks(folder, top.st_dev, seen)) + top.st_blocks * _BLOCK
+    blocks = top.st_blocks + sum(_blocks(folder, top.st_dev, seen))
+    return DiskUse(blocks * _BLOCK, len(seen) + 1)
 
 
 def _find_processes(users: Mapping[int, str], places: Mapping[str, str]) -> Iterator[tuple[Path, str]]:

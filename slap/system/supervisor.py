@@ -47,6 +47,7 @@ class ProcessInfo:
     status: int = -1
     error: str = ""
     started: float = 0.0
+    is_slowed: bool = False  # it prints faster than its log is written
     is_suspended: bool = False  # by SIGSTOP or a debugger: it is there, and does nothing
 
 

@@ -6,9 +6,13 @@ Loaded by `[rpcinterface:slap]` (https://supervisord.org/xmlrpc.html, "Extending
 """
 
 import configparser
+import fcntl
 import os
 import signal
 import socket
+import sys
+import termios
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor import events
+from supervisor.dispatchers import POutputDispatcher
 from supervisor.options import UnhosedConfigParser
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates, getProcessStateDescription
 from supervisor.xmlrpc import Faults, RPCError
@@ -24,7 +29,10 @@ from slap.system.host.launch import load_launch_limits
 from slap.system.host.orphans import RUN_MARK, Orphans, become_subreaper
 from slap.system.host.proc import PARTITION_MARK, is_suspended
 
-# A process was suspended, or resumed.
+# Of what a program prints, supervisord reads so much at once and then a second.
+LOG_BURST_BYTES, LOG_BYTES_PER_SECOND = 20 << 20, 2 << 20
+_SLOWED_SECONDS = 60.0  # for which a program counts as slowed
+# A process was suspended or slowed, or goes on.
 SUSPENSION_EVENT = "ProcessSuspensionEvent"
 
 
@@ -180,6 +188,12 @@ class Launches:
             self._sweep()
 
     def _started(self) -> None:
+        """In supervisord, after the fork."""
+        if self._starting is not None:
+            outputs = self._starting.dispatchers
+            outputs.update(
+                {fd: PacedOutput(each) for fd, each in outputs.items() if isinstance(each, POutputDispatcher)}
+            )
         self._starting = None
 
     def _prepare(self) -> None:
@@ -203,6 +217,43 @@ class Launches:
         except (OSError, ValueError, TypeError) as error:
             config.options.logger.error(f"{config.name}: limits of {partition} cannot be set: {error}")
             os._exit(126)
+
+
+class PacedOutput:
+    """What a program prints, of which so much is read a second: more waits in the pipe, and the program with it.
+
+    A program that prints without end would have supervisord do nothing but read and rotate logs for it.
+    """
+
+    def __init__(self, dispatcher: Any, now: Callable[[], float] = time.monotonic) -> None:
+        self._dispatcher = dispatcher
+        self.writable = dispatcher.writable  # asked of each program whenever supervisord's loop wakes
+        self._now = now
+        self._left, self._at, self._slowed_at = float(LOG_BURST_BYTES), now(), float("-inf")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dispatcher, name)
+
+    def readable(self) -> bool:
+        return (self._left == LOG_BURST_BYTES or self._has_left()) and bool(self._dispatcher.readable())
+
+    def _has_left(self) -> bool:
+        now = self._now()
+        self._left = min(float(LOG_BURST_BYTES), self._left + (now - self._at) * LOG_BYTES_PER_SECOND)
+        self._at = now
+        if self._left <= 0:
+            self._slowed_at = now
+        return self._left > 0
+
+    def handle_read_event(self) -> None:
+        if self._left == LOG_BURST_BYTES:
+            self._at = self._now()
+        self._left -= int.from_bytes(fcntl.ioctl(self._dispatcher.fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+        self._dispatcher.handle_read_event()
+
+    def is_slowed(self) -> bool:
+        """Whether it had to wait lately."""
+        return self._now() < self._slowed_at + _SLOWED_SECONDS
 
 
 # A service is over when its process ended, whatever follows.
@@ -262,8 +313,10 @@ class Announcer:
 
 
 class SuspensionWatch:
-    """Announces processes that were suspended by a signal or resumed. The kernel tells a parent nothing of that unless it
-    asks, so each look reads one short file a process."""
+    """Announces processes that were suspended by a signal, whose output is slowed, or that go on again.
+
+    The kernel tells a parent nothing of the former unless it asks, so each look reads one short file a process.
+    """
 
     def __init__(self, supervisord: Any, announcer: Announcer) -> None:
         self._supervisord = supervisord
@@ -275,7 +328,7 @@ class SuspensionWatch:
             (group, process.config.name)
             for group, each in self._supervisord.process_groups.items()
             for process in each.processes.values()
-            if process.pid and is_suspended(process.pid)
+            if process.pid and (is_suspended(process.pid) or _is_slowed(process))
         )
         for group, name in suspended ^ self._suspended:
             self._announcer.send(group, name, SUSPENSION_EVENT)
@@ -326,6 +379,10 @@ def _succeeded(process: Any) -> bool:
     return bool(once and process.get_state() == ProcessStates.EXITED and process.exitstatus == 0)
 
 
+def _is_slowed(process: Any) -> bool:
+    return any(isinstance(each, PacedOutput) and each.is_slowed() for each in process.dispatchers.values())
+
+
 def _info(process: Any) -> dict[str, Any]:
     return {
         "name": process.config.name,
@@ -335,4 +392,5 @@ def _info(process: Any) -> dict[str, Any]:
         "error": process.spawnerr or "",
         "started": float(process.laststart),
         "is_suspended": bool(process.pid) and is_suspended(process.pid),
+        "is_slowed": _is_slowed(process),
     }

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from slap.node.config import NodeConfig, read
+from slap.node.limits.keeper import node_id
 from slap.node.manager.surroundings import table_of
 from slap.node.partition.supervision import shut_down
 from slap.system import environment
@@ -125,12 +126,14 @@ def configure(cloud: Cloud) -> NodeConfig:
 
 
 @contextmanager
-def a_node() -> Iterator[RootNode]:
+def a_node(more_configuration: str = "") -> Iterator[RootNode]:
     with ExitStack() as stack:
         cloud = Cloud(stack.enter_context(short_folder()))
         stack.enter_context(a_master(cloud))
         config = configure(cloud)
         stack.callback(forget, config)
+        with cloud.cfg.open("a") as file:
+            file.write(more_configuration)
         cloud.slapos("node", "format")
         stack.callback(shut_down, config)
         stack.enter_context(started(cloud, "node", "agent"))
@@ -140,6 +143,8 @@ def a_node() -> Iterator[RootNode]:
 def forget(config: NodeConfig) -> None:
     """Take away what nothing in a node takes away."""
     Nftables(SystemRunner()).forget(table_of(config))
+    for group in Path("/sys/fs/cgroup").glob(f"cpu*/slapos-{node_id(config)}/*/"):
+        group.rmdir()
     for number in range(config.format.partition_amount):
         KernelNetwork().remove("lo", f"{NETWORK}.{number + 2}/32")
     for name in (SOFTWARE_USER, f"{USERS}0", f"{USERS}1"):

@@ -14,6 +14,7 @@ from slap.node.config import NodeConfig, read
 from slap.node.manager.groups import partition_of
 from slap.node.partition.supervision import connect, is_running
 from slap.node.store import Store
+from slap.node.usage.store import UsageStore
 from slap.system import files
 from slap.system.supervisor import News, ProcessInfo, ProcessState, RpcSupervisor
 
@@ -35,7 +36,14 @@ class NodeStatus(Lister):
         references = {each.partition: each.reference for each in Store(config.store_file).instances()}
         now = self.clock.now().timestamp()
         found = [each for words in args.process for each in find(supervisor, words, may_be_none=True)]
-        return _COLUMNS, [_row(group, process, now, references) for group, process in dict.fromkeys(found)]
+        reached = _reached(config)
+        rows = [
+            (*_row(group, process, now, references), reached.get(group, "")) for group, process in dict.fromkeys(found)
+        ]
+        if "all" in args.process:  # builds, and partitions in which all was stopped
+            others = sorted(reached.keys() - {group for group, _ in found})
+            rows += [(name, "", "", "", "", references.get(name, ""), reached[name]) for name in others]
+        return _COLUMNS, rows
 
 
 class _Control(NodeCommand):
@@ -107,7 +115,7 @@ class NodeTail(NodeCommand):
 _WHICH = "PARTITION, PARTITION:PROCESS, or all"
 # SlapOS adds this to the names of services.
 _WATCHED = "-on-watch"
-_COLUMNS: tuple[str, ...] = ("Partition", "Process", "State", "PID", "Up", "Service")
+_COLUMNS: tuple[str, ...] = ("Partition", "Process", "State", "PID", "Up", "Service", "Limits reached")
 
 
 def find(supervisor: RpcSupervisor, words: str, may_be_none: bool = False) -> list[tuple[str, ProcessInfo]]:
@@ -131,6 +139,12 @@ def find(supervisor: RpcSupervisor, words: str, may_be_none: bool = False) -> li
 def _row(group: str, process: ProcessInfo, now: float, references: Mapping[str, str]) -> tuple[str, ...]:
     pid, up = str(process.pid or ""), _up(process, now)
     return group, process.name, process.state.value, pid, up, references.get(partition_of(group), "")
+
+
+def _reached(config: NodeConfig) -> dict[str, str]:
+    """By partition, which of its limits were reached, and how often since it was empty."""
+    found = UsageStore(config.usage_file).reached()
+    return {name: ", ".join(f"{limit} {times}" for limit, times in counts.items()) for name, counts in found.items()}
 
 
 def _up(process: ProcessInfo, now: float) -> str:

@@ -191,8 +191,9 @@ def _nothing() -> Response:
 
 
 async def _health(request: Request) -> Response:
-    health = Health.model_validate(counts(request.scope))
-    if refused := request.app.state.services.store.quotas.refused:
+    health, services = Health.model_validate(counts(request.scope)), request.app.state.services
+    refused = {**services.checks.refused, **services.releases.refused, **services.store.quotas.refused}
+    if health.refused is not None or refused:
         health = health.model_copy(update={"refused": {**(health.refused or {}), **refused}})
     return Response(health.model_dump_json(exclude_none=True), media_type="application/json")
 

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 
 from slap.master.database.engine import unavailable
 from slap.model.errors import Busy, InvalidInput, NotFound, SlapError, TooLarge
+from slap.system.serving.connections import count
+from slap.system.serving.refusals import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ async def told(request: Request, error: Exception) -> Response:
 
 async def malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    count(request.scope, Refusal.INVALID)
     lines = [
         f"{'.'.join(map(str, each['loc'][1:])) or each['loc'][0]}: {each['msg']}"
         for each in error.errors()[:_MAX_SHOWN_ERRORS]

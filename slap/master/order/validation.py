@@ -10,7 +10,7 @@ import logging
 import socket
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -164,6 +164,7 @@ class SchemaChecks:
         self._shares: dict[str, _Share] = {}
         self._idle: list[Worker] = []
         self._busy = 0
+        self.refused: Counter[str] = Counter()  # why, as /health has it
 
     async def check(self, user: str, schema: str, parameters: Parameters | None = None) -> Verdict:
         """What is to be said of a schema, or of parameters if there are any. Raises CheckFailed, TooMany, Unreachable."""
@@ -181,6 +182,7 @@ class SchemaChecks:
                 return Verdict.model_validate_json(await self._ask(worker, job))
             except CheckFailed as error:
                 log.warning("A check by a schema of %r was ended, for it %s.", user, error)
+                self.refused["schema-check-ended"] += 1
                 raise
             finally:
                 share.counted = self._counted(share) + max(0.0, self._clock() - started - _TRIFLE)
@@ -252,6 +254,7 @@ class SchemaChecks:
 
     def _too_many(self, user: str, details: str) -> TooMany:
         log.warning("A check by a schema for %r was refused: %s", user, details)
+        self.refused["too-many-schema-checks"] += 1
         return TooMany(
             "These parameters are not checked now.", details, "Repeat the request later, or use simpler schemas."
         )

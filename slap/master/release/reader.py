@@ -1,6 +1,7 @@
 """Software releases read for the users of a master: from where they may be, and within each user's own limits."""
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class ReleaseReader:
     def __init__(self, settings: ReleaseSettings, checks: SchemaChecks) -> None:
         self.checks = checks
         self._settings = settings
+        self.refused: Counter[str] = Counter()  # why, as /health has it
         seconds = settings.release_seconds
         self._threads = UserThreads(ThreadLimits(settings.release_readers, settings.release_queue, seconds + 1))
 
@@ -51,6 +53,7 @@ class ReleaseReader:
                 await check_costly_schema(self.checks, caller.owner, found.schemas[key], name)
             return found
         except (InvalidInput, NotFound, TooMany, Unreachable) as error:
+            self.refused["too-many-releases" if isinstance(error, TooMany) else "release"] += 1
             log.warning("Release %.200r is refused to %r: %.300r", url, caller.owner, f"{error.brief} {error.details}")
             raise
 

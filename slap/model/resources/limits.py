@@ -17,6 +17,7 @@ def _size(value: Any) -> Any:
 _LARGEST = 1 << 50
 Size = Annotated[int, BeforeValidator(_size), Field(ge=1 << 20, le=_LARGEST)]  # bytes
 Count = Annotated[int, Field(ge=1, le=1 << 22)]
+ORDINARY_WEIGHT = 100
 Weight = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -87,16 +88,24 @@ def read_section(section: Mapping[str, str], totals: Mapping[str, int]) -> tuple
 
     Without a bound, no more than the default can be requested. Raises InvalidInput, which names all mistakes.
     """
-    wrong = [name for name in section if name.removeprefix("max_") not in Limits.model_fields]
-    if wrong:
-        known = ", ".join([*Limits.model_fields, *(f"max_{name}" for name in Limits.model_fields)])
-        raise InvalidInput(f"[limits] has no option {', '.join(wrong)}.", f"There are: {known}.", "Mend these options.")
+    known = [f"{kind}{name}" for kind in ("", "max_", _OF_BUILDS) for name in Limits.model_fields]
+    if wrong := [name for name in section if name not in known]:
+        raise InvalidInput(
+            f"[limits] has no option {', '.join(wrong)}.", f"There are: {', '.join(known)}.", "Mend these options."
+        )
     defaults = {name: section.get(name, DEFAULTS[name]) for name in Limits.model_fields}
     bounds = {name: section.get(f"max_{name}", defaults[name]) for name in Limits.model_fields}
-    return tuple(
-        read_limits({name: _part(text, totals.get(name, 0)) for name, text in texts.items() if text != "none"})
-        for texts in (defaults, bounds)
-    )  # type: ignore[return-value]
+    return _read_parts(defaults, totals), _read_parts(bounds, totals)
+
+
+def read_build_limits(section: Mapping[str, str], totals: Mapping[str, int]) -> Limits:
+    """What builds of releases may take together, and of `disk` each one, from options build_NAME of the same section."""
+    texts = {name: section.get(f"{_OF_BUILDS}{name}", BUILD_DEFAULTS[name]) for name in Limits.model_fields}
+    return _read_parts(texts, totals)
+
+
+def _read_parts(texts: Mapping[str, str], totals: Mapping[str, int]) -> Limits:
+    return read_limits({name: _part(text, totals.get(name, 0)) for name, text in texts.items() if text != "none"})
 
 
 # What partitions get where slapos.cfg says nothing: enough for services as they are, too little to take a computer.
@@ -108,6 +117,9 @@ DEFAULTS = {
     "io_weight": "100",
     "disk": "75%",
 }
+# What builds get: compilers are many and large, and services come first.
+BUILD_DEFAULTS = {**DEFAULTS, "processes": "4096", "cpu_weight": "50", "io_weight": "50"}
+_OF_BUILDS = "build_"
 
 
 def _part(text: str, total: int) -> str:

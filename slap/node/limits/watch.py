@@ -4,28 +4,26 @@ A glance costs two small files; only when the computer as a whole changed, or so
 """
 
 import logging
-import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from slap.model.errors import NotFound
+from slap.model.errors import CommandFailed
 from slap.model.node import DesiredInstance
 from slap.model.resources.limits import Limits
 from slap.model.vm.size import in_words
-from slap.node.config import NodeConfig
-from slap.node.limits.keeper import LimitsKeeper
+from slap.node.limits.eyes import Eyes
+from slap.node.limits.keeper import BUILDS, LimitsKeeper
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.users import partition_account
+from slap.node.partition.users import Account
 from slap.node.usage.store import UsageStore
 from slap.system.host.launch import LaunchLimits
-from slap.system.host.space import available_memory, disk_space, process_count, total_memory
-from slap.system.measure import Member, disk_use, members, proportional_memory
+from slap.system.host.quota import DiskUse
+from slap.system.host.space import available_memory, disk_space, open_file_count, process_count, total_memory
+from slap.system.measure import Member
 
 log = logging.getLogger(__name__)
 
@@ -35,58 +33,14 @@ _PASS_SECONDS = 60.0  # between two looks at each process, whatever happens
 _MEMORY_PART, _DISK_PART = 0.02, 0.01
 _MOST_DISK = 256 << 20  # bytes, however large the disk
 _MANY_PROCESSES = 100
+_MANY_OPEN_FILES = 1000
+_MANY_NEW_FILES = 10_000  # made or removed since disks were measured
+_FULL = 0.95  # of its descriptors: a process that is refused more closes some
 _NEAR = 0.75  # part of a limit from which a partition is looked at each time
-# What an instantiation and scheduled commands print, as much as supervisord keeps of a service.
-_UNROTATED = ("buildout.log", "cron.log")
-_MAX_LOG_BYTES = 40 << 20
 # Measuring folders takes at most this part of the time.
 _DISK_SHARE = 0.1
 # Seconds that a requester is told of what happened; a limit that is hit again and again stays an error.
 _TOLD_SECONDS = 90.0
-
-
-class Eyes(Protocol):
-    """What is seen of a computer and of partitions."""
-
-    def members(self, partitions: Mapping[str, Limits]) -> dict[str, list[Member]]: ...
-    def memory(self, pid: int) -> int: ...
-    def disk(self, partition: str) -> int: ...
-    def trim_logs(self, partition: str) -> None: ...
-    def end(self, pid: int) -> None: ...
-
-
-@dataclass(frozen=True)
-class SystemEyes:
-    """The real ones."""
-
-    config: NodeConfig
-
-    def members(self, partitions: Mapping[str, Limits]) -> dict[str, list[Member]]:
-        if not self.config.format.alter_user:
-            return members({}, {str(self.config.partition(name)): name for name in partitions})
-        users = {}
-        for name in partitions:
-            with suppress(NotFound):
-                users[partition_account(self.config, name).user or 0] = name
-        return members(users, {})
-
-    def memory(self, pid: int) -> int:
-        return proportional_memory(pid)
-
-    def disk(self, partition: str) -> int:
-        return disk_use(self.config.partition(partition))
-
-    def trim_logs(self, partition: str) -> None:
-        """Empty the logs that no program rotates, where they are too long; who writes them only appends."""
-        for name in _UNROTATED:
-            path = self.config.partition_logs / partition / name
-            if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
-                log.warning("%s is emptied: it was longer than %s.", path, in_words(_MAX_LOG_BYTES))
-                os.truncate(path, 0)
-
-    def end(self, pid: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -104,6 +58,8 @@ class Glance:
     disk: int = 0
     at: float = 0.0
     disk_total: int = 0
+    open_files: int = 0
+    free_files: int = 0
 
 
 @dataclass
@@ -117,7 +73,8 @@ class LimitsWatcher:
     instances: Path
     now: Callable[[], float] = time.time
     _troubles: dict[str, _Trouble] = field(default_factory=dict)
-    _disks: dict[str, int] = field(default_factory=dict)
+    _disks: dict[str, DiskUse] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _kills: dict[str, int] = field(default_factory=dict)
     _near: bool = False
     _disk_due: float = 0.0
@@ -144,21 +101,42 @@ class LimitsWatcher:
 
     def forget(self, folder: PartitionFolder) -> None:
         self.keeper.forget(folder)
-        self._disks[folder.name] = 0
+        self._disks[folder.name] = DiskUse(0, 0)
         self._troubles.pop(folder.name, None)
+        self._write(lambda: self.store.forget_reached(folder.name))
+
+    @contextmanager
+    def building(self, folder: Path, account: Account) -> Iterator[LaunchLimits]:
+        with self._lock:
+            if not self.eyes.builds:
+                self._disks[BUILDS] = DiskUse(0, 0)
+                self._troubles.pop(BUILDS, None)
+            self.eyes.builds.add(folder)
+            limits = self.keeper.apply_to_builds(account)
+        try:
+            yield limits
+        finally:
+            with self._lock:
+                self.eyes.builds.discard(folder)
+                if not self.eyes.builds:
+                    self.keeper.forget_builds()
 
     def fullness(self, desired: DesiredInstance) -> str:
         return self._fullness(desired.partition, self.keeper.requested(desired))
 
     def _fullness(self, partition: str, limits: Limits) -> str:
         if partition not in self._disks:
-            self._disks[partition] = self.store.disk(partition)[1]
-        used = self._disks[partition]
-        if limits.disk is None or used <= limits.disk:
+            self._disks[partition] = DiskUse(self.store.disk(partition)[1], 0)
+        used, most_files = self._disks[partition], self.keeper.most_files(limits)
+        if limits.disk is not None and used.bytes > limits.disk:
+            taken, most, more = in_words(used.bytes), f"disk = {in_words(limits.disk)}", "disk=..."
+        elif most_files is not None and used.files > most_files:
+            taken, most, more = f"{used.files} files", f"{most_files} files, by its part of the disk", "disk=..."
+        else:
             return ""
         return (
-            f"Its files take {in_words(used)}, and its limit is disk = {in_words(limits.disk)}: its services are stopped. "
-            "They start again when files are removed, or with a higher limit (--limit disk=...)."
+            f"Its files take {taken}, and its limit is {most}: its services are stopped. "
+            f"They start again when files are removed, or with a higher limit (--limit {more})."
         )
 
     def once(self, before: Glance) -> Glance:
@@ -173,12 +151,15 @@ class LimitsWatcher:
             self._see_kernel(partitions)
         else:
             glance.memory, glance.processes, glance.at = before.memory, before.processes, before.at
-        glance.disk = self._look_at_disks(before, glance, partitions)
+            glance.open_files = before.open_files
+        self._look_at_disks(before, glance, partitions)
         return glance
 
     def _glance(self) -> Glance:
         disk = disk_space(self.instances)
-        return Glance(available_memory(), process_count(), disk.free, self.now(), disk.total)
+        glance = Glance(available_memory(), process_count(), disk.free, self.now(), disk.total)
+        glance.open_files, glance.free_files = open_file_count(), disk.free_files
+        return glance
 
     def _look(self, name: str, limits: Limits, own: list[Member]) -> None:
         if self.keeper.cgroups:
@@ -188,6 +169,7 @@ class LimitsWatcher:
                     self.keeper.cgroups.join(name, member.pid)
             return
         self._look_at_processes(name, limits, own)
+        self._look_at_descriptors(name, limits, own)
         self._look_at_memory(name, limits, own)
 
     def _look_at_processes(self, name: str, limits: Limits, own: list[Member]) -> None:
@@ -196,10 +178,16 @@ class LimitsWatcher:
             return
         self._near = True
         if count >= most:
-            self._tell(name, f"It has {count} processes and threads, and its limit is processes = {most}.")
+            self._tell(name, "processes", f"It has {count} processes and threads, and its limit is processes = {most}.")
         if count > most:  # the kernel counts by user, where each partition has one
             for member in sorted(own, key=lambda each: each.started, reverse=True):
                 self.eyes.end(member.pid)
+
+    def _look_at_descriptors(self, name: str, limits: Limits, own: list[Member]) -> None:
+        """The kernel gives no process more; here it is only told."""
+        most = limits.descriptors
+        if most is not None and any(self.eyes.files(each.pid) >= most * _FULL for each in own):
+            self._tell(name, "descriptors", f"A process has all the open files that it may: descriptors = {most}.")
 
     def _look_at_memory(self, name: str, limits: Limits, own: list[Member]) -> None:
         """As the kernel does for a cgroup: the largest process is ended, until the others are within the limit."""
@@ -214,6 +202,7 @@ class LimitsWatcher:
                 return
             self._tell(
                 name,
+                "memory",
                 f"It took {in_words(used)} of memory, and its limit is memory = {in_words(most)}: "
                 f"its largest process, {pid} with {in_words(size)}, was ended.",
             )
@@ -226,38 +215,70 @@ class LimitsWatcher:
             kills = self.keeper.cgroups.kills(name) if self.keeper.cgroups else 0
             if kills > self._kills.get(name, kills):
                 most = in_words(limits.memory or total_memory())
-                self._tell(name, f"Its limit is memory = {most}: the kernel ended a process of it.")
+                self._tell(name, "memory", f"Its limit is memory = {most}: the kernel ended a process of it.")
             self._kills[name] = kills
 
-    def _look_at_disks(self, before: Glance, glance: Glance, partitions: Mapping[str, Limits]) -> int:
-        """Measure when much was written or freed; returns how much was free then."""
+    def _look_at_disks(self, before: Glance, glance: Glance, partitions: Mapping[str, Limits]) -> None:
+        """Measure when much was written or freed since the last time; otherwise `glance` keeps what was free then."""
         step = min(_MOST_DISK, int(glance.disk_total * _DISK_PART))
         full = [name for name, limits in partitions.items() if self._fullness(name, limits)]
-        changed = before.at > 0 and abs(glance.disk - before.disk) >= step
+        is_written = (
+            abs(glance.disk - before.disk) >= step or abs(glance.free_files - before.free_files) >= _MANY_NEW_FILES
+        )
+        changed = before.at > 0 and is_written
         for name in partitions if changed else ():
             self.eyes.trim_logs(name)
         if not (changed or full) or self.now() < self._disk_due:
-            return before.disk if before.at > 0 else glance.disk
+            if before.at > 0:
+                glance.disk, glance.free_files = before.disk, before.free_files
+            return
         started = time.monotonic()
         for name in partitions if changed else full:
             self._measure(name, partitions[name])
         self._disk_due = self.now() + max(_GLANCE_SECONDS, (time.monotonic() - started) / _DISK_SHARE)
-        return glance.disk
 
     def _measure(self, name: str, limits: Limits) -> None:
         was_full = self._fullness(name, limits)
         self._disks[name] = self.eyes.disk(name)
-        self.store.keep_disk(name, self.now(), self._disks[name])
-        if bool(was_full) != bool(now_full := self._fullness(name, limits)):
+        now_full = self._fullness(name, limits)
+        if name == BUILDS:
+            self._end_large_build(limits)
+            return
+        if bool(was_full) != bool(now_full):
             log.warning("%s: %s", name, now_full or "Its files are within its limit again.")
             self.touch(name)
+            if now_full:
+                self._write(lambda: self.store.count_reached(name, "disk"))
+        self._write(lambda: self.store.keep_disk(name, self.now(), self._disks[name].bytes))
 
-    def _tell(self, name: str, message: str) -> None:
+    def _end_large_build(self, limits: Limits) -> None:
+        """All builds have one user: those that are within the limit begin anew."""
+        used = self._disks[BUILDS].bytes
+        if limits.disk is not None and used > limits.disk:
+            self._tell(
+                BUILDS,
+                "disk",
+                f"A build took {in_words(used)} of disk, and its limit is disk = {in_words(limits.disk)}.",
+            )
+            for each in self.eyes.members({BUILDS: limits}).get(BUILDS, []):
+                self.eyes.end(each.pid)
+            self._disks[BUILDS] = DiskUse(0, 0)
+
+    def _tell(self, name: str, limit: str, message: str) -> None:
         is_new = not self.trouble(name)
         self._troubles[name] = _Trouble(message, self.now() + _TOLD_SECONDS)
         if is_new:
             log.warning("%s: %s", name, message)
-            self.touch(name)
+            if name != BUILDS:
+                self.touch(name)
+            self._write(lambda: self.store.count_reached(name, limit))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """What cannot be written down, because the disk is full, is no reason to let it become fuller."""
+        try:
+            write()
+        except CommandFailed as error:
+            log.warning("%s", error)
 
 
 def _differs(before: Glance, glance: Glance) -> bool:
@@ -265,4 +286,5 @@ def _differs(before: Glance, glance: Glance) -> bool:
         not before.at <= glance.at < before.at + _PASS_SECONDS
         or before.memory - glance.memory > total_memory() * _MEMORY_PART
         or glance.processes - before.processes > _MANY_PROCESSES
+        or glance.open_files - before.open_files > _MANY_OPEN_FILES
     )

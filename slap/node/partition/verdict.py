@@ -69,6 +69,8 @@ def _process_troubles(
             yield _ended("Service", seen[name], last_words)
         elif name in seen and seen[name].is_suspended:
             yield f"Service {name} is suspended. To have it go on: kill -CONT {seen[name].pid}"
+        if name in seen and seen[name].is_slowed:
+            yield f"Service {name} prints too much: it waits until what it printed is in its log, which is rotated."
     for name in installed.runs:
         if name in seen and _run_failed(seen[name]):
             yield _ended("Program", seen[name], last_words)

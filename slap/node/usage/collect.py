@@ -68,7 +68,7 @@ class Collector:
         ages = sorted((self._store.disk(name)[0], name) for name in instances)
         for measured, name in ages[:_MOST_DISKS]:
             if at - measured >= _DISK_EVERY:
-                self._store.keep_disk(name, at, disk_use(Path(self._config.partition(name))))
+                self._store.keep_disk(name, at, disk_use(Path(self._config.partition(name))).bytes)
 
 
 def _whose(instance: DesiredInstance) -> tuple[str, str, str]:

@@ -3,7 +3,8 @@
 import sqlite3
 import threading
 from collections import defaultdict
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ create index if not exists usage_start on usage (start);
 create index if not exists usage_changed on usage (changed) where changed = 1;
 create table if not exists disk (partition text primary key, at real, bytes integer);
 create table if not exists journal (day integer primary key);
+create table if not exists reached (partition text, limit_name text, times integer, primary key (partition, limit_name))
+without rowid;
 create table if not exists counters (only_row integer primary key check (only_row = 1), document text);
 """
 _ADD = """
@@ -57,13 +60,10 @@ class UsageStore:
 
     def add(self, now: Counters, entries: list[dict[str, Any]]) -> None:
         """What was used since the last look, and how far the counters are: both or neither."""
-        try:
-            with self._lock, self._connection as connection:
-                connection.executemany(_ADD, entries)
-                connection.execute("insert or replace into counters values (1, ?)", (now.model_dump_json(),))
-                connection.execute("delete from usage where start < ?", (int(now.at) - DAYS * 86400,))
-        except sqlite3.Error as error:
-            raise CommandFailed("What partitions use cannot be written down.", str(error)) from error
+        with self._writing() as connection:
+            connection.executemany(_ADD, entries)
+            connection.execute("insert or replace into counters values (1, ?)", (now.model_dump_json(),))
+            connection.execute("delete from usage where start < ?", (int(now.at) - DAYS * 86400,))
 
     def disk(self, partition: str) -> tuple[float, int]:
         """When the folder of a partition was last measured, and how many bytes it took."""
@@ -71,8 +71,27 @@ class UsageStore:
         return (rows[0]["at"], rows[0]["bytes"]) if rows else (0.0, 0)
 
     def keep_disk(self, partition: str, at: float, size: int) -> None:
-        with self._lock, self._connection as connection:
+        with self._writing() as connection:
             connection.execute("insert or replace into disk values (?, ?, ?)", (partition, at, size))
+
+    def count_reached(self, partition: str, limit: str) -> None:
+        """Count that a partition, or what is named in its place, reached one of its limits."""
+        with self._writing() as connection:
+            connection.execute(
+                "insert into reached values (?, ?, 1) on conflict (partition, limit_name) do update set times = times + 1",
+                (partition, limit),
+            )
+
+    def reached(self) -> dict[str, dict[str, int]]:
+        """How often each partition reached which limit since it was last empty."""
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for row in self._rows("select * from reached order by partition, limit_name"):
+            found[row["partition"]][row["limit_name"]] = row["times"]
+        return dict(found)
+
+    def forget_reached(self, partition: str) -> None:
+        with self._writing() as connection:
+            connection.execute("delete from reached where partition = ?", (partition,))
 
     def untold(self) -> tuple[UsageSeries, ...]:
         """The slots that grew since they were told."""
@@ -108,6 +127,14 @@ class UsageStore:
     def told_day(self, day: int) -> None:
         with self._lock, self._connection as connection:
             connection.execute("insert or replace into journal values (?)", (day,))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock, self._connection as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise CommandFailed("What partitions use cannot be written down.", str(error)) from error
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock, closing(self._connection.execute(query, values)) as cursor:

@@ -11,6 +11,7 @@ from slap.system.host.proc import wait_for_end
 
 NEEDED_CONTROLLERS = frozenset({"memory", "pids"})
 _END_SECONDS = 5.0  # for what was killed to be gone
+_SHARES, _ORDINARY_SHARES = "cpu.shares", 1024  # of version 1
 _CONTROLLERS = ("memory", "pids", "cpu", "io")
 
 
@@ -74,6 +75,33 @@ class UnifiedCgroups:
                 folder.rmdir()
 
 
+@dataclass(frozen=True)
+class ProcessorGroups:
+    """Groups of version 1 that share processors by weight, below a folder of the node's own. They limit nothing else.
+
+    A process cannot leave its group, while it can leave a session, and so the groups that the kernel makes of sessions.
+    """
+
+    root: Path
+
+    def make(self, name: str, weight: int) -> str:
+        """Have a group of this weight, of which 100 is ordinary; returns its folder, as that of a cgroup."""
+        folder, shares = self.root / name, str(max(2, weight * _ORDINARY_SHARES // 100))
+        try:
+            current = (folder / _SHARES).read_text().strip()
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            current = ""
+        if current != shares:
+            (folder / _SHARES).write_text(shares)
+        return str(folder)
+
+    def remove(self, name: str) -> None:
+        """Of a partition whose processes have ended."""
+        with suppress(OSError):  # it was never made, or something hangs in the kernel: an empty group costs nothing
+            (self.root / name).rmdir()
+
+
 @dataclass
 class FakeCgroups:
     """Remembers what it is told."""
@@ -110,6 +138,19 @@ def open_cgroups(node: str) -> UnifiedCgroups | None:
         with suppress(OSError):
             if found := _open(place, f"slapos-{node}"):
                 return found
+    return None
+
+
+def open_processor_groups(node: str) -> ProcessorGroups | None:
+    """Those of a node, where the hierarchy of version 1 that shares processors can be written."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split()
+        root = Path(before.split()[4]) / f"slapos-{node}"
+        if kind == "cgroup" and "cpu" in options.split(","):
+            with suppress(OSError):
+                root.mkdir(exist_ok=True)
+                return ProcessorGroups(root) if os.access(root / _SHARES, os.W_OK) else None
     return None
 
 

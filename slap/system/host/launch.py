@@ -48,8 +48,14 @@ class LaunchLimits:
 
     def place(self, pid: int) -> None:
         """Into the cgroup."""
-        if self.cgroup:
-            Path(self.cgroup, "cgroup.procs").write_text(str(pid))
+        if not self.cgroup:
+            return
+        members = Path(self.cgroup, "cgroup.procs")
+        try:
+            members.write_text(str(pid))
+        except FileNotFoundError:  # the machine was started anew
+            members.parent.mkdir(exist_ok=True)
+            members.write_text(str(pid))
 
     def limit(self, pid: int) -> None:
         """Set the resource limits of a process; one that it may not have so high is as high as it may be."""

@@ -7,10 +7,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """Bytes of a file system."""
+    """Bytes of a file system, and how many files it can have; 0 where it has no such number."""
 
     total: int
     free: int
+    files: int = 0
+    free_files: int = 0
 
 
 def disk_space(folder: Path) -> DiskSpace:
@@ -18,7 +20,7 @@ def disk_space(folder: Path) -> DiskSpace:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     found = os.statvfs(folder)
-    return DiskSpace(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+    return DiskSpace(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, found.f_files, found.f_favail)
 
 
 def total_memory() -> int:
@@ -35,6 +37,11 @@ def available_memory() -> int:
 def process_count() -> int:
     """All threads of this computer (proc(5), loadavg)."""
     return int(_read("/proc/loadavg").split()[3].partition(b"/")[2])
+
+
+def open_file_count() -> int:
+    """Files that all processes of this computer have open (proc(5), file-nr)."""
+    return int(_read("/proc/sys/fs/file-nr").split(None, 1)[0])
 
 
 def _read(path: str) -> bytes:

@@ -34,6 +34,7 @@ class Refusal(StrEnum):
     MANY_ANSWERS = "too-many-large-answers"
     PIPELINED = "too-many-pipelined"
     MALFORMED = "malformed"
+    INVALID = "invalid-document"
     FAILED_HANDSHAKE = "failed-handshake"
 
 

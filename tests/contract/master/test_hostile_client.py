@@ -268,3 +268,16 @@ def test_a_handshake_that_does_not_end_is_closed(running: Target, first: bytes) 
         assert running.is_serving()
         assert is_closed_within(connection, 10)
     until(lambda: running.refused("failed-handshake") == before + 1)
+
+
+def test_a_release_that_is_refused_is_counted(target: Target) -> None:
+    before, computer = target.refused("release"), target.ask("/api/v1/computers", "alice", "POST", {"title": "c"})[1]
+    supply = {"url": "http://127.0.0.1:1/software.cfg", "computer": computer["guid"]}
+    assert target.ask("/api/v1/supplies", "alice", "PUT", supply)[0] == 400
+    assert target.refused("release") == before + 1
+
+
+def test_a_document_that_is_not_valid_is_counted(target: Target) -> None:
+    before = target.refused("invalid-document")
+    assert target.ask(ORDER, "alice", "POST", {"reference": "x" * 3000, "software_release": "y"})[0] == 400
+    assert target.refused("invalid-document") == before + 1

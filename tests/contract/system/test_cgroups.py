@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from slap.system.host.cgroup import Cgroups, FakeCgroups, UnifiedCgroups, open_cgroups
+from slap.system.host.cgroup import (
+    Cgroups,
+    FakeCgroups,
+    UnifiedCgroups,
+    open_cgroups,
+    open_processor_groups,
+)
+from slap.system.host.launch import LaunchLimits
 from slap.system.host.proc import is_alive
 
 
@@ -91,3 +98,38 @@ def test_without_controllers_of_memory_and_processes_there_are_none_to_use() -> 
     place = hierarchy()
     has_both = place is not None and {"memory", "pids"} <= set((place / "cgroup.controllers").read_text().split())
     assert has_both or open_cgroups(f"test-{os.getpid()}") is None
+
+
+def processor_hierarchy() -> Path | None:
+    """Where groups of version 1 that share processors can be made."""
+    lines = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    mounts = [Path(each[4]) for each in lines if "cgroup" in each[7:] and "cpu" in each[-1].split(",")]
+    return next((mount for mount in mounts if os.access(mount, os.W_OK)), None)
+
+
+def test_a_group_of_processors_has_its_weight_and_goes_when_it_is_empty(sleeper: int) -> None:
+    node, place = f"test-{os.getpid()}", processor_hierarchy()
+    groups = open_processor_groups(node)
+    assert (groups is not None) == (place is not None)
+    if groups is None:
+        return
+    folder = Path(groups.make("slappart0", 50))
+    assert (folder / "cpu.shares").read_text() == "512\n"
+    groups.make("slappart0", 200)
+    assert (folder / "cpu.shares").read_text() == "2048\n"
+    LaunchLimits(cgroup=str(folder)).place(sleeper)
+    assert str(sleeper) in (folder / "cgroup.procs").read_text().split()
+    groups.remove("slappart0")  # it is not empty
+    (groups.root / "cgroup.procs").write_text(str(sleeper))
+    groups.remove("slappart0")
+    assert not folder.exists()
+    groups.remove("slappart0")
+    (groups.root.parent / "cgroup.procs").write_text(str(sleeper))
+    groups.root.rmdir()
+
+
+def test_a_group_that_is_gone_since_the_machine_started_anew_is_made_by_who_starts_a_program(
+    sleeper: int, tmp_path: Path
+) -> None:
+    LaunchLimits(cgroup=str(tmp_path / "slappart0")).place(sleeper)
+    assert (tmp_path / "slappart0/cgroup.procs").read_text() == str(sleeper)

@@ -1,6 +1,9 @@
 """Releases: what to do about one, and that what is built is whole, told, and retried when it failed."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 
 from slap.model.state import InstanceState, SupplyState
 from slap.node.build.job import BuildJob, BuildResult, Outcome
+from slap.node.limits.keeper import BUILDS, NoLimits
 from slap.node.partition.users import Account
 from slap.node.report import Reporter
 from slap.node.scheduler import Again
@@ -16,6 +20,7 @@ from slap.node.software import MARKER, Seen, SoftwareReconciler, Step, build_pro
 from slap.node.store import SoftwareRecord, Store
 from slap.system import files
 from slap.system.clock import FakeClock
+from slap.system.host.launch import LaunchLimits
 from slap.system.processes import PARTITION_MARK
 from tests.unit.node.partition import killed_at
 from tests.unit.node.things import (
@@ -123,6 +128,33 @@ def test_what_another_node_built_is_not_built_upon_and_what_we_began_is(world: W
     world.once()
     assert len(world.builder.jobs) == 2
     assert left.exists()
+
+
+@dataclass
+class FullBuilds(NoLimits):
+    """Limits of builds that each of them reaches; `running` are the folders of those that run."""
+
+    running: list[Path] = field(default_factory=list)
+
+    @contextmanager
+    def building(self, folder: Path, account: Account) -> Iterator[LaunchLimits]:
+        self.running.append(folder)
+        yield LaunchLimits(processes=7)
+        self.running.remove(folder)
+
+    def trouble(self, partition: str) -> str:
+        return "It took too much." if partition == BUILDS and self.running else ""
+
+
+def test_a_build_has_limits_and_whoever_supplied_it_is_told_which_it_reached(world: World) -> None:
+    world.reconciler.limits = limits = FullBuilds()
+    world.builder.results = [FAILED, DONE]
+    world.once()
+    assert world.builder.jobs[0].limits.processes == 7
+    assert world.message == "Builds reached a limit of this computer: It took too much.\nno gcc"
+    world.clock.sleep(60)
+    world.once()
+    assert (world.message, limits.running) == ("", [])
 
 
 def test_a_build_has_an_environment_by_which_its_processes_are_found(world: World) -> None:

@@ -20,6 +20,7 @@ def process(state: str, name: str = "web", status: int = -1, error: str = "") ->
     return ProcessInfo(name, ProcessState(state), status=status, error=error)
 
 
+SLOWED = ProcessInfo("web", ProcessState.RUNNING, pid=7, is_slowed=True)
 SUSPENDED = ProcessInfo("web", ProcessState.RUNNING, pid=7, is_suspended=True)
 
 
@@ -48,6 +49,7 @@ PASSED, FAILED = result(True), result(False, "no route")
         (WEB, [process("EXITED", status=0)], PASSED, False, "error", "Service web"),
         (WEB, [process("UNKNOWN")], PASSED, False, "error", "Service web"),
         (WEB, [SUSPENDED], PASSED, False, "error", "Service web is suspended. To have it go on: kill -CONT 7"),
+        (WEB, [SLOWED], PASSED, False, "error", "Service web prints too much"),
         (BARE, [process("STARTING")], {}, False, "instantiating", "Service web starts"),
         (BARE, [process("RUNNING")], {}, False, "started", ""),
         (ONCE, [process("RUNNING", "init")], PASSED, False, "instantiating", "Program init runs"),

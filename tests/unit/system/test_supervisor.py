@@ -1,5 +1,6 @@
 """News from supervisord reach whom they concern, also those that come faster than they are heard."""
 
+import os
 import socket
 import threading
 import time
@@ -12,7 +13,56 @@ import pytest
 
 from slap.model.errors import CommandFailed, Unreachable
 from slap.system.supervisor import News, RpcSupervisor, announce, listen
-from slap.system.supervisor_plugin import Announcer
+from slap.system.supervisor_plugin import LOG_BURST_BYTES, LOG_BYTES_PER_SECOND, Announcer, PacedOutput
+
+
+class Output:
+    """A dispatcher of supervisord's for one end of a pipe, and what was read from it."""
+
+    channel = "stdout"
+
+    def __init__(self, fd: int) -> None:
+        self.fd, self.size = fd, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> None:
+        self.size += len(os.read(self.fd, 1 << 20))
+
+
+def test_a_program_that_prints_without_end_waits(monotonic: list[float]) -> None:
+    reader, writer = os.pipe()
+    output = Output(reader)
+    paced = PacedOutput(output, lambda: monotonic[0])
+
+    def print_all(most: int) -> int:
+        before = output.size
+        while paced.readable() and output.size - before < most:
+            os.write(writer, bytes(1 << 15))
+            paced.handle_read_event()
+        return output.size - before
+
+    assert print_all(1 << 20) == 1 << 20
+    assert not paced.is_slowed()
+    assert print_all(1 << 30) == LOG_BURST_BYTES - (1 << 20)
+    assert paced.is_slowed()
+    monotonic[0] += 1
+    assert print_all(1 << 30) == LOG_BYTES_PER_SECOND
+    monotonic[0] += 100
+    assert not paced.is_slowed()
+    assert paced.channel == "stdout"
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.fixture
+def monotonic() -> list[float]:
+    """A clock that stands still, of one element."""
+    return [1000.0]
 
 
 def test_nobody_misses_what_came_too_early() -> None:
