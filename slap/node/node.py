@@ -12,31 +12,31 @@ from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, LogRequest, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState, SupplyState
-from slap.node.build.builder import WarmBuilder
-from slap.node.cache.releases import make_node_cache
+from slap.node.buildout.builder import WarmBuilder
 from slap.node.cache.tools import CacheTools
-from slap.node.config import NodeConfig
+from slap.node.core.accounts import software_account
+from slap.node.core.config import NodeConfig
+from slap.node.core.logs import read_logs
+from slap.node.core.report import Reporter
+from slap.node.core.scheduler import Again, Scheduler
+from slap.node.core.store import Store
 from slap.node.identity.credentials import Renewal, computer_credentials, stamp
-from slap.node.instance import Reconciler
-from slap.node.limits.keeper import make_keeper
-from slap.node.limits.watch import LimitsWatcher, SystemEyes
-from slap.node.logs import read_logs
+from slap.node.limits.enforcement import make_keeper
+from slap.node.limits.watcher import LimitsWatcher, SystemEyes
 from slap.node.manager.base import Tools
-from slap.node.manager.groups import partition_of
-from slap.node.manager.table import make_managers
+from slap.node.manager.registry import make_managers
 from slap.node.partition.folder import Partitions
+from slap.node.partition.groups import partition_of
+from slap.node.partition.monitor import Watch
+from slap.node.partition.reconciler import Reconciler
 from slap.node.partition.steps import Hands, Steps
 from slap.node.partition.supervision import connect
-from slap.node.partition.users import software_account
-from slap.node.partition.watch import Watch
-from slap.node.plugin.launch import PluginLauncher
-from slap.node.promise import PromiseRunner
-from slap.node.report import Reporter
-from slap.node.scheduler import Again, Scheduler
-from slap.node.software import MARKER, SoftwareReconciler, fingerprint_of
-from slap.node.store import Store
+from slap.node.promise.plugin_launcher import PluginLauncher
+from slap.node.promise.runner import PromiseRunner
+from slap.node.software.cached_releases import make_node_cache
+from slap.node.software.reconciler import MARKER, SoftwareReconciler, fingerprint_of
 from slap.node.usage.collect import Collector
-from slap.node.usage.keep import UsageKeeper, UsageMaster
+from slap.node.usage.report import UsageKeeper, UsageMaster
 from slap.node.usage.store import UsageStore
 from slap.system.clock import SystemClock
 from slap.system.process import SystemRunner

@@ -11,14 +11,14 @@ import pytest
 
 from slap.model.computer import Partition
 from slap.model.network.firewall import FIREWALL_FILE, parse_destination
-from slap.node.config import NodeConfig, default_root
-from slap.node.format import finish
+from slap.node.core.accounts import Account
+from slap.node.core.config import NodeConfig, default_root
+from slap.node.format.plan import finish
 from slap.node.manager.base import Tools
 from slap.node.manager.firewall import PartitionFirewall
-from slap.node.manager.rules import Surroundings, frame
-from slap.node.manager.surroundings import table_of
+from slap.node.manager.firewall_context import table_of
+from slap.node.manager.firewall_rules import Surroundings, frame
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.users import Account
 from slap.system import environment
 from slap.system.clock import FakeClock
 from slap.system.network.nftables import Nftables

@@ -19,8 +19,8 @@ import pytest
 from slap.model.vm.image import FailedImage, FetchingImage, ImageEntry, ReadyImage
 from slap.model.vm.seed import Seed
 from slap.node.cache.tools import CacheTools
-from slap.node.image.desk import ImageDesk
 from slap.node.image.fetch import Fetcher
+from slap.node.image.queue import ImageDesk
 from slap.node.image.seed import make_seed
 from slap.node.image.store import ImageStore
 from slap.system.clock import SystemClock

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slap.node.build.builder import WarmBuilder
-from slap.node.build.job import BuildJob, BuildResult, Outcome
+from slap.node.buildout.builder import WarmBuilder
+from slap.node.buildout.job import BuildJob, BuildResult, Outcome
 from tests.system.cloud import eventually
 
 _PROFILE = """\

@@ -16,12 +16,12 @@ import pytest
 
 from slap.model.computer import Partition
 from slap.model.errors import CommandFailed
-from slap.node.config import NodeConfig, default_root
+from slap.node.core.accounts import Account
+from slap.node.core.config import NodeConfig, default_root
 from slap.node.manager.base import Tools
 from slap.node.manager.cpuset import Cpuset
 from slap.node.manager.whitelistfirewall import WhitelistFirewall
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.users import Account
 from slap.system import environment
 from slap.system.clock import SystemClock
 from slap.system.host.cpusets import FirstVersion, find_cpusets

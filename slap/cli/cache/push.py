@@ -11,12 +11,12 @@ from slap.cli.output import Style, duration, say, short_release
 from slap.model.cache import EntryKind
 from slap.model.errors import InvalidInput, NotFound
 from slap.model.software import normalise_release_url
-from slap.node.cache.releases import NodeCache, make_node_cache
-from slap.node.cache.store import Upload
+from slap.node.cache.messages import left
 from slap.node.cache.tools import CacheTools
-from slap.node.cache.words import left
-from slap.node.partition.users import Account
-from slap.node.software import MARKER, fingerprint_of
+from slap.node.cache.upload_queue import Upload
+from slap.node.core.accounts import Account
+from slap.node.software.cached_releases import NodeCache, make_node_cache
+from slap.node.software.reconciler import MARKER, fingerprint_of
 
 
 class CachePush(CacheLister):

@@ -13,8 +13,8 @@ from slap.cli.output import Style, duration, say
 from slap.model.errors import InvalidInput
 from slap.model.vm.image import FetchingImage, ImageEntry, ImageState
 from slap.model.vm.kept import KeptImage, Origin
-from slap.node.cache.words import size
-from slap.node.image.bench import Bench
+from slap.node.cache.messages import size
+from slap.node.image.build_env import Bench
 from slap.node.image.fetch import check_room
 from slap.node.image.recipes import RECIPES, recipe_of
 from slap.system.fetch import digest_of, keep

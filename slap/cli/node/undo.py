@@ -5,10 +5,10 @@ from typing import TextIO
 from slap.cli.output import Style, say
 from slap.model.computer import ComputerConfiguration
 from slap.model.errors import Conflict
-from slap.node.config import NodeConfig
-from slap.node.manager.surroundings import table_of
+from slap.node.core.config import NodeConfig
+from slap.node.format.undo import Means, carry_out, check_undo, undo_plan
+from slap.node.manager.firewall_context import table_of
 from slap.node.node import computer_master
-from slap.node.prepare.undo import Means, carry_out, check_undo, undo_plan
 from slap.system import files
 from slap.system.network.netlink import KernelNetwork
 from slap.system.process import SystemRunner

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from slap.cli.base import Command
 from slap.model.errors import CommandFailed
-from slap.node.life.keeper import Keeper
-from slap.node.life.past import MachinePast
-from slap.node.life.store import Backups, connect_vault
-from slap.node.vm.acceleration import VERDICT, Prober
+from slap.node.core.kvm_probe import VERDICT, Prober
+from slap.node.vm.backup_schedule import Keeper
+from slap.node.vm.backup_store import Backups, connect_vault
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.node.vm.machine import Tools
+from slap.node.vm.restore import MachinePast
 from slap.node.vm.start import Maker
 from slap.system import environment, process
 from slap.system.disk.past import Past

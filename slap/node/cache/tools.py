@@ -13,8 +13,8 @@ from slap.cache.trust.question import Question
 from slap.cache.trust.store import TrustStore
 from slap.model.cache import EntryKind
 from slap.model.errors import NotFound, SlapError
-from slap.node.cache.store import CacheStore
-from slap.node.config import NodeConfig
+from slap.node.cache.upload_queue import CacheStore
+from slap.node.core.config import NodeConfig
 from slap.system.clock import Clock
 
 

@@ -8,7 +8,7 @@ from slap.client.credentials import Credentials
 from slap.client.enrolment import Enrolment
 from slap.model.certificate import CertificateRequest
 from slap.model.errors import NotFound, SlapError
-from slap.node.config import NodeConfig
+from slap.node.core.config import NodeConfig
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.trust.certificates import KeyAndRequest, Validity, new_key_and_request, request_for, validity

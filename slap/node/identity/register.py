@@ -9,7 +9,7 @@ from slap.client.master import Master
 from slap.model.base import Frozen
 from slap.model.certificate import NodeRegistration, RegisteredNode, fingerprint_in
 from slap.model.computer import ComputerRegistration
-from slap.node.config import FormatConfig, NodeConfig, default_root, write
+from slap.node.core.config import FormatConfig, NodeConfig, default_root, write
 from slap.system import files
 from slap.system.trust.certificates import new_key_and_request
 

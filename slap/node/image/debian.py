@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slap.model.errors import InvalidInput
-from slap.node.image.bench import Bench, chosen
+from slap.node.image.build_env import Bench, chosen
 from slap.node.image.namespace import check_namespaces
 from slap.system import environment, files
 from slap.system.debian import Kind, machine_sources

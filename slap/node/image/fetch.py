@@ -10,9 +10,9 @@ from slap.model.errors import InvalidInput, SlapError, StorageFull, Unreachable
 from slap.model.vm.image import FetchingImage, ImageEntry, ImageState
 from slap.model.vm.kept import KeptImage, Origin
 from slap.node.cache.tools import CacheTools
-from slap.node.image import share
-from slap.node.image.judge import judge
+from slap.node.image import cache
 from slap.node.image.store import ImageStore
+from slap.node.image.validate import judge
 from slap.system import files
 from slap.system.archive import BrokenArchive
 from slap.system.disk.gunzip import gunzip
@@ -77,7 +77,7 @@ class Fetcher:
     def _from_cache(self, name: str, progress: Progress) -> KeptImage:
         """Chunks that arrived are kept in the node's store of chunks, so one that was cut off goes on from there."""
         with self.store.aside() as folder:
-            brought = share.bring(name, self._tools, folder / "image", progress)
+            brought = cache.bring(name, self._tools, folder / "image", progress)
             kept = self.take(brought.disk, Origin.CACHE, f"signed by {brought.signed_by[:16]}")
         self.store.name(name, kept.sha512)
         return kept

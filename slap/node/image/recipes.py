@@ -6,9 +6,9 @@ from pathlib import Path
 from platform import machine
 
 from slap.model.errors import InvalidInput, NotFound
-from slap.node.image.bench import Bench
+from slap.node.image.build_env import Bench
 from slap.node.image.debian import build_debian
-from slap.node.image.tiny import build_tiny
+from slap.node.image.tiny_image import build_tiny
 
 _MACHINE = "x86_64"
 

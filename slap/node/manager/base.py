@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slap.model.errors import InvalidInput
-from slap.node.config import NodeConfig
-from slap.node.logs import log_refusal
+from slap.node.core.config import NodeConfig
+from slap.node.core.logs import log_refusal
 from slap.node.partition.folder import PartitionFolder
 from slap.system.clock import Clock
 from slap.system.process import Runner

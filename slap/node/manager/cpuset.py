@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks, Tools
-from slap.node.manager.wish import read_wish
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_wish
 from slap.system.host.cpusets import CpuSets, find_cpusets
 from slap.system.processes import is_alive
 

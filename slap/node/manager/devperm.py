@@ -13,8 +13,8 @@ from typing import Any
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks
-from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_list
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from slap.model.errors import CommandFailed, InvalidInput, NotFound
 from slap.model.network.firewall import FIREWALL_FILE, OPEN, Firewall
-from slap.node.config import NodeConfig
+from slap.node.core.config import NodeConfig
 from slap.node.manager.base import Hooks, Tools
-from slap.node.manager.rules import STAMP, Frame, Guarded, Surroundings, chains, frame, removal, rules
-from slap.node.manager.surroundings import Neighbourhood, Resolve, resolve_host, table_of
-from slap.node.manager.wish import read_wish, unix_user
+from slap.node.manager.firewall_context import Neighbourhood, Resolve, resolve_host, table_of
+from slap.node.manager.firewall_rules import STAMP, Frame, Guarded, Surroundings, chains, frame, removal, rules
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_wish, unix_user
 from slap.system import environment
 from slap.system.network.nftables import Nftables
 

@@ -9,13 +9,13 @@ from slap.model.errors import InvalidInput
 from slap.model.network.firewall import parse_network
 from slap.model.vm.image import WISH_FILE, ImageEntry
 from slap.node.cache.tools import CacheTools
-from slap.node.config import NodeConfig
-from slap.node.image.desk import ImageDesk
+from slap.node.core.config import NodeConfig
 from slap.node.image.fetch import Fetcher
+from slap.node.image.queue import ImageDesk
 from slap.node.image.store import ImageStore
 from slap.node.manager.base import Hooks, Tools
-from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_list
 from slap.system.fetch import Sessions
 from slap.system.network.address_policy import EVERYWHERE, AddressPolicy, open_session
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slap.model.errors import InvalidInput
+from slap.node.core.file_names import check_file_name
 from slap.node.manager.base import Farewell, Hooks
-from slap.node.manager.groups import FAREWELLS
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.names import check_file_name
+from slap.node.partition.groups import FAREWELLS
 from slap.node.partition.supervision import Program, group_text, partition_environment
 from slap.system import files
 from slap.system.supervisor import ProcessInfo, ProcessState

@@ -10,8 +10,8 @@ from typing import Any
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks, Tools
-from slap.node.manager.wish import read_list, unix_user
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_list, unix_user
 from slap.system.network.addresses import plain_address
 from slap.system.network.nftables import Nftables
 

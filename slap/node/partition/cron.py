@@ -9,8 +9,8 @@ from datetime import datetime
 from croniter import croniter
 
 from slap.model.errors import SlapError
+from slap.node.core.store import Store
 from slap.node.partition.folder import PartitionFolder, Partitions
-from slap.node.store import Store
 from slap.system.clock import Clock
 from slap.system.process import Command, Runner
 

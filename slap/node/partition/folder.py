@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import NotFound
-from slap.node.config import NodeConfig
+from slap.node.core.accounts import Account, partition_account
+from slap.node.core.config import NodeConfig
+from slap.node.core.store import Installed
 from slap.node.partition.supervision import group_text, partition_environment, partition_programs
-from slap.node.partition.users import Account, partition_account
-from slap.node.promise import PartitionPlace
-from slap.node.store import Installed
+from slap.node.promise.runner import PartitionPlace
 from slap.system import files
 from slap.system.host.launch import UNLIMITED, load_launch_limits
 from slap.system.processes import PARTITION_MARK, Mark, end_marked

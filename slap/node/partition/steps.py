@@ -9,22 +9,22 @@ from pathlib import Path
 from slap.model.errors import SlapError, Unreachable
 from slap.model.node import CONTEXT_FILE, DesiredInstance, InstanceReport, PartitionContext
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
-from slap.node.backoff import delay
-from slap.node.build.builder import Builder
-from slap.node.build.job import BuildJob, BuildResult, Outcome
-from slap.node.config import NodeConfig
-from slap.node.instance import Seen, Step, digest_of, fresh_record
-from slap.node.limits.keeper import NoLimits, PartitionLimits
+from slap.node.buildout.builder import Builder
+from slap.node.buildout.job import BuildJob, BuildResult, Outcome
+from slap.node.core.backoff import delay
+from slap.node.core.config import NodeConfig
+from slap.node.core.report import Reporter
+from slap.node.core.scheduler import Again, Slots
+from slap.node.core.store import InstanceRecord, Store
+from slap.node.limits.enforcement import NoLimits, PartitionLimits
 from slap.node.manager.base import Farewell, Managers
-from slap.node.partition import layout
+from slap.node.partition import slapos_files
+from slap.node.partition.connection import connection_of, read_published
 from slap.node.partition.folder import PartitionFolder, Partitions
-from slap.node.partition.published import connection_of, read_published
-from slap.node.partition.watch import Watch
-from slap.node.profile import find_template, instance_profile
-from slap.node.report import Reporter
-from slap.node.scheduler import Again, Slots
-from slap.node.software import read_marker
-from slap.node.store import InstanceRecord, Store
+from slap.node.partition.monitor import Watch
+from slap.node.partition.profile import find_template, instance_profile
+from slap.node.partition.reconciler import Seen, Step, digest_of, fresh_record
+from slap.node.software.reconciler import read_marker
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.processes import NODE_MARK, PARTITION_MARK
@@ -219,7 +219,7 @@ class Steps:
         try:
             folder.make()
             self._hands.managers.prepared(folder)
-            layout.write_resource(folder)
+            slapos_files.write_resource(folder)
             limits = self._hands.limits.apply(folder, desired)
             job = self._job(desired, folder).model_copy(update={"limits": limits})
         except OSError as error:
@@ -273,7 +273,7 @@ class Steps:
             }
         )
         self._watch.forget(desired.partition)
-        layout.write_success(folder, desired.revision)
+        slapos_files.write_success(folder, desired.revision)
         self._start_what_was_stopped(folder, record)
         self._report(desired, record, ReportedInstanceState.INSTANTIATING)
         self._reporter.poke(desired.partition)  # whoever requested this instance waits for what it published
@@ -292,7 +292,7 @@ class Steps:
             update={"failed": digest, "failures": failures, "retry_at": self._now() + pause, "was_ready": False}
         )
         state = ReportedInstanceState.INSTANTIATING if waits else ReportedInstanceState.ERROR
-        layout.write_failure(self._hands.partitions.get(desired.partition), result.message)
+        slapos_files.write_failure(self._hands.partitions.get(desired.partition), result.message)
         self._report(desired, changed, state, result.message)
         log.log(logging.INFO if waits else logging.ERROR, "%s: %s", desired.partition, result.message)
         return Again(pause)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from slap.model.errors import CommandFailed, InvalidInput, Unreachable
-from slap.node.config import NodeConfig
-from slap.node.partition.links import link_layout
-from slap.node.store import Installed
+from slap.node.core.config import NodeConfig
+from slap.node.core.store import Installed
+from slap.node.partition.slapos_links import link_layout
 from slap.system import environment, files, process
 from slap.system.processes import (
     NODE_MARK,

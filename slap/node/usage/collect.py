@@ -6,9 +6,9 @@ from pathlib import Path
 
 from slap.model.errors import NotFound
 from slap.model.node import DesiredInstance
-from slap.node.config import NodeConfig
-from slap.node.partition.users import partition_account
-from slap.node.usage.account import Amounts, amounts, counters
+from slap.node.core.accounts import partition_account
+from slap.node.core.config import NodeConfig
+from slap.node.usage.aggregate import Amounts, amounts, counters
 from slap.node.usage.store import UsageStore, entry
 from slap.system import files
 from slap.system.clock import Clock

@@ -11,12 +11,12 @@ from slap.model.errors import CommandFailed, SlapError
 from slap.model.vm.life import BackupPoint
 from slap.model.vm.machine import Forward, Machine
 from slap.model.vm.phase import Stage
-from slap.node.life.keeper import Keeper
-from slap.node.vm.acceleration import Prober
-from slap.node.vm.decide import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, after, changes
+from slap.node.core.kvm_probe import Prober
+from slap.node.vm.backup_schedule import Keeper
+from slap.node.vm.changes import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, after, changes
 from slap.node.vm.folder import MachineFolder
+from slap.node.vm.hotplug import as_possible
 from slap.node.vm.images import Images
-from slap.node.vm.plug import as_possible
 from slap.node.vm.start import Maker, rule_of
 from slap.system.clock import Clock
 from slap.system.libvirt.domain import NAT, domain_xml

@@ -12,9 +12,9 @@ from slap.model.node import PUBLISHED_FILE
 from slap.model.vm.life import DUE_FILE, LIFE_FILE, BackupWish, Life
 from slap.model.vm.machine import DISK_FOLDER, Disk, Machine, Network
 from slap.model.vm.seed import Seed
-from slap.node.life.keeper import Keeper
-from slap.node.life.past import MachinePast
-from slap.node.life.store import Backups, connect_vault
+from slap.node.vm.backup_schedule import Keeper
+from slap.node.vm.backup_store import Backups, connect_vault
+from slap.node.vm.restore import MachinePast
 from slap.system.clock import FakeClock
 from slap.system.disk.past import Past
 from slap.system.process import SystemRunner

@@ -8,8 +8,8 @@ from slap.model.errors import NotFound
 from slap.model.vm.life import LIFE_FILE, Life, Restore, Vault
 from slap.model.vm.machine import DISK_FOLDER, Disk, Machine, Network
 from slap.model.vm.seed import Seed
-from slap.node.life.past import MachinePast
-from slap.node.life.store import Backups
+from slap.node.vm.backup_store import Backups
+from slap.node.vm.restore import MachinePast
 from slap.system.disk.past import Past
 from slap.system.network.webdav import Dav, FolderDav
 from slap.system.process import SystemRunner

@@ -10,7 +10,7 @@ import pytest
 from slap.client.native import NativeMaster
 from slap.model.errors import SlapError
 from slap.model.node import DesiredState
-from slap.node.store import Store
+from slap.node.core.store import Store
 from slap.system.transport import Reply
 
 GOOD: dict[str, Any] = {

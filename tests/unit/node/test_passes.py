@@ -8,8 +8,8 @@ import pytest
 from slap.model.errors import SlapError
 from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState
+from slap.node.core.store import InstanceRecord
 from slap.node.passes import Asked, Offline, PassResult, PromisesFail, forgotten, is_failure, promises_fail
-from slap.node.store import InstanceRecord
 from tests.unit.node.things import a_record, a_report
 
 STARTED, STOPPED = ReportedInstanceState.STARTED, ReportedInstanceState.STOPPED

@@ -1,0 +1,45 @@
+"""The connection parameters of a partition: what its profile published, and what its service adds while it runs."""
+
+import json
+from dataclasses import dataclass, field
+
+from pydantic import TypeAdapter, ValidationError
+
+from slap.model.errors import InvalidInput
+from slap.model.node import PUBLISHED_FILE
+from slap.model.values import Parameters, StoredParameters, first_reason
+from slap.node.core.logs import log_refusal
+from slap.node.core.store import InstanceRecord
+from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_wish
+
+_PARAMETERS: TypeAdapter[Parameters] = TypeAdapter(Parameters)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a service adds. With a `fault`, why it cannot be reported, nothing is added."""
+
+    parameters: StoredParameters = field(default_factory=dict)
+    fault: str = ""
+
+
+def connection_of(published: Published, record: InstanceRecord) -> StoredParameters | None:
+    """None for a profile that publishes nothing."""
+    added = published.parameters
+    return {**added, **(record.connection or {})} if added else record.connection
+
+
+def read_published(folder: PartitionFolder) -> Published:
+    """What the service of a partition wrote, judged as the master judges it: nothing else is remembered or reported."""
+    try:
+        text = read_wish(folder, PUBLISHED_FILE)
+        return Published(_PARAMETERS.validate_python(json.loads(text))) if text else Published()
+    except InvalidInput as error:
+        fault = str(error)
+    except ValidationError as error:
+        fault = f"{PUBLISHED_FILE}: {first_reason(error)}"
+    except (ValueError, RecursionError) as error:
+        fault = f"{PUBLISHED_FILE} is not JSON: {error}"
+    log_refusal(folder.name, PUBLISHED_FILE, fault)
+    return Published(fault=fault)

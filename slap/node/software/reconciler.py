@@ -1,0 +1,343 @@
+"""Software releases on this computer: what to do about one, and doing it."""
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slap.model.base import Frozen
+from slap.model.errors import SlapError
+from slap.model.node import DesiredSupply, SupplyReport
+from slap.model.state import InstanceState, ReportedSupplyState, SupplyState
+from slap.node.buildout.builder import Builder
+from slap.node.buildout.job import BuildJob, BuildResult, Outcome
+from slap.node.core.accounts import Account
+from slap.node.core.backoff import delay
+from slap.node.core.config import NodeConfig
+from slap.node.core.logs import build_words
+from slap.node.core.report import Reporter
+from slap.node.core.scheduler import Again, Slots
+from slap.node.core.store import SoftwareRecord, Store
+from slap.node.software.cached_releases import NodeCache
+from slap.system import environment, files
+from slap.system.clock import Clock
+from slap.system.processes import NODE_MARK, PARTITION_MARK, Mark, end_marked
+from slap.system.trust.folders import read_below
+
+log = logging.getLogger(__name__)
+
+MARKER = ".completed"
+PROFILE = "buildout.cfg"
+_OWN_SECTION = "[slap-software]"
+_LOG_LINES = 30
+_IDLE = Again(86400.0)
+# A build that takes longer than this is not counted any more among those that may run side by side.
+_SLOW = 900.0
+# The revision in the record of a release that somebody asked to have built again.
+FORCED = -1
+
+
+class Marker(Frozen):
+    """Written last: only a folder with this in it is a software release, all else is a build that did not end."""
+
+    url: str
+    fingerprint: str
+
+
+class Step(StrEnum):
+    """What can be done about a release."""
+
+    BUILD = "build"
+    WAIT = "wait"
+    REMOVE = "remove"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a release before deciding."""
+
+    record: SoftwareRecord | None
+    complete: bool
+    used_by: tuple[str, ...]
+    now: float
+
+
+def decide(supply: DesiredSupply, seen: Seen) -> Step:
+    """The next step for a release.
+
+    A repeated supply (a new revision) builds again where content can have changed, and retries a failure at once.
+    """
+    if supply.state is SupplyState.DESTROYED:
+        return _decide_removal(seen)
+    record = seen.record
+    if record is None or record.revision != supply.revision:
+        return Step.KEEP if seen.complete and _is_immutable(supply.url) else Step.BUILD
+    if seen.complete:
+        return Step.KEEP
+    return Step.WAIT if record.failures and seen.now < record.retry_at else Step.BUILD
+
+
+def read_marker(folder: Path) -> Marker | None:
+    """The marker of a complete release, or None."""
+    try:
+        return Marker.model_validate_json(read_below(folder, MARKER))
+    except ValidationError:
+        return None
+
+
+def fingerprint_of(folder: Path) -> str | None:
+    """What tells one state of a complete release from another; None for a folder that is none."""
+    marker = read_marker(folder)
+    return marker.fingerprint if marker else None
+
+
+def build_profile(config: NodeConfig, url: str) -> str:
+    """The buildout.cfg by which a release is built."""
+    folder = config.software(url)
+    return "\n".join(
+        [
+            "[buildout]",
+            f"extends = {_escape(url)}",
+            f"directory = {_escape(str(folder))}",
+            f"download-cache = {_escape(str(config.download_cache))}",
+            f"shared-part-list = {_escape(str(config.shared_parts))}",
+            "newest = false",
+            "",
+            # Where profiles find the files that lie beside software.cfg.
+            _OWN_SECTION,
+            f"base = {_escape(url.rpartition('/')[0])}",
+            "",
+        ]
+    )
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether SlapOS's node built here: what its buildout wrote down as installed is nothing that ours can go on with."""
+    profile = read_below(folder, PROFILE)
+    return bool(profile) and _OWN_SECTION not in profile
+
+
+def clear_foreign(folder: Path) -> None:
+    """Remove what SlapOS's node built here; by one rename first, so that half of it is never taken for ours."""
+    aside = folder.with_name(f"{folder.name}.foreign")
+    files.remove_tree(aside)
+    if is_foreign(folder):
+        log.info("%s was built by another node, and is built anew", folder)
+        folder.rename(aside)
+        files.remove_tree(aside)
+
+
+class SoftwareReconciler:
+    """Builds and removes releases, a few side by side."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        store: Store,
+        builder: Builder,
+        clock: Clock,
+        account: Account,
+        reporter: Reporter,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._builder = builder
+        self._clock = clock
+        self._account = account
+        self._reporter = reporter
+        self._slots = Slots(config.parallel_builds, _SLOW, clock)
+        self._said: set[str] = set()  # releases of which something was told that could not be remembered
+        self.cache: NodeCache | None = None  # where built releases are looked for first, and left for others
+
+    def once(self, url: str) -> Again:
+        """Do what is to be done about a release now; returns when to look again."""
+        supply = self._store.supply(url)
+        if supply is None:
+            return _IDLE
+        try:
+            return self._take_step(supply)
+        except (SlapError, OSError) as error:
+            return self._fail(supply, BuildResult(id=0, outcome=Outcome.FAILED, message=str(error)))
+
+    def _take_step(self, supply: DesiredSupply) -> Again:
+        url = supply.url
+        step = decide(supply, self._look(supply))
+        if step is Step.BUILD:
+            return self._build(supply)
+        if step is Step.WAIT:
+            return self._wait(url)
+        if step is Step.REMOVE:
+            return self._remove(supply)
+        self._save(supply, SupplyReport(url=url, state=ReportedSupplyState.AVAILABLE, message=self._origin(url)))
+        return _IDLE
+
+    def _origin(self, url: str) -> str:
+        """What was said of where a release came from, when it became available."""
+        record = self._store.software_record(url)
+        return record.report.message if record and record.report.state is ReportedSupplyState.AVAILABLE else ""
+
+    def next_step(self, url: str) -> Step | None:
+        """What `once` would do; None for a release that nobody speaks of."""
+        supply = self._store.supply(url)
+        return decide(supply, self._look(supply)) if supply else None
+
+    def _look(self, supply: DesiredSupply) -> Seen:
+        url = supply.url
+        users = self._users(url) if supply.state is SupplyState.DESTROYED else ()
+        complete = read_marker(self._config.software(url)) is not None
+        return Seen(self._store.software_record(url), complete, users, self._clock.now().timestamp())
+
+    def _users(self, url: str) -> tuple[str, ...]:
+        """Partitions that shall run it, and those that still do while their next release is being built."""
+        shall = (
+            each.partition
+            for each in self._store.instances()
+            if each.software_release == url and each.state is not InstanceState.DESTROYED
+        )
+        return (*shall, *(each.partition for each in self._store.instance_records() if each.release == url))
+
+    def _build(self, supply: DesiredSupply) -> Again:
+        with self._slots.one():
+            log.info("Building %s", supply.url)
+            is_forced = self._is_forced(supply.url)
+            self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.BUILDING), self._failures(supply))
+            result = self._make(supply, is_forced)
+        if result.outcome is Outcome.DONE:
+            self._complete(supply, result)
+            return _IDLE
+        return self._fail(supply, result)
+
+    def _make(self, supply: DesiredSupply, is_forced: bool) -> BuildResult:
+        """Take a release from a cache, or else build it. Only what is behind a URL is the same for everybody."""
+        if self.cache is None or not _is_immutable(supply.url):
+            return self._run(supply.url)
+        end_marked(self._mark(self._config.software(supply.url)))
+        taken = self.cache.take(supply.url, is_forced, partial(self._say_progress, supply))
+        if taken.outcome is not Outcome.WAITING:
+            return taken
+        if taken.message:
+            log.warning("%s: %s", supply.url, taken.message)
+        result = self._run(supply.url)
+        return result if result.outcome is Outcome.FAILED else result.model_copy(update={"message": taken.message})
+
+    def _say_progress(self, supply: DesiredSupply, words: str) -> None:
+        report = SupplyReport(url=supply.url, state=ReportedSupplyState.BUILDING, message=words)
+        self._save(supply, report, self._failures(supply))
+
+    def _is_forced(self, url: str) -> bool:
+        """Whether somebody asked for a build although there was one: then none of a cache will do."""
+        record = self._store.software_record(url)
+        return record is not None and record.revision == FORCED
+
+    def _run(self, url: str) -> BuildResult:
+        desk: AbstractContextManager[dict[str, str]] = self.cache.building() if self.cache else nullcontext({})
+        with desk as asking:
+            return self._run_buildout(url, asking)
+
+    def _run_buildout(self, url: str, asking: dict[str, str]) -> BuildResult:
+        folder, build_log = self._config.software(url), self._config.software_log(url)
+        self._config.make_folders()  # SlapOS's commands may have given the software root away again
+        clear_foreign(folder)
+        for each in (self._config.download_cache, self._config.shared_parts, folder):
+            files.make_folder(each, owner=self._account.owner)
+        files.remove_tree(folder / MARKER)
+        files.write(build_log, f"Building {url} in {folder}\n")
+        job = BuildJob(
+            id=0,
+            folder=str(folder),
+            profile=build_profile(self._config, url),
+            log=str(build_log),
+            environment=self._environment(folder) | asking,
+            user=self._account.user,
+            group=self._account.group,
+            timeout=self._config.build_timeout,
+        )
+        end_marked(self._mark(folder))  # compilers of a build whose agent was killed work on
+        try:
+            return self._builder.build(job)
+        finally:
+            end_marked(self._mark(folder))
+
+    def _mark(self, folder: Path) -> Mark:
+        """Of what a build started. A partition that carried it, and forked without end, would hold up all builds."""
+        return Mark(PARTITION_MARK, str(folder), self._account.user)
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        """What pip, npm and others keep is for all builds, and no part of a release."""
+        own = environment.registry_clients() if self._account.user is None else {}
+        kept = self._config.download_cache / "tools"
+        caches = {
+            "XDG_CACHE_HOME": str(kept),
+            "PIP_CACHE_DIR": str(kept / "pip"),
+            "npm_config_cache": str(kept / "npm"),
+        }
+        return {**own, **caches, NODE_MARK: str(self._config.root), PARTITION_MARK: str(folder)}
+
+    def _complete(self, supply: DesiredSupply, result: BuildResult) -> None:
+        marker = Marker(url=supply.url, fingerprint=result.fingerprint)
+        files.write(self._config.software(supply.url) / MARKER, marker.model_dump_json())
+        self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.AVAILABLE, message=result.message))
+        log.info("Built %s %s", supply.url, result.message)
+        if self.cache and _is_immutable(supply.url) and not result.is_taken:
+            self.cache.built(supply.url)
+
+    def _fail(self, supply: DesiredSupply, result: BuildResult) -> Again:
+        log.error("Building %s failed: %s", supply.url, result.message)
+        failures = self._failures(supply) + 1
+        words = build_words(self._config.software_log(supply.url), result.message, _LOG_LINES)
+        report = SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=result.message, log=words)
+        try:
+            self._save(supply, report, failures)
+        except SlapError:  # not even that can be written down
+            self._said.add(supply.url)
+            self._reporter.say(report.model_copy(update={"revision": supply.revision}))
+        return Again(delay(failures))
+
+    def _failures(self, supply: DesiredSupply) -> int:
+        record = self._store.software_record(supply.url)
+        return record.failures if record and record.revision == supply.revision else 0
+
+    def _wait(self, url: str) -> Again:
+        """Until the retry after a failure, or until partitions have left a release that is to be removed."""
+        record = self._store.software_record(url)
+        left = record.retry_at - self._clock.now().timestamp() if record else 0.0
+        return Again(left if left > 0 else 30.0)
+
+    def _remove(self, supply: DesiredSupply) -> Again:
+        folder = self._config.software(supply.url)
+        files.remove_tree(folder / MARKER)  # first: half of a release is none
+        files.remove_tree(folder)
+        self._config.software_log(supply.url).unlink(missing_ok=True)
+        self._save(supply, SupplyReport(url=supply.url, state=ReportedSupplyState.DESTROYED))
+        log.info("Removed %s", supply.url)
+        return _IDLE
+
+    def _save(self, supply: DesiredSupply, seen: SupplyReport, failures: int = 0) -> None:
+        report = seen.model_copy(update={"revision": supply.revision})
+        retry_at = self._clock.now().timestamp() + delay(failures) if failures else 0.0
+        record = SoftwareRecord(
+            url=supply.url, revision=supply.revision, failures=failures, retry_at=retry_at, report=report
+        )
+        told = self._store.save_software(record, anew=supply.url in self._said)
+        self._said.discard(supply.url)
+        if not told:
+            self._reporter.poke_software(supply.url)
+
+
+def _decide_removal(seen: Seen) -> Step:
+    return Step.WAIT if seen.used_by else Step.REMOVE
+
+
+def _is_immutable(url: str) -> bool:
+    """A release behind a URL never changes; a folder on this machine does, while somebody develops it."""
+    return url.startswith(("http://", "https://"))
+
+
+def _escape(text: str) -> str:
+    """Buildout substitutes ${section:option} in every value."""
+    return text.replace("${", "$${")

@@ -1,0 +1,121 @@
+"""Uploads run behind the builds: one at a time, from a queue that outlives us, again and again with growing pauses."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from slap.cache.client.publish import Built, Published, publish
+from slap.cache.trust.question import Question
+from slap.cache.trust.sign import LIFETIME
+from slap.model.cache import EntryKind
+from slap.model.errors import SlapError
+from slap.node.cache import messages
+from slap.node.cache.tools import CacheTools, with_next
+from slap.node.cache.upload_queue import Upload
+from slap.node.core.backoff import delay
+from slap.system import files
+
+log = logging.getLogger(__name__)
+
+# What is still used is signed anew when this part of its life is over.
+_RENEW_AFTER = LIFETIME / 2
+_GLANCE = 60.0
+_NICE = 10
+_LOCK = "cache-upload.lock"
+
+Sent = Callable[[Upload, int], None]  # bytes of chunks that are in the cache
+
+
+class Uploader:
+    """One of them works at a time on a node, whichever process it is in."""
+
+    def __init__(self, tools: CacheTools, fingerprint: Callable[[Upload], str | None], without: frozenset[str]) -> None:
+        """`fingerprint` tells one state of a folder from another; None for what is not whole. `without` is not packed."""
+        self._tools = tools
+        self._fingerprint = fingerprint
+        self._without = without
+        self._woken = threading.Event()
+        self._stopped = threading.Event()
+
+    def queue(self, upload: Upload) -> None:
+        """Remember to upload a build, if builds of this node are uploaded at all. Never fails: it was built all the same."""
+        settings = self._tools.settings
+        is_wanted = upload.kind is not EntryKind.RELEASE or settings.may_upload(upload.key)
+        if not self._tools.can_publish() or not is_wanted:
+            return
+        try:
+            (self._tools.store.queue_new if upload.kind is EntryKind.PART else self._tools.store.queue)(upload)
+        except SlapError as error:
+            log.error("%s will not be uploaded: %s", upload.key, error)
+        self._woken.set()
+
+    def run(self) -> None:
+        """Upload until `stop`, with less right to the processors than builds and services have."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        while not self._stopped.is_set():
+            self._woken.clear()
+            wait = self.once() if self._tools.can_publish() else _GLANCE
+            self._woken.wait(wait)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._woken.set()
+
+    def is_due(self) -> bool:
+        """Whether there is something to upload now."""
+        if not self._tools.can_publish():
+            return False
+        upload = self._tools.store.next_upload()
+        return upload is not None and upload.due <= self._tools.now
+
+    def once(self, sent: Sent = lambda upload, size: None) -> float:
+        """Upload the next one that is due; returns the seconds until there is something to do again."""
+        with files.exclusive(self._tools.config.run / _LOCK, wait=False) as mine:
+            if not mine:
+                return _GLANCE
+            upload = self._tools.store.next_upload()
+            if upload is None:
+                return _GLANCE
+            if upload.due > self._tools.now:
+                return min(_GLANCE, upload.due - self._tools.now)
+            self._attempt(upload, sent)
+        return 0.0
+
+    def upload(self, upload: Upload, sent: Sent = lambda upload, size: None) -> Published:
+        """Do it now; raises SlapError. A build that changed meanwhile is not published."""
+        before = self._fingerprint(upload)
+        if before is None:
+            raise SlapError(f"{upload.key} is not built here.", f"{upload.folder} is not whole.")
+        built = Built(
+            Path(upload.folder), self._question(upload), self._tools.config.computer_id, upload.started, upload.built,
+            before, f"slap {version('slap')}", self._without, lambda: self._fingerprint(upload) == before,
+        )  # fmt: skip
+        key = self._tools.signing_key()
+        published = publish(built, key, self._tools.client, self._tools.shelf, lambda size: sent(upload, size))
+        self._tools.shelf.trim(self._tools.settings.chunk_limit)
+        return published
+
+    def _attempt(self, upload: Upload, sent: Sent) -> None:
+        store, now = self._tools.store, self._tools.now
+        try:
+            if self._fingerprint(upload) is None:  # it is gone, or will be queued again when it is whole
+                store.forget(upload.kind, upload.key)
+                return
+            published = self.upload(upload, sent)
+        except (SlapError, OSError) as error:
+            failures = upload.failures + 1
+            log.warning("Uploading %s failed, and is tried again: %s", upload.key, with_next(error))
+            store.queue(replace(upload, failures=failures, due=now + delay(failures) * 5, why=with_next(error)))
+            return
+        store.queue(replace(upload, failures=0, why="", due=now + _RENEW_AFTER))
+        log.info("Uploaded %s: %s were new to the cache", upload.key, messages.size(published.sent))
+
+    def _question(self, upload: Upload) -> Question:
+        if upload.kind is EntryKind.RELEASE:
+            return self._tools.question(upload.key)
+        name, _, digest = upload.key.rpartition("/")
+        return self._tools.part_question(name, digest)
