@@ -17,6 +17,7 @@ from slap.node.cache.tools import CacheTools
 from slap.node.core.accounts import software_account
 from slap.node.core.config import NodeConfig
 from slap.node.core.logs import read_logs
+from slap.node.core.marker import MARKER, fingerprint_of
 from slap.node.core.report import Reporter
 from slap.node.core.scheduler import Again, Scheduler
 from slap.node.core.store import Store
@@ -26,15 +27,14 @@ from slap.node.limits.watcher import LimitsWatcher, SystemEyes
 from slap.node.manager.base import Tools
 from slap.node.manager.registry import make_managers
 from slap.node.partition.folder import Partitions
-from slap.node.partition.groups import partition_of
 from slap.node.partition.monitor import Watch
 from slap.node.partition.reconciler import Reconciler
 from slap.node.partition.steps import Hands, Steps
-from slap.node.partition.supervision import connect
+from slap.node.partition.supervision import connect, partition_of
 from slap.node.promise.plugin_launcher import PluginLauncher
 from slap.node.promise.runner import PromiseRunner
 from slap.node.software.cached_releases import make_node_cache
-from slap.node.software.reconciler import MARKER, SoftwareReconciler, fingerprint_of
+from slap.node.software.reconciler import SoftwareReconciler
 from slap.node.usage.collect import Collector
 from slap.node.usage.report import UsageKeeper, UsageMaster
 from slap.node.usage.store import UsageStore

@@ -9,12 +9,13 @@ from slap.model.promise import PromiseResult
 from slap.model.software import software_id
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.agent import EVERYTHING
+from slap.node.core.marker import MARKER
 from slap.node.core.store import InstanceRecord, SoftwareRecord
 from slap.node.node import Key, Kind, Node
 from slap.node.partition.slapos_files import is_stale
 from slap.node.partition.supervision import ensure_running
 from slap.node.promise.runner import limited
-from slap.node.software.reconciler import FORCED, MARKER
+from slap.node.software.reconciler import FORCED
 from slap.system import files
 from slap.system.supervisor import announce, listen
 

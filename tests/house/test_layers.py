@@ -2,7 +2,16 @@
 
 import pytest
 
-from tests.house.layers import ROOMS, cycle, forbidden_imports
+from tests.house.layers import (
+    KNOWN_CYCLES,
+    NODE_ORDER,
+    ROOMS,
+    backward_imports,
+    cycle,
+    forbidden_imports,
+    unit_cycles,
+    unit_imports,
+)
 from tests.house.sources import Source, measured_code, python_of
 
 CODE = measured_code()
@@ -15,6 +24,17 @@ def test_imports_follow_the_plan(source: Source) -> None:
 
 def test_no_modules_import_each_other() -> None:
     assert cycle(python_of("slap")) == []
+
+
+@pytest.mark.parametrize("room", sorted({source.room for source in CODE} - {""}))
+def test_units_of_a_room_form_no_cycle(room: str) -> None:
+    assert unit_cycles(unit_imports(CODE, room)) == KNOWN_CYCLES.get(room, set())
+
+
+def test_node_imports_downwards_only() -> None:
+    graph = unit_imports(CODE, "node")
+    assert set(graph) == set(NODE_ORDER)
+    assert backward_imports(graph, NODE_ORDER) == []
 
 
 def test_all_rooms_are_on_the_plan() -> None:
@@ -48,3 +68,21 @@ def test_the_plan_is_applied(name: str, text: str, allowed: bool) -> None:
 def test_a_cycle_is_found() -> None:
     first, second = Source("slap/a/b.py", "from slap.a import c"), Source("slap/a/c.py", "from slap.a.b import d")
     assert set(cycle([first, second])) == {"slap.a.b", "slap.a.c"}
+
+
+def test_a_cycle_of_units_is_found_where_no_modules_form_one() -> None:
+    sources = [
+        Source("slap/node/__init__.py", ""),
+        Source("slap/node/a/one.py", "from slap.node.b.two import x"),
+        Source("slap/node/b/two.py", ""),
+        Source("slap/node/b/three.py", "from slap.node.c import y"),
+        Source("slap/node/c.py", "from slap.node.a import four"),
+        Source("slap/node/a/four.py", ""),
+        Source("slap/node/d.py", "from slap.node.a.four import z\nfrom slap.cli import a"),
+    ]
+    assert cycle(sources) == []
+    graph = unit_imports(sources, "node")
+    assert graph == {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert unit_cycles(graph) == {frozenset("abc")}
+    assert backward_imports(graph, "cbad") == ["c imports a"]
+    assert backward_imports(graph, "cba") == ["d has no place in the order", "c imports a"]

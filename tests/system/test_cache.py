@@ -21,7 +21,7 @@ import pytest
 from slap.model.software import software_id
 from slap.model.state import ReportedSupplyState, SupplyState
 from slap.node.core.config import read, write
-from slap.node.software.reconciler import read_marker
+from slap.node.core.marker import read_marker
 from slap.system.files import remove_tree
 from tests.system.cloud import SLAPOS, Cloud, Result, eventually, small_cloud
 from tests.system.relay import Relay, relay

@@ -22,16 +22,16 @@ from slap.cache.archive.member import Place
 from slap.cache.archive.tree import Tree
 from slap.cache.provenance.release import read_materials
 from slap.model.errors import SlapError
-from slap.node.buildout.fingerprint import fingerprint
 from slap.node.buildout.job import BuildResult, Outcome
 from slap.node.core.accounts import Account, software_account
 from slap.node.core.config import FormatConfig, NodeConfig
+from slap.node.core.marker import MARKER, Marker, fingerprint, read_marker
 from slap.node.core.report import Reporter
 from slap.node.core.store import Store
 from slap.node.partition.profile import find_template
 from slap.node.software.download import own_tree, put_in_place
 from slap.node.software.part_server import parts_of
-from slap.node.software.reconciler import MARKER, Marker, SoftwareReconciler, clear_foreign, read_marker
+from slap.node.software.reconciler import SoftwareReconciler, clear_foreign
 from slap.system import environment, files
 from slap.system.clock import FakeClock
 from slap.system.trust.folders import read_below

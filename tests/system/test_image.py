@@ -21,8 +21,8 @@ from slap.model.vm.seed import Seed
 from slap.node.cache.tools import CacheTools
 from slap.node.image.fetch import Fetcher
 from slap.node.image.queue import ImageDesk
-from slap.node.image.seed import make_seed
 from slap.node.image.store import ImageStore
+from slap.node.vm.start import make_seed
 from slap.system.clock import SystemClock
 from slap.system.process import SystemRunner
 from tests.system.cache_server import cache_server

@@ -15,8 +15,8 @@ from slap.node.cache.messages import left
 from slap.node.cache.tools import CacheTools
 from slap.node.cache.upload_queue import Upload
 from slap.node.core.accounts import Account
+from slap.node.core.marker import MARKER, fingerprint_of
 from slap.node.software.cached_releases import NodeCache, make_node_cache
-from slap.node.software.reconciler import MARKER, fingerprint_of
 
 
 class CachePush(CacheLister):

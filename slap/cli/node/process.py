@@ -12,8 +12,7 @@ from slap.cli.output import Style, duration, harmless, say
 from slap.model.errors import NotFound, UsageError
 from slap.node.core.config import NodeConfig, read
 from slap.node.core.store import Store
-from slap.node.partition.groups import partition_of
-from slap.node.partition.supervision import connect, is_running
+from slap.node.partition.supervision import connect, is_running, partition_of
 from slap.system import files
 from slap.system.supervisor import News, ProcessInfo, ProcessState, RpcSupervisor
 

@@ -20,10 +20,10 @@ from slap.client.partition import master_of
 from slap.model.errors import NotReady, SlapError
 from slap.model.node import ANSWERED_FILE, CONTEXT_FILE
 from slap.node.buildout import orphans, slapos_dialect
-from slap.node.buildout.fingerprint import fingerprint
 from slap.node.buildout.installed import read_connection, read_installed, read_shared
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
 from slap.node.buildout.redaction import DiscreetStream, discreet
+from slap.node.core.marker import fingerprint
 from slap.system import environment, files
 
 

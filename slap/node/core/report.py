@@ -11,7 +11,7 @@ from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
-from slap.node.core.backoff import delay
+from slap.node.core.scheduler import delay
 from slap.node.core.store import InstanceRecord, SoftwareRecord, Store
 
 Recorded = TypeVar("Recorded", InstanceRecord, SoftwareRecord)

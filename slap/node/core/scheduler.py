@@ -16,6 +16,8 @@ Key = TypeVar("Key", bound=Hashable)
 log = logging.getLogger(__name__)
 
 _SPARE = 64
+SHORTEST = 2.0  # seconds
+LONGEST = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -157,3 +159,8 @@ class Slots:
         now = self._clock.monotonic()
         counted = sorted(since + self._patience - now for since in self._taken.values() if since + self._patience > now)
         return counted[-self._number] if len(counted) >= self._number else 0.0
+
+
+def delay(failures: int) -> float:
+    """Seconds until the next try after so many failures in a row."""
+    return min(LONGEST, SHORTEST * float(2 ** min(max(failures - 1, 0), 20)))

@@ -12,13 +12,14 @@ from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import InvalidInput
 from slap.node.core.accounts import partition_account
 from slap.node.core.config import FormatConfig, NodeConfig
+from slap.node.core.formatted import FORMATTED, read_format
 from slap.node.core.kvm_probe import is_proven, settle
 from slap.node.format.groups import KVM_DEVICE, JoinGroup, may_use_kvm, members_of, missing_members
 from slap.node.format.interfaces import Interfaces, MakeBridge, MakeTap, missing_links, tap_name
 from slap.node.format.journal import Kind, Ledger, Made
 from slap.node.limits.enforcement import computer_limits
 from slap.node.manager.firewall import is_wanted
-from slap.node.partition.folder import FORMATTED, PartitionFolder, read_format
+from slap.node.partition.folder import PartitionFolder
 from slap.system import environment, files
 from slap.system.clock import Clock
 from slap.system.network.netlink import Network

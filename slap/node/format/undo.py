@@ -9,10 +9,10 @@ from slap.model.errors import Conflict, InvalidInput
 from slap.model.node import DesiredInstance
 from slap.model.state import InstanceState, ReportedInstanceState
 from slap.node.core.config import NodeConfig
+from slap.node.core.formatted import FORMATTED
 from slap.node.core.store import Store
 from slap.node.format.groups import leave_group, members_of
 from slap.node.format.journal import Kind, Ledger, Made
-from slap.node.partition.folder import FORMATTED
 from slap.system import environment
 from slap.system.network.netlink import Link, Network
 from slap.system.network.nftables import Nftables

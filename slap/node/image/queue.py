@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slap.model.errors import NotFound, SlapError
 from slap.model.vm.image import FailedImage, FetchingImage, ImageEntry, ImageState, ReadyImage
-from slap.node.core.backoff import delay
+from slap.node.core.scheduler import delay
 from slap.node.image.fetch import Fetcher
 from slap.system.clock import Clock
 

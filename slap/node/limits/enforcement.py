@@ -5,7 +5,6 @@ import math
 import os
 from contextlib import suppress
 from hashlib import sha256
-from typing import Protocol
 
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.model.node import DesiredInstance
@@ -14,49 +13,13 @@ from slap.node.core.config import NodeConfig
 from slap.node.partition.folder import PartitionFolder
 from slap.system import environment, files
 from slap.system.host.cgroup import Cgroups, open_cgroups
-from slap.system.host.launch import UNLIMITED, LaunchLimits
+from slap.system.host.launch import LaunchLimits
 from slap.system.processes import find_marked
 
 log = logging.getLogger(__name__)
 
 _ORDINARY = 100  # the weight of who requests none
 _GENTLEST, _STRONGEST = 19, -10  # nice(2)
-
-
-class PartitionLimits(Protocol):
-    """What the steps of a partition ask of limits."""
-
-    def apply(self, folder: PartitionFolder, desired: DesiredInstance) -> LaunchLimits:
-        """Have the limits of an instance hold for all that runs, or will run, in its partition."""
-        ...
-
-    def forget(self, folder: PartitionFolder) -> None:
-        """The partition is empty."""
-        ...
-
-    def fullness(self, desired: DesiredInstance) -> str:
-        """In words, how much more disk a partition takes than it may; empty when it does not."""
-        ...
-
-    def trouble(self, partition: str) -> str:
-        """In words, what was ended in a partition of late because it took too much; empty if nothing was."""
-        ...
-
-
-class NoLimits:
-    """Where nothing is limited."""
-
-    def apply(self, folder: PartitionFolder, desired: DesiredInstance) -> LaunchLimits:
-        return UNLIMITED
-
-    def forget(self, folder: PartitionFolder) -> None:
-        return None
-
-    def fullness(self, desired: DesiredInstance) -> str:
-        return ""
-
-    def trouble(self, partition: str) -> str:
-        return ""
 
 
 class LimitsKeeper:

@@ -14,8 +14,8 @@ from slap.model.errors import InvalidInput, NotFound
 from slap.model.network.firewall import Destination, parse_destination
 from slap.node.core.accounts import partition_account
 from slap.node.core.config import NodeConfig
+from slap.node.core.formatted import FORMATTED, read_format
 from slap.node.manager.firewall_rules import Endpoint, Surroundings
-from slap.node.partition.folder import FORMATTED, read_format
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.network.addresses import plain_address

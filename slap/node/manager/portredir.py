@@ -13,9 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.node.manager.base import Hooks
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.groups import FORWARDERS
 from slap.node.partition.request_files import read_list
-from slap.node.partition.supervision import Program, group_text, partition_environment
+from slap.node.partition.supervision import FORWARDERS, Program, group_text, partition_environment
 from slap.system import environment, files
 from slap.system.network.addresses import plain_address
 from slap.system.network.ports import first_free_port

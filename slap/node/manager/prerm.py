@@ -11,10 +11,10 @@ from pathlib import Path
 
 from slap.model.errors import InvalidInput
 from slap.node.core.file_names import check_file_name
-from slap.node.manager.base import Farewell, Hooks
+from slap.node.manager.base import Hooks
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.groups import FAREWELLS
-from slap.node.partition.supervision import Program, group_text, partition_environment
+from slap.node.partition.hooks import Farewell
+from slap.node.partition.supervision import FAREWELLS, Program, group_text, partition_environment
 from slap.system import files
 from slap.system.supervisor import ProcessInfo, ProcessState
 from slap.system.trust.stranger import list_files

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from slap.model.errors import InvalidInput
-from slap.node.manager.base import Manager, Managers, Tools
+from slap.node.manager.base import Tools
 from slap.node.manager.cpuset import Cpuset
 from slap.node.manager.devperm import Devperm
 from slap.node.manager.firewall import PartitionFirewall, is_wanted
@@ -11,6 +11,7 @@ from slap.node.manager.images import Images
 from slap.node.manager.portredir import Portredir
 from slap.node.manager.prerm import Prerm
 from slap.node.manager.whitelistfirewall import WhitelistFirewall
+from slap.node.partition.hooks import Manager, Managers
 
 _FIREWALL = "firewall"
 

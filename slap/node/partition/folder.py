@@ -4,12 +4,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from slap.model.computer import ComputerConfiguration, Partition
+from slap.model.computer import Partition
 from slap.model.errors import NotFound
 from slap.node.core.accounts import Account, partition_account
 from slap.node.core.config import NodeConfig
+from slap.node.core.formatted import FORMATTED, read_format
 from slap.node.core.store import Installed
 from slap.node.partition.supervision import group_text, partition_environment, partition_programs
 from slap.node.promise.runner import PartitionPlace
@@ -22,7 +21,6 @@ from slap.system.trust.stranger import hash_file
 # Executables are mostly small scripts; of a larger one the rest counts by its size and time.
 _MAX_HASHED_BYTES = 1 << 20
 _DIGEST_LENGTH = 16
-FORMATTED = "etc/partitions.json"
 
 
 @dataclass(frozen=True)
@@ -107,15 +105,6 @@ class PartitionFolder:
         shutil.rmtree(self.logs, ignore_errors=True)
         if self.account.user is not None:
             remove_owned(self.account.user)
-
-
-def read_format(config: NodeConfig) -> ComputerConfiguration:
-    """What the last `slapos node format` made."""
-    path = config.root / FORMATTED
-    try:
-        return ComputerConfiguration.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError) as error:
-        raise NotFound("This node was not formatted.", f"{path}: {error}", "Type `slapos node format` first.") from None
 
 
 class Partitions:

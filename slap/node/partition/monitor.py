@@ -8,9 +8,8 @@ from slap.model.check import MachineCheck
 from slap.model.node import InstanceReport
 from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState
-from slap.node.core.backoff import delay
 from slap.node.core.config import NodeConfig
-from slap.node.core.scheduler import Again
+from slap.node.core.scheduler import Again, delay
 from slap.node.core.store import InstanceRecord, Store
 from slap.node.partition.connection import Published, connection_of, read_published
 from slap.node.partition.folder import PartitionFolder

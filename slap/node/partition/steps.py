@@ -11,20 +11,18 @@ from slap.model.node import CONTEXT_FILE, DesiredInstance, InstanceReport, Parti
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.buildout.builder import Builder
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
-from slap.node.core.backoff import delay
 from slap.node.core.config import NodeConfig
+from slap.node.core.marker import read_marker
 from slap.node.core.report import Reporter
-from slap.node.core.scheduler import Again, Slots
+from slap.node.core.scheduler import Again, Slots, delay
 from slap.node.core.store import InstanceRecord, Store
-from slap.node.limits.enforcement import NoLimits, PartitionLimits
-from slap.node.manager.base import Farewell, Managers
 from slap.node.partition import slapos_files
 from slap.node.partition.connection import connection_of, read_published
 from slap.node.partition.folder import PartitionFolder, Partitions
+from slap.node.partition.hooks import Farewell, Managers, NoLimits, PartitionLimits
 from slap.node.partition.monitor import Watch
 from slap.node.partition.profile import find_template, instance_profile
 from slap.node.partition.reconciler import Seen, Step, digest_of, fresh_record
-from slap.node.software.reconciler import read_marker
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.processes import NODE_MARK, PARTITION_MARK

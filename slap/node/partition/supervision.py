@@ -91,6 +91,8 @@ _UNFIT = re.compile(r"[\"\x00-\x1f\x7f-\x9f\u2028\u2029]|(?:^|\s)[;#]|^\s|\s$")
 # supervisord restarts whatever has another limit.
 _MAX_LOG_BYTES, _MANY_PROGRAMS = 10 << 20, 100
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
+FORWARDERS = "-socat"
+FAREWELLS = "-prerm"
 
 
 @dataclass(frozen=True)
@@ -287,3 +289,8 @@ def _wait_until_running(config: NodeConfig, supervisor: RpcSupervisor) -> None:
             said = files.tail(config.log / "supervisord.out", 5) + files.tail(config.log / "supervisord.log", 5)
             raise CommandFailed("supervisord does not start.", said, f"Look into {config.log}/supervisord.log.")
         time.sleep(0.01)
+
+
+def partition_of(group: str) -> str:
+    """The partition that a group of supervised processes belongs to."""
+    return group.removesuffix(FORWARDERS).removesuffix(FAREWELLS)

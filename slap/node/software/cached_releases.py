@@ -8,12 +8,12 @@ from pathlib import Path
 
 from slap.model.cache import EntryKind
 from slap.model.errors import SlapError
-from slap.node.buildout.fingerprint import fingerprint
 from slap.node.buildout.job import BuildResult, Outcome
 from slap.node.cache import messages
 from slap.node.cache.tools import CacheTools, in_words
 from slap.node.cache.upload_queue import Upload
 from slap.node.core.accounts import Account
+from slap.node.core.marker import fingerprint
 from slap.node.software.download import Taker
 from slap.node.software.part_server import PartDesk, parts_of
 from slap.node.software.upload import Uploader

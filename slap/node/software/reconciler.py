@@ -7,20 +7,17 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from slap.model.base import Frozen
 from slap.model.errors import SlapError
 from slap.model.node import DesiredSupply, SupplyReport
 from slap.model.state import InstanceState, ReportedSupplyState, SupplyState
 from slap.node.buildout.builder import Builder
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
 from slap.node.core.accounts import Account
-from slap.node.core.backoff import delay
 from slap.node.core.config import NodeConfig
 from slap.node.core.logs import build_words
+from slap.node.core.marker import MARKER, Marker, read_marker
 from slap.node.core.report import Reporter
-from slap.node.core.scheduler import Again, Slots
+from slap.node.core.scheduler import Again, Slots, delay
 from slap.node.core.store import SoftwareRecord, Store
 from slap.node.software.cached_releases import NodeCache
 from slap.system import environment, files
@@ -30,7 +27,6 @@ from slap.system.trust.folders import read_below
 
 log = logging.getLogger(__name__)
 
-MARKER = ".completed"
 PROFILE = "buildout.cfg"
 _OWN_SECTION = "[slap-software]"
 _LOG_LINES = 30
@@ -39,13 +35,6 @@ _IDLE = Again(86400.0)
 _SLOW = 900.0
 # The revision in the record of a release that somebody asked to have built again.
 FORCED = -1
-
-
-class Marker(Frozen):
-    """Written last: only a folder with this in it is a software release, all else is a build that did not end."""
-
-    url: str
-    fingerprint: str
 
 
 class Step(StrEnum):
@@ -80,20 +69,6 @@ def decide(supply: DesiredSupply, seen: Seen) -> Step:
     if seen.complete:
         return Step.KEEP
     return Step.WAIT if record.failures and seen.now < record.retry_at else Step.BUILD
-
-
-def read_marker(folder: Path) -> Marker | None:
-    """The marker of a complete release, or None."""
-    try:
-        return Marker.model_validate_json(read_below(folder, MARKER))
-    except ValidationError:
-        return None
-
-
-def fingerprint_of(folder: Path) -> str | None:
-    """What tells one state of a complete release from another; None for a folder that is none."""
-    marker = read_marker(folder)
-    return marker.fingerprint if marker else None
 
 
 def build_profile(config: NodeConfig, url: str) -> str:

@@ -16,7 +16,7 @@ from slap.model.errors import SlapError
 from slap.node.cache import messages
 from slap.node.cache.tools import CacheTools, with_next
 from slap.node.cache.upload_queue import Upload
-from slap.node.core.backoff import delay
+from slap.node.core.scheduler import delay
 from slap.system import files
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 Each of it may be repeated, cut off, or done twice at a time: the driver is had by one process after the other.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from slap.node.core.kvm_probe import Prober
 from slap.node.vm.backup_schedule import Keeper
 from slap.node.vm.changes import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, after, changes
 from slap.node.vm.folder import MachineFolder
-from slap.node.vm.hotplug import as_possible
 from slap.node.vm.images import Images
 from slap.node.vm.start import Maker, rule_of
 from slap.system.clock import Clock
@@ -26,6 +26,10 @@ from slap.system.libvirt.driver import Driver
 _ASK_AGAIN = 5.0
 _PAUSE = 0.1
 _TAKEN = "Could not set up host forwarding rule"
+_JIT = "info jit"
+_FILLED = re.compile(r"gen code size\s+(\d+)/(\d+)")
+# qemu has translated code in regions of at least so many bytes, each of which one processor writes to.
+_REGION = 2 << 20
 
 
 @dataclass(frozen=True)
@@ -176,3 +180,24 @@ def _taken(forward: Forward) -> CommandFailed:
         f"It would lead to port {forward.guest} of the machine.",
         "Leave this port out of nat-rules, or end what listens there.",
     )
+
+
+def as_possible(todo: Changes, driver: Driver, name: str) -> Changes:
+    """The changes, or a restart for them.
+
+    A new processor of an emulated machine needs a region for what it translates; where all are taken, qemu 7.2 aborts, and
+    the guest with it. That half of them is filled leaves enough for whoever writes meanwhile.
+    """
+    counts = [action.count for action in todo.live if isinstance(action, SetCpus)]
+    seen = driver.look(name)
+    if not counts or seen is None or seen.kvm or _has_room(driver.monitor(name, _JIT), max(counts)):
+        return todo
+    return Changes(restart=("cpus",))
+
+
+def _has_room(answer: str, processors: int) -> bool:
+    found = _FILLED.search(answer)
+    if found is None:
+        return False
+    filled, size = map(int, found.groups())
+    return filled <= size // 2 and processors * _REGION <= size // 2

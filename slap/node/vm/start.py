@@ -7,14 +7,18 @@ from pathlib import Path
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.model.vm.image import ImageEntry, ReadyImage
 from slap.model.vm.machine import Disk, Forward, Machine
-from slap.node.image.seed import make_seed
+from slap.model.vm.seed import Seed
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.system import files
 from slap.system.disk.file import Backing, create_disk, grow_disk, must_grow
+from slap.system.disk.iso import write_iso
 from slap.system.disk.qemu_img import QemuImg
 from slap.system.libvirt.domain import DiskFile, Domain, Nat, Rule
 from slap.system.process import Runner
+
+# By this label cloud-init, and what reads such disks besides, know one.
+LABEL = "cidata"
 
 
 @dataclass(frozen=True)
@@ -111,3 +115,12 @@ class Maker:
 
 def rule_of(forward: Forward) -> Rule:
     return Rule(forward.address, forward.port, forward.guest)
+
+
+def make_seed(seed: Seed, path: Path) -> bool:
+    """Have a seed's disk at a path, to attach read-only (as a virtio disk or a CD-ROM); whether it changed.
+
+    The same seed leaves the file untouched, so this may be called before each start, also of a machine that runs.
+    Only its owner can read it: user-data may hold secrets.
+    """
+    return write_iso(path, LABEL, seed.files())

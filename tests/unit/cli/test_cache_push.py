@@ -10,7 +10,7 @@ from slap.model.cache import EntryKind
 from slap.model.errors import SlapError, StorageFull, Unauthenticated
 from slap.node.cache.upload_queue import CacheStore, Upload
 from slap.node.core.config import NodeConfig, write
-from slap.node.software.reconciler import MARKER, Marker
+from slap.node.core.marker import MARKER, Marker
 from tests.unit.cache.crooked import CrookedCache
 from tests.unit.cli.fakes import FakeTransport, Outcome, Shell
 from tests.unit.node.things import URL, a_config

@@ -43,8 +43,8 @@ from slap.node.format.definition import read_definition
 from slap.node.format.slapos_memory import read_remembered
 from slap.node.partition.cron import parse as parse_cron
 from slap.system.marshal.read import loads
+from slap.system.revocations import parse_list
 from slap.system.trust.certificates import new_key_and_request
-from slap.system.trust.revocations import parse_list
 
 HUGE = "9" * 5000
 _ANY = (

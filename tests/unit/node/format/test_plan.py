@@ -8,6 +8,7 @@ import pytest
 
 from slap.model.errors import InvalidInput, NotFound
 from slap.node.core.config import FormatConfig, NodeConfig, default_root
+from slap.node.core.formatted import read_format
 from slap.node.format.plan import (
     AddAddress,
     MakePartition,
@@ -20,7 +21,7 @@ from slap.node.format.plan import (
     partitions_of,
     plan,
 )  # fmt: skip
-from slap.node.partition.folder import Partitions, read_format
+from slap.node.partition.folder import Partitions
 from slap.system import environment
 from slap.system.network.netlink import FakeNetwork
 from slap.system.process import FakeRunner

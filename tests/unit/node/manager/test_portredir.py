@@ -8,7 +8,7 @@ import pytest
 
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.node.manager.portredir import Portredir, forward_of, redirects_of
-from slap.node.partition.groups import FORWARDERS
+from slap.node.partition.supervision import FORWARDERS
 from slap.system.supervisor import ProcessInfo, ProcessState
 from tests.unit.node.managed import Room
 from tests.unit.node.things import PART

@@ -9,13 +9,14 @@ from slap.model.state import ReportedInstanceState
 from slap.node.core.report import Reporter
 from slap.node.core.scheduler import Again
 from slap.node.core.store import Store
-from slap.node.manager.base import Farewell, Managers, Tools
+from slap.node.manager.base import Tools
 from slap.node.manager.prerm import Prerm, Verdict, judge, scripts_of
 from slap.node.partition.folder import Partitions
-from slap.node.partition.groups import FAREWELLS
+from slap.node.partition.hooks import Farewell, Managers
 from slap.node.partition.monitor import Watch
 from slap.node.partition.reconciler import Reconciler
 from slap.node.partition.steps import Hands, Steps
+from slap.node.partition.supervision import FAREWELLS
 from slap.node.promise.runner import PromiseRunner
 from slap.system.process import FakeRunner
 from slap.system.supervisor import ProcessInfo, ProcessState

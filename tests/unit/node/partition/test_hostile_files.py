@@ -17,10 +17,10 @@ from slap.model.errors import InvalidInput
 from slap.model.node import DesiredInstance
 from slap.node.core.logs import log_refusal
 from slap.node.core.store import Store
-from slap.node.manager.base import Managers
 from slap.node.manager.prerm import scripts_of
 from slap.node.manager.whitelistfirewall import WhitelistFirewall
 from slap.node.partition.cron import parse
+from slap.node.partition.hooks import Managers
 from slap.node.partition.profile import find_template, instance_profile
 from slap.node.partition.supervision import Program, group_text
 from slap.node.promise.plugin_launcher import PluginAnswer

@@ -8,8 +8,8 @@ import pytest
 from slap.model.errors import InvalidInput
 from slap.node.core.accounts import Account
 from slap.node.manager.registry import KNOWN, make_managers
-from slap.node.partition.groups import partition_of
 from slap.node.partition.request_files import read_list, read_wish
+from slap.node.partition.supervision import partition_of
 from tests.unit.node.managed import Room
 
 

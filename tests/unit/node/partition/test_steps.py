@@ -8,8 +8,8 @@ import pytest
 
 from slap.model.errors import CommandFailed, Unreachable
 from slap.node.buildout.job import Outcome
+from slap.node.core.marker import MARKER
 from slap.node.core.scheduler import Again
-from slap.node.software.reconciler import MARKER
 from tests.unit.node.partition.world import DESTROYED, STOPPED, World, killed_at
 from tests.unit.node.things import PART, URL, a_record, a_report, a_supply, wants
 

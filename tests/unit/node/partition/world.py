@@ -11,6 +11,7 @@ from typing import Any
 from slap.model.node import DesiredInstance
 from slap.model.state import InstanceState, ReportedInstanceState
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
+from slap.node.core.marker import MARKER, Marker
 from slap.node.core.report import Reporter
 from slap.node.core.scheduler import Again
 from slap.node.core.store import Installed, InstanceRecord, Store
@@ -19,7 +20,6 @@ from slap.node.partition.monitor import Watch
 from slap.node.partition.reconciler import Reconciler
 from slap.node.partition.steps import Hands, Steps
 from slap.node.promise.runner import PromiseRunner
-from slap.node.software.reconciler import MARKER, Marker
 from slap.system import files
 from slap.system.clock import FakeClock
 from slap.system.process import FakeRunner

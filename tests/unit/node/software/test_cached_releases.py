@@ -13,17 +13,17 @@ from slap.cache.client.publish import Built, publish
 from slap.cache.trust.keys import generate_key, read_key
 from slap.cache.trust.store import TrustedKey
 from slap.model.cache import EntryKind
-from slap.node.buildout.fingerprint import fingerprint
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
 from slap.node.cache import messages
 from slap.node.cache.tools import CacheTools
 from slap.node.cache.upload_queue import CacheStore, Upload
 from slap.node.core.accounts import Account
+from slap.node.core.marker import MARKER, fingerprint, fingerprint_of, read_marker
 from slap.node.core.report import Reporter
 from slap.node.core.store import Store
 from slap.node.software.cached_releases import ASK, NodeCache, make_node_cache
 from slap.node.software.download import own_tree
-from slap.node.software.reconciler import FORCED, MARKER, SoftwareReconciler, fingerprint_of, read_marker
+from slap.node.software.reconciler import FORCED, SoftwareReconciler
 from slap.system import environment
 from slap.system.clock import FakeClock
 from slap.system.files import remove_tree

@@ -8,9 +8,9 @@ from slap.model.cache import EntryKind
 from slap.node.cache.tools import CacheTools
 from slap.node.cache.upload_queue import CacheStore
 from slap.node.core.accounts import Account
+from slap.node.core.marker import MARKER, fingerprint_of
 from slap.node.software.cached_releases import make_node_cache
 from slap.node.software.prune import find_leftovers
-from slap.node.software.reconciler import MARKER, fingerprint_of
 from slap.system.files import remove_tree
 from tests.unit.cache.crooked import CrookedCache
 from tests.unit.node.software.test_cached_releases import DIGEST, UsesPart, World, parts, world

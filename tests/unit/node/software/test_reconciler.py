@@ -10,10 +10,11 @@ import pytest
 from slap.model.state import InstanceState, SupplyState
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
 from slap.node.core.accounts import Account
+from slap.node.core.marker import MARKER, read_marker
 from slap.node.core.report import Reporter
 from slap.node.core.scheduler import Again
 from slap.node.core.store import SoftwareRecord, Store
-from slap.node.software.reconciler import MARKER, Seen, SoftwareReconciler, Step, build_profile, decide, read_marker
+from slap.node.software.reconciler import Seen, SoftwareReconciler, Step, build_profile, decide
 from slap.system import files
 from slap.system.clock import FakeClock
 from slap.system.processes import PARTITION_MARK

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from slap.model.vm.seed import Seed
-from slap.node.image.seed import make_seed
+from slap.node.vm.start import make_seed
 from slap.system.disk.iso import read_iso
 
 

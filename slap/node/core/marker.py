@@ -1,0 +1,49 @@
+"""The marker of a complete software release, and the fingerprint that tells its states apart."""
+
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slap.model.base import Frozen
+from slap.model.errors import InvalidInput
+from slap.system import files
+from slap.system.trust.folders import read_below
+
+MARKER = ".completed"
+
+
+class Marker(Frozen):
+    """Written last: only a folder with this in it is a software release, all else is a build that did not end."""
+
+    url: str
+    fingerprint: str
+
+
+def read_marker(folder: Path) -> Marker | None:
+    """The marker of a complete release, or None."""
+    try:
+        return Marker.model_validate_json(read_below(folder, MARKER))
+    except ValidationError:
+        return None
+
+
+def fingerprint_of(folder: Path) -> str | None:
+    """What tells one state of a complete release from another; None for a folder that is none."""
+    marker = read_marker(folder)
+    return marker.fingerprint if marker else None
+
+
+def fingerprint(folder: Path) -> str:
+    """Instances depend on the profiles and on the parts of a release; both show in these files."""
+    profiles = sorted([*folder.glob("instance*.cfg"), *folder.glob("template.cfg")])
+    if not profiles:
+        raise InvalidInput(
+            "The release made no instance profile.",
+            f"There is no instance.cfg in {folder} after the build.",
+            "Let its software.cfg render one, for example with `recipe = slap:template`.",
+        )
+    digest = sha256()
+    for path in [*profiles, folder / ".installed.cfg"]:
+        digest.update(files.read_bytes(path))
+    return digest.hexdigest()
