@@ -113,7 +113,9 @@ class Node:
         if desired.since == 0:
             self.reporter.recall()
         for guid, reason in desired.unusable.items():
-            self._report_unusable(desired, guid, reason)
+            words = f"This node cannot use what is requested of this instance: {reason}"
+            report = InstanceReport(guid=guid, state=ReportedInstanceState.ERROR, message=words)
+            self.reporter.say(report.model_copy(update={"revision": desired.revision}))
         for request in desired.logs:
             self.executor.submit(self._answer_logs, request)
         return keys_of(desired)
@@ -126,11 +128,6 @@ class Node:
         for each in desired.instances:
             state, revision = ReportedInstanceState.ERROR, each.revision
             self.reporter.say(InstanceReport(guid=each.guid, revision=revision, state=state, message=why))
-
-    def _report_unusable(self, desired: DesiredState, guid: str, reason: str) -> None:
-        words = f"This node cannot use what is requested of this instance: {reason}"
-        report = InstanceReport(guid=guid, state=ReportedInstanceState.ERROR, message=words)
-        self.reporter.say(report.model_copy(update={"revision": desired.revision}))
 
     def all_keys(self) -> set[Key]:
         """Everything that this node knows of."""

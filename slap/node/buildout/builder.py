@@ -65,7 +65,12 @@ class WarmBuilder:
             with self._lock:
                 if self._closed:
                     return None
-                self._send(_Request(number, job.timeout, (job_file, answer_file)), future)
+                request = _Request(number, job.timeout, (job_file, answer_file))
+                try:
+                    self._send_to(self._connected(), request, future)
+                except ConnectionError:
+                    self._channel = None
+                    self._send_to(self._connected(), request, future)
             end = future.result()
             return _result(job, end, _read_answer(answer_file)) if end else None
 
@@ -80,13 +85,6 @@ class WarmBuilder:
             if self._channel:
                 self._channel.shutdown(socket.SHUT_RDWR)
 
-    def _send(self, request: "_Request", future: Future[BuildEnd | None]) -> None:
-        try:
-            self._send_to(self._connected(), request, future)
-        except ConnectionError:
-            self._channel = None
-            self._send_to(self._connected(), request, future)
-
     def _send_to(self, channel: socket.socket, request: "_Request", future: Future[BuildEnd | None]) -> None:
         """Known as waiting before it is sent, for the build may be quick."""
         self._waiting[request.id] = channel, future
@@ -98,7 +96,11 @@ class WarmBuilder:
 
     def _connected(self) -> socket.socket:
         if self._channel is None:
-            self._end_strays()
+            # End the builds of the previous builder: its channel closes before it ends, so wait for it first.
+            if self._child:
+                self._child.wait()
+            for role in {"", self._role} if self._role else ("", *ROLES):
+                end_stray_builds(self._root + role)
             self._channel, theirs = socket.socketpair()
             argv = [sys.executable, "-P", "-m", "slap.node.buildout.fork_server", str(theirs.fileno())]
             marked = environment.bare(Path("/"), {NODE_MARK: self._root, BUILD_MARK: self._root + self._role})
@@ -107,28 +109,19 @@ class WarmBuilder:
             threading.Thread(target=self._read, args=(self._channel, self._child), name="builder", daemon=True).start()
         return self._channel
 
-    def _end_strays(self) -> None:
-        """What the builder before started. It is closed before it is gone, and only then are its builds nobody's."""
-        if self._child:
-            self._child.wait()
-        for role in {"", self._role} if self._role else ("", *ROLES):
-            end_stray_builds(self._root + role)
-
     def _read(self, channel: socket.socket, child: process.Child) -> None:
         try:
             with channel.makefile("rb") as lines:
                 for line in lines:
-                    self._end(BuildEnd.model_validate_json(line))
+                    # Without the lock: whoever holds it may be waiting for the builder to read.
+                    end = BuildEnd.model_validate_json(line)
+                    _, future = self._waiting.pop(end.id)
+                    future.set_result(end)
         except OSError:
             pass  # it ended with a job of ours unread
         finally:
             child.wait()
             self._give_up(channel)
-
-    def _end(self, end: BuildEnd) -> None:
-        """Without the lock: whoever holds it may be waiting for the builder to read."""
-        _, future = self._waiting.pop(end.id)
-        future.set_result(end)
 
     def _give_up(self, channel: socket.socket) -> None:
         """The builder died, and its jobs with it; the next job starts a new one."""

@@ -58,7 +58,11 @@ def _install(specs: Any, dest: str | None, *more: Any, **options: Any) -> Any:
     """
     if dest is None:
         options["allow_hosts"] = ()
-        options["path"] = [place for folder in options.get("path") or () for place in (folder, *_packages_in(folder))]
+        options["path"] = [
+            place
+            for folder in options.get("path") or ()
+            for place in (folder, *sorted(str(path.parent) for path in Path(folder).glob("*/*.dist-info")))
+        ]
     loaded = options.get("working_set")
     if loaded is pkg_resources.working_set:
         stated = options.get("versions")
@@ -72,10 +76,6 @@ def _hash_of(folder: str) -> str:
     """An egg of a release never changes, and its name has its version: it need not be read whole each time."""
     name = Path(folder).name
     return name if name.endswith(".egg") else str(_stock_hash(folder))
-
-
-def _packages_in(folder: str) -> list[str]:
-    return sorted(str(path.parent) for path in Path(folder).glob("*/*.dist-info"))
 
 
 def _plain_version(name: str, version: str) -> str:

@@ -157,15 +157,11 @@ def _reason(child: _Child, status: int, *, has_answered: bool) -> str:
     return f"The build ended by {how}."
 
 
-def _import_recipes() -> None:
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal is for the agent, which closes the channel
     for point in entry_points(group="zc.buildout"):
         if point.value.startswith("slap."):
             point.load()
-
-
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal is for the agent, which closes the channel
-    _import_recipes()
     for model in (BuildJob, BuildResult, BuildEnd):  # otherwise each build would do that anew
         model.model_rebuild()
     gc.collect()

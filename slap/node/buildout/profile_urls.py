@@ -4,7 +4,6 @@
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -92,10 +91,6 @@ def _parse(file: TextIO, name: str, *more: Any) -> dict[str, dict[str, str]]:
     profile, _ = split_digest(_DOWNLOADED.sub("", name))
     if "/" in profile:
         for section in sections.values():
-            if _speaks_of_base(section):
+            if any(_REFERENCE in text for text in section.values()):
                 section.setdefault(BASE, base_of(profile))
     return sections
-
-
-def _speaks_of_base(section: Mapping[str, str]) -> bool:
-    return any(_REFERENCE in text for text in section.values())

@@ -97,7 +97,12 @@ class Reporter:
         with self._changed:
             dirty, self._dirty = self._dirty, _Dirty()
         try:
-            told = self._tell(dirty)
+            instances = _untold(self._store.instance_record(name) for name in sorted(dirty.partitions))
+            software = _untold(self._store.software_record(url) for url in sorted(dirty.urls))
+            self._instances.send_all(instances)
+            self._software.send_all(software)
+            self._last_words.send_all(list(dirty.last_words.values()))
+            told = len(instances) + len(software)
             dirty = _Dirty()
             return told
         finally:  # whatever went wrong, nothing is left untold
@@ -127,14 +132,6 @@ class Reporter:
             self._changed.wait_for(lambda: self._stopped or self._urgent, _MOMENT)
             self._urgent = False
             return not self._stopped
-
-    def _tell(self, dirty: _Dirty) -> int:
-        instances = _untold(self._store.instance_record(name) for name in sorted(dirty.partitions))
-        software = _untold(self._store.software_record(url) for url in sorted(dirty.urls))
-        self._instances.send_all(instances)
-        self._software.send_all(software)
-        self._last_words.send_all(list(dirty.last_words.values()))
-        return len(instances) + len(software)
 
     def _report(self, report: NodeReport) -> None:
         self._master().report(self._computer, report.model_copy(update={"incarnation": self._store.incarnation()}))

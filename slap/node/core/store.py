@@ -129,7 +129,11 @@ class Store:
             if desired.since == 0:
                 if self.revision():  # what the reports are about may have the number of something else now
                     self._untell(revision=0)
-                self._forget_what_is_not_in(desired)
+                # An instance whose new request this node cannot use keeps its previous one.
+                self._connection.execute(
+                    "delete from item where kind in ('supply', 'instance') and key not in (select value from json_each(?))",
+                    (json.dumps(list(desired.unusable)),),
+                )
             for supply in desired.supplies:
                 self._put("supply", supply.url, "", supply)
             for instance in desired.instances:
@@ -259,13 +263,6 @@ class Store:
             self._put("instance-record", record.partition, record.partition, forgotten)
         for software in self.software_records():
             self._put("software-record", software.url, "", software.model_copy(update={"told": False}))
-
-    def _forget_what_is_not_in(self, desired: DesiredState) -> None:
-        """An instance that the master wants otherwise, in a way that this node cannot use, stays as it was wanted."""
-        self._connection.execute(
-            "delete from item where kind in ('supply', 'instance') and key not in (select value from json_each(?))",
-            (json.dumps(list(desired.unusable)),),
-        )
 
     def _note_unusable(self, desired: DesiredState) -> None:
         if desired.since == 0:

@@ -48,7 +48,7 @@ def definition_text(partitions: Iterable[Partition], config: FormatConfig) -> st
     """What `read_definition` reads."""
     lines: list[str] = ["[computer]", f"software_user = {config.software_user}"]
     for number, partition in enumerate(partitions):
-        addresses = " ".join(_with_netmask(each) for each in (*partition.ipv4, *partition.ipv6))
+        addresses = " ".join(ipaddress.ip_interface(each).with_netmask for each in (*partition.ipv4, *partition.ipv6))
         lines += [
             "",
             f"[{_SECTION}{number}]",
@@ -74,7 +74,3 @@ def _partition(parser: configparser.RawConfigParser, number: int, config: Format
         ipv6=tuple(str(each) for each in found if each.version == 6),
         tap=section.get("network_interface", ""),
     )
-
-
-def _with_netmask(address: str) -> str:
-    return ipaddress.ip_interface(address).with_netmask

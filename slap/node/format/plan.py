@@ -127,7 +127,10 @@ def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, netwo
     for action in planned:
         log.info("%s", action)
         if isinstance(action, MakeUser):
-            _make_user(action, runner)
+            argv = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", *_MANY)
+            runner.run(
+                Command((*argv, "--home-dir", str(action.home), action.name), env={"PATH": environment.CLEAN_PATH})
+            ).check()
         elif isinstance(action, JoinGroup):
             action.do(runner)
         elif isinstance(action, AddAddress):
@@ -226,10 +229,3 @@ def _address(network: str, number: int) -> str:
 
 # There are fewer than a thousand numbers for system users otherwise.
 _MANY = ("--key", "SYS_UID_MAX=59999", "--key", "SYS_GID_MAX=59999")
-
-
-def _make_user(action: MakeUser, runner: Runner) -> None:
-    argv = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", *_MANY)
-    runner.run(
-        Command((*argv, "--home-dir", str(action.home), action.name), env={"PATH": environment.CLEAN_PATH})
-    ).check()

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from slap.cache.client.client import Fetched, Progress, question_place
-from slap.cache.client.lookup import Found, Lookup
+from slap.cache.client.lookup import Lookup
 from slap.cache.client.publish import Built, Published, publish
 from slap.cache.trust.question import Question
 from slap.cache.trust.verify import remember
@@ -55,7 +55,10 @@ def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> Broug
     reasons = [*map(str, found.troubles), *found.refused]
     for each in found.found[:_MOST_TRIES]:
         try:
-            return _fetch(each, question, tools, into, progress)
+            fetched = tools.client.fetch(each, question_place(question), into, progress)
+            _check(into)
+            remember(each.verified, tools.trust, question)
+            return Brought(into / DISK, each.verified.key.id, fetched)
         except SlapError as error:
             files.remove_tree(into)
             reasons.append(in_words(error))
@@ -82,13 +85,6 @@ def leave(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Calla
 def look(name: str, tools: CacheTools) -> Lookup:
     """What caches have of a name; without caches, nothing."""
     return tools.client.look_up(question_of(name, tools.now)) if tools.settings.caches else Lookup()
-
-
-def _fetch(found: Found, question: Question, tools: CacheTools, into: Path, progress: Progress) -> Brought:
-    fetched = tools.client.fetch(found, question_place(question), into, progress)
-    _check(into)
-    remember(found.verified, tools.trust, question)
-    return Brought(into / DISK, found.verified.key.id, fetched)
 
 
 def _check(folder: Path) -> None:

@@ -73,7 +73,10 @@ def build_tiny(bench: Bench, image: Path) -> None:
     apt = bench.apt()
     bench.say("Putting tiny together")
     root = bench.unpacked(apt, chosen(apt.closure(WANTED), PACKAGES), bench.scratch / "packages", _UNPACKED)
-    kernel = _kernel_of(root)
+    kernels = sorted(path.name.removeprefix("vmlinuz-") for path in root.glob("boot/vmlinuz-*"))
+    if not kernels:
+        raise NotFound("No kernel is in Debian's package of it.")
+    kernel = kernels[-1]
     _index_modules(bench, root, kernel)
     order = (root / "usr/lib/modules" / kernel / "modules.dep").read_text()
     applets = _applets(bench, root)
@@ -151,13 +154,6 @@ def _libraries(root: Path) -> list[Path]:
     folder = root / _LIBRARIES
     found = [path for name in _USED for path in sorted(folder.glob(f"lib{name}.so.*")) if path.name.count(".so.") == 1]
     return [folder / _LOADER, *(path for path in found if len(path.name.split(".so.")[1].split(".")) == 1)]
-
-
-def _kernel_of(root: Path) -> str:
-    kernels = sorted(path.name.removeprefix("vmlinuz-") for path in root.glob("boot/vmlinuz-*"))
-    if not kernels:
-        raise NotFound("No kernel is in Debian's package of it.")
-    return kernels[-1]
 
 
 def _index_modules(bench: Bench, root: Path, kernel: str) -> None:

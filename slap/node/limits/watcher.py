@@ -22,6 +22,7 @@ from slap.node.core.accounts import partition_account
 from slap.node.core.config import NodeConfig
 from slap.node.limits.enforcement import LimitsKeeper
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.hooks import PartitionLimits
 from slap.node.usage.store import UsageStore
 from slap.system.host.launch import LaunchLimits
 from slap.system.host.space import available_memory, disk_space, process_count, total_memory
@@ -107,7 +108,7 @@ class Glance:
 
 
 @dataclass
-class LimitsWatcher:
+class LimitsWatcher(PartitionLimits):
     """Ends what takes more than it may, and tells why. `touch` has a partition looked at anew."""
 
     keeper: LimitsKeeper

@@ -1,10 +1,9 @@
-"""What a manager is: hooks in the life of a partition, all of which may be called again after a crash."""
+"""What managers work with."""
 
 from dataclasses import dataclass
 
 from slap.node.core.config import NodeConfig
-from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.hooks import Farewell
+from slap.node.partition.hooks import Manager
 from slap.system.clock import Clock
 from slap.system.process import Runner
 from slap.system.supervisor import Supervisor
@@ -20,31 +19,8 @@ class Tools:
     clock: Clock
 
 
-class Hooks:
-    """A manager that does nothing; others say what they do instead."""
-
-    wish = ""
+class Hooks(Manager):
+    """A manager with its tools."""
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
-
-    def prepared(self, folder: PartitionFolder) -> None:
-        return None
-
-    def configured(self, folder: PartitionFolder) -> None:
-        return None
-
-    def stopped(self, folder: PartitionFolder) -> None:
-        return None
-
-    def leaving(self, folder: PartitionFolder) -> Farewell:
-        return Farewell()
-
-    def is_leaving(self, folder: PartitionFolder) -> bool:
-        return False
-
-    def emptied(self, folder: PartitionFolder) -> None:
-        return None
-
-    def guards(self) -> bool:
-        return False

@@ -81,7 +81,14 @@ class PartitionFirewall(Hooks):
         neighbours = self._neighbourhood.users() if wish.visitors else {}
         script = rules(self._table, Guarded(folder.name, user, folder.addresses, wish, neighbours))
         with self._lock:
-            self._make_sure(around, folder.name, script)
+            is_new = self._applied.get(folder.name) != script
+            self._applied[folder.name] = script
+            try:
+                if is_new or around is not self._seen or not self._is_there():
+                    self._say(around, script if is_new else "")
+            except CommandFailed:
+                del self._applied[folder.name]
+                raise
 
     def emptied(self, folder: PartitionFolder) -> None:
         if folder.account.user is None or not self.guards():
@@ -91,7 +98,12 @@ class PartitionFirewall(Hooks):
         with self._lock:
             self._applied.pop(folder.name, None)
             self._say(around, removal(self._table, guarded))
-            self._delete_chains(guarded)
+            # The chains are empty now. One that rules of an earlier format still jump to stays, and does nothing.
+            for name in chains(guarded):
+                try:
+                    self._nft.apply(f"delete chain inet {self._table} {name}\n")
+                except CommandFailed as error:
+                    log.info("%s", error)
 
     def _try(self) -> bool:
         try:
@@ -102,16 +114,6 @@ class PartitionFirewall(Hooks):
             log.warning("The partition firewall is not in force here: %s", error)
             return False
         return True
-
-    def _make_sure(self, around: Surroundings, name: str, script: str) -> None:
-        is_new = self._applied.get(name) != script
-        self._applied[name] = script
-        try:
-            if is_new or around is not self._seen or not self._is_there():
-                self._say(around, script if is_new else "")
-        except CommandFailed:
-            del self._applied[name]
-            raise
 
     def _say(self, around: Surroundings, script: str) -> None:
         """A script, after all that it builds upon where that is not as it was."""
@@ -139,11 +141,3 @@ class PartitionFirewall(Hooks):
             return self._frame.stamp in self._nft.set(self._table, STAMP)
         self._examined = now
         return self._frame.stamp in self._nft.chain(self._table, STAMP)
-
-    def _delete_chains(self, guarded: Guarded) -> None:
-        """They are empty by now; one that addresses of a former format still lead to stays, and does nothing."""
-        for name in chains(guarded):
-            try:
-                self._nft.apply(f"delete chain inet {self._table} {name}\n")
-            except CommandFailed as error:
-                log.info("%s", error)

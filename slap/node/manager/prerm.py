@@ -59,7 +59,11 @@ class Prerm(Hooks):
             return Farewell(f"pre-removal script {', '.join(seen.running)}")
         if seen.overdue:
             self.tools.supervisor.remove(group)
-        return self._complain(folder, seen)
+        late = [_late(name, self.tools.config.prerm_timeout) for name in seen.running]
+        failed = [f"Pre-removal script {name} failed{_words(folder, name)}" for name in seen.failed]
+        for complaint in (*late, *failed):
+            log.error("%s: %s", folder.name, complaint)
+        return Farewell(complaints="\n".join((*late, *failed)))
 
     def emptied(self, folder: PartitionFolder) -> None:
         """Last: as long as the file is there, scripts are not begun anew in a partition that is half empty.
@@ -92,13 +96,6 @@ class Prerm(Hooks):
             user=folder.account.name,
             once=True,
         )
-
-    def _complain(self, folder: PartitionFolder, seen: Verdict) -> Farewell:
-        late = [_late(name, self.tools.config.prerm_timeout) for name in seen.running]
-        failed = [f"Pre-removal script {name} failed{_words(folder, name)}" for name in seen.failed]
-        for complaint in (*late, *failed):
-            log.error("%s: %s", folder.name, complaint)
-        return Farewell(complaints="\n".join((*late, *failed)))
 
     def _file(self, folder: PartitionFolder) -> Path:
         return self.tools.config.supervisor_folder / f"{folder.name}{FAREWELLS}.conf"

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from slap.model.errors import InvalidInput
 from slap.model.node import DesiredInstance
@@ -21,10 +20,10 @@ class Farewell:
     complaints: str = ""
 
 
-class Manager(Protocol):
-    """`wish` names the file by which a partition asks for something, if there is one."""
+class Manager:
+    """Hooks in the life of a partition, all of which may be called again after a crash; by default each does nothing."""
 
-    wish: str
+    wish = ""  # the file by which a partition asks for something, if there is one
 
     def prepared(self, folder: PartitionFolder) -> None:
         """The partition is about to be instantiated: code of its release runs as its user."""
@@ -37,15 +36,18 @@ class Manager(Protocol):
 
     def leaving(self, folder: PartitionFolder) -> Farewell:
         """Its services ended for good; asked again until there is nothing to wait for."""
+        return Farewell()
 
     def is_leaving(self, folder: PartitionFolder) -> bool:
         """Whether `leaving` has begun something that goes on."""
+        return False
 
     def emptied(self, folder: PartitionFolder) -> None:
         """Nothing is left in it."""
 
     def guards(self) -> bool:
         """Whether it keeps partitions from what a firewall has to keep them from."""
+        return False
 
 
 @contextmanager
@@ -104,37 +106,20 @@ class Managers:
         return any(os.path.lexists(folder.path / manager.wish) for manager in self._managers if manager.wish)
 
 
-class PartitionLimits(Protocol):
-    """What the steps of a partition ask of limits."""
+class PartitionLimits:
+    """What the steps of a partition ask of limits; by default nothing is limited."""
 
     def apply(self, folder: PartitionFolder, desired: DesiredInstance) -> LaunchLimits:
         """Have the limits of an instance hold for all that runs, or will run, in its partition."""
-        ...
-
-    def forget(self, folder: PartitionFolder) -> None:
-        """The partition is empty."""
-        ...
-
-    def fullness(self, desired: DesiredInstance) -> str:
-        """In words, how much more disk a partition takes than it may; empty when it does not."""
-        ...
-
-    def trouble(self, partition: str) -> str:
-        """In words, what was ended in a partition of late because it took too much; empty if nothing was."""
-        ...
-
-
-class NoLimits:
-    """Where nothing is limited."""
-
-    def apply(self, folder: PartitionFolder, desired: DesiredInstance) -> LaunchLimits:
         return UNLIMITED
 
     def forget(self, folder: PartitionFolder) -> None:
-        return None
+        """The partition is empty."""
 
     def fullness(self, desired: DesiredInstance) -> str:
+        """How much more disk a partition takes than it may, as a sentence; empty when it does not."""
         return ""
 
     def trouble(self, partition: str) -> str:
+        """What was ended in a partition lately because it took too much, as a sentence; empty if nothing was."""
         return ""

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from slap.model.check import MachineCheck
 from slap.model.node import InstanceReport
@@ -17,7 +17,7 @@ from slap.node.partition.health import Patience, Verdict, judge
 from slap.node.promise.runner import PromiseRunner, due_checks, limited, next_due
 from slap.system import files
 from slap.system.clock import Clock
-from slap.system.supervisor import ProcessInfo, Supervisor
+from slap.system.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,11 @@ class Watch:
         processes = self._supervisor.processes(record.partition)
         results = self._sense(folder, record, max((each.started for each in processes), default=0.0))
         published = read_published(folder)
-        verdict = self._judge(folder, record, processes, results)
+        in_grace = self._now() - record.unready_since < _grace(record, self._config.promise_grace)
+        starting = not record.was_ready and record.failures == 0 and in_grace
+        verdict = judge(
+            record.installed, processes, results, Patience(starting), lambda name: _last_words(folder, name)
+        )
         for fault in filter(None, (published.fault, self.trouble(record.partition))):
             verdict = verdict.with_fault(fault)
         checked = self._apply(record, verdict, results, published)
@@ -71,7 +75,7 @@ class Watch:
         """What passed before a process was started (`changed`) says nothing of it."""
         known = {name: each for name, each in self._known(record).items() if each.at.timestamp() >= changed}
         checks = self._promises.as_learned(record.installed.checks)
-        fine = _was_fine(record)
+        fine = record.was_ready and record.report.state is ReportedInstanceState.STARTED
         due = due_checks(checks, _times(known), self._now(), all_of_them=not fine)
         limit = self._config.promise_timeout
         new = self._promises.run(folder.place(), limited(due, limit), steady=fine) if due else ()
@@ -92,17 +96,6 @@ class Watch:
             self._results[partition] = {**known, **{result.name: result for result in new}}
         if new:
             self._store.add_results(partition, new)
-
-    def _judge(
-        self,
-        folder: PartitionFolder,
-        record: InstanceRecord,
-        processes: Sequence[ProcessInfo],
-        results: Mapping[str, PromiseResult],
-    ) -> Verdict:
-        in_grace = self._now() - record.unready_since < _grace(record, self._config.promise_grace)
-        starting = not record.was_ready and record.failures == 0 and in_grace
-        return judge(record.installed, processes, results, Patience(starting), lambda name: _last_words(folder, name))
 
     def _apply(
         self,
@@ -148,10 +141,6 @@ def _grace(record: InstanceRecord, ordinary: float) -> float:
     """Seconds that promises may fail after a start: as the node has it, or as long as a machine of the partition takes."""
     machines = (each.grace for each in record.installed.checks.values() if isinstance(each, MachineCheck))
     return max(ordinary, *machines, 0.0)
-
-
-def _was_fine(record: InstanceRecord) -> bool:
-    return record.was_ready and record.report.state is ReportedInstanceState.STARTED
 
 
 def _times(results: Mapping[str, PromiseResult]) -> dict[str, float]:

@@ -75,7 +75,10 @@ def _connection(desired: DesiredInstance, options: Mapping[str, str]) -> dict[st
 
 def _section(name: str, options: Mapping[str, str]) -> str:
     # The profile to extend is read before anything is substituted.
-    texts = {key: _plain(value) if key == "extends" else _literal(_plain(value)) for key, value in options.items()}
+    # Buildout substitutes ${section:option} in every value, and reads $$ as $.
+    texts = {
+        key: _plain(value) if key == "extends" else _plain(value).replace("$", "$$") for key, value in options.items()
+    }
     lines = [f"{key} = {value}".rstrip() for key, value in texts.items()]
     return "\n".join([f"[{name}]", *lines, ""])
 
@@ -87,8 +90,3 @@ def _plain(value: str) -> str:
             f"{value[:200]!r} cannot stand in the profile of a partition.", "It has line ends or control characters."
         )
     return value
-
-
-def _literal(value: str) -> str:
-    """Buildout substitutes ${section:option} in every value, and reads $$ as $."""
-    return value.replace("$", "$$")

@@ -36,7 +36,15 @@ def link_layout(config: NodeConfig) -> None:
                 f"Type `supervisorctl -s unix://{socket} shutdown` first.",
             )
     for link, target in links(config).items():
-        _link(link, target)
+        # Only what operators look at: that it cannot be made keeps nobody from working.
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if link.is_socket() and not link.is_symlink():  # of one that is gone
+                link.unlink()
+            if not link.is_symlink() and not link.exists():
+                link.symlink_to(target)
+        except OSError as error:
+            log.warning("%s: %s", link, error.strerror)
 
 
 def _goes_on(socket: Path) -> bool:
@@ -47,15 +55,3 @@ def _goes_on(socket: Path) -> bool:
             return answers(socket)  # it may have ended between the two questions
         time.sleep(0.05)
     return False
-
-
-def _link(link: Path, target: Path) -> None:
-    """Only what operators look at: that it cannot be made keeps nobody from working."""
-    try:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if link.is_socket() and not link.is_symlink():  # of one that is gone
-            link.unlink()
-        if not link.is_symlink() and not link.exists():
-            link.symlink_to(target)
-    except OSError as error:
-        log.warning("%s: %s", link, error.strerror)

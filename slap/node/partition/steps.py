@@ -19,7 +19,7 @@ from slap.node.core.store import InstanceRecord, Store
 from slap.node.partition import slapos_files
 from slap.node.partition.connection import connection_of, read_published
 from slap.node.partition.folder import PartitionFolder, Partitions
-from slap.node.partition.hooks import Farewell, Managers, NoLimits, PartitionLimits
+from slap.node.partition.hooks import Farewell, Managers, PartitionLimits
 from slap.node.partition.monitor import Watch
 from slap.node.partition.profile import find_template, instance_profile
 from slap.node.partition.reconciler import Seen, Step, digest_of, fresh_record
@@ -55,7 +55,7 @@ class Hands:
     clock: Clock
     partitions: Partitions
     managers: Managers = field(default_factory=Managers)
-    limits: PartitionLimits = field(default_factory=NoLimits)
+    limits: PartitionLimits = field(default_factory=PartitionLimits)
 
 
 class Steps:
@@ -89,17 +89,16 @@ class Steps:
             return Again(0.2, content=False)
         log.error("%s: %s", desired.partition, error)
         try:
-            return self._remember_failure(desired, error)
+            record = self._record(desired)
+            if record.guid != desired.guid:  # what is left of another one has to be kept in mind
+                return self._say(desired, error)
+            failures = record.failures + 1
+            self._report(
+                desired, record.model_copy(update={"failures": failures}), ReportedInstanceState.ERROR, str(error)
+            )
+            return Again(delay(failures))
         except SlapError:  # even that cannot be written down
             return self._say(desired, error)
-
-    def _remember_failure(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
-        record = self._record(desired)
-        if record.guid != desired.guid:  # what is left of another one has to be kept in mind
-            return self._say(desired, error)
-        failures = record.failures + 1
-        self._report(desired, record.model_copy(update={"failures": failures}), ReportedInstanceState.ERROR, str(error))
-        return Again(delay(failures))
 
     def _say(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
         self._said.add(desired.partition)
@@ -272,14 +271,11 @@ class Steps:
         )
         self._watch.forget(desired.partition)
         slapos_files.write_success(folder, desired.revision)
-        self._start_what_was_stopped(folder, record)
-        self._report(desired, record, ReportedInstanceState.INSTANTIATING)
-        self._reporter.poke(desired.partition)  # whoever requested this instance waits for what it published
-
-    def _start_what_was_stopped(self, folder: PartitionFolder, record: InstanceRecord) -> None:
-        """By hand, and only until the partition is processed anew; what changed will be started by itself."""
+        # Stopped by hand: that lasts until the partition is processed again. Changed programs start by themselves.
         if self._hands.supervisor.processes(folder.name) and _is_configured(folder, record, supervised=True):
             self._hands.supervisor.start(folder.name)
+        self._report(desired, record, ReportedInstanceState.INSTANTIATING)
+        self._reporter.poke(desired.partition)  # whoever requested this instance waits for what it published
 
     def _not_instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> Again:
         record = self._record(desired)

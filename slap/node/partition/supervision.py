@@ -145,8 +145,17 @@ def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
         if is_running(supervisor):
             return False
         _make_way(config)
-        _start(config)
-        _wait_until_running(config, supervisor)
+        argv, marked = configure(config)
+        (config.supervisor_socket).unlink(missing_ok=True)
+        pid = process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
+        allow_many_files(pid)  # three for each service
+        log.info("supervisord was started")
+        deadline = time.monotonic() + 20
+        while not is_running(supervisor):
+            if time.monotonic() > deadline:
+                said = files.tail(config.log / "supervisord.out", 5) + files.tail(config.log / "supervisord.log", 5)
+                raise CommandFailed("supervisord does not start.", said, f"Look into {config.log}/supervisord.log.")
+            time.sleep(0.01)
         return True
 
 
@@ -160,19 +169,12 @@ def become_supervisord(config: NodeConfig) -> NoReturn:
 
 
 def _make_way(config: NodeConfig) -> None:
-    _see_former_out(config)
-    mine = ancestors_of(os.getpid())
-    end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda pid: pid in mine or is_descendant(pid, os.getpid()))
-
-
-def _see_former_out(config: NodeConfig) -> None:
-    """A supervisord that was killed stops answering a moment before its children lose their parent.
-
-    Until then they are descendants of whoever had started it: of ours, perhaps, which are spared.
-    """
+    # A supervisord that was killed stops answering a moment before its children lose their parent.
     former = files.read_or(config.run / "supervisord.pid", "").strip()
     if former.isdecimal():
         wait_for_end(int(former), _DEATH_PATIENCE)
+    mine = ancestors_of(os.getpid())
+    end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda pid: pid in mine or is_descendant(pid, os.getpid()))
 
 
 def shut_down(config: NodeConfig) -> bool:
@@ -272,23 +274,6 @@ def configure(config: NodeConfig) -> tuple[list[str], dict[str, str]]:
     link_layout(config)
     argv = [str(environment.own_program("supervisord")), "-c", str(configuration_file(config))]
     return argv, environment.bare(config.root, {NODE_MARK: str(config.root)})
-
-
-def _start(config: NodeConfig) -> None:
-    argv, marked = configure(config)
-    (config.supervisor_socket).unlink(missing_ok=True)
-    pid = process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
-    allow_many_files(pid)  # three for each service
-    log.info("supervisord was started")
-
-
-def _wait_until_running(config: NodeConfig, supervisor: RpcSupervisor) -> None:
-    deadline = time.monotonic() + 20
-    while not is_running(supervisor):
-        if time.monotonic() > deadline:
-            said = files.tail(config.log / "supervisord.out", 5) + files.tail(config.log / "supervisord.log", 5)
-            raise CommandFailed("supervisord does not start.", said, f"Look into {config.log}/supervisord.log.")
-        time.sleep(0.01)
 
 
 def partition_of(group: str) -> str:

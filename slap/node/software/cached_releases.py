@@ -110,17 +110,14 @@ class NodeCache:
         with files.exclusive(self.tools.config.run / f"part-{digest[:2]}.lock"):
             if is_folder(self.tools.config.shared_parts / name / digest):
                 return "it is here"
-            return self._take_part(name, digest)
-
-    def _take_part(self, name: str, digest: str) -> str:
-        """What comes from a cache is noted before it is in its place: this node must not sign it as its own."""
-        question, store = self.tools.part_question(name, digest), self.tools.store
-        taken = self._taker.take(question, lambda done, total: None, lambda folder: store.note_taken(question.key))
-        if taken.done:
-            log.info("Part %s %s", name, taken.message)
-        else:
-            store.forget_taken(question.key)
-        return taken.message
+            # Note the download before it is in its place: this node must not sign it as its own build.
+            question, store = self.tools.part_question(name, digest), self.tools.store
+            taken = self._taker.take(question, lambda done, total: None, lambda folder: store.note_taken(question.key))
+            if taken.done:
+                log.info("Part %s %s", name, taken.message)
+            else:
+                store.forget_taken(question.key)
+            return taken.message
 
     def _check(self, release: Path) -> str:
         """The fingerprint of a release that came, with all shared parts that it uses in their places."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slap.cache.archive.unpack import flush
 from slap.cache.client.client import Fetched, Progress, question_place
-from slap.cache.client.lookup import Found, FoundFormer, Lookup
+from slap.cache.client.lookup import Found, FoundFormer
 from slap.cache.client.trouble import NotFetched
 from slap.cache.trust.question import Question
 from slap.cache.trust.verify import remember
@@ -57,9 +57,6 @@ class Taker:
         for notice in found.notices:
             log.warning("%s", notice)
         tools.leave_alone(found.troubles)
-        return self._try_all(question, found, progress, check)
-
-    def _try_all(self, question: Question, found: Lookup, progress: Progress, check: Check) -> Taken:
         reasons = [*map(str, found.troubles), *found.refused]
         candidates: tuple[Found | FoundFormer, ...] = (*found.found, *found.former)
         for each in candidates[:_MOST_TRIES]:

@@ -62,7 +62,7 @@ def decide(supply: DesiredSupply, seen: Seen) -> Step:
     A repeated supply (a new revision) builds again where content can have changed, and retries a failure at once.
     """
     if supply.state is SupplyState.DESTROYED:
-        return _decide_removal(seen)
+        return Step.WAIT if seen.used_by else Step.REMOVE
     record = seen.record
     if record is None or record.revision != supply.revision:
         return Step.KEEP if seen.complete and _is_immutable(supply.url) else Step.BUILD
@@ -302,10 +302,6 @@ class SoftwareReconciler:
         self._said.discard(supply.url)
         if not told:
             self._reporter.poke_software(supply.url)
-
-
-def _decide_removal(seen: Seen) -> Step:
-    return Step.WAIT if seen.used_by else Step.REMOVE
 
 
 def _is_immutable(url: str) -> bool:

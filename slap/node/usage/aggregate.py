@@ -55,7 +55,11 @@ def amounts(
         amount.memory += process.memory
         amount.sockets |= process.sockets
         if before:
-            _add_process(amount, process, before.processes.get(_key(process), (0.0, 0, 0)))
+            known = before.processes.get(_key(process), (0.0, 0, 0))
+            cpu, read, written = known
+            amount.cpu += max(0.0, process.cpu - cpu)
+            amount.read += max(0, process.read - read)
+            amount.written += max(0, process.written - written)
     if before:
         _add_sockets(found, sockets, before)
     return dict(found)
@@ -63,13 +67,6 @@ def amounts(
 
 def _key(process: ProcessUse) -> str:
     return f"{process.pid}/{process.started}"
-
-
-def _add_process(amount: Amounts, process: ProcessUse, known: tuple[float, int, int]) -> None:
-    cpu, read, written = known
-    amount.cpu += max(0.0, process.cpu - cpu)
-    amount.read += max(0, process.read - read)
-    amount.written += max(0, process.written - written)
 
 
 def _add_sockets(found: Mapping[str, Amounts], sockets: Mapping[int, SocketUse], before: Counters) -> None:

@@ -73,14 +73,15 @@ class UsageKeeper:
         One that takes only TioXML is told of whole days, once they are over.
         """
         try:
-            return self._report_slots()
+            untold = self._store.untold()
+            self._series.send_all(untold)
+            return len(untold)
         except NotOffered:
-            return self._report_days()
-
-    def _report_slots(self) -> int:
-        untold = self._store.untold()
-        self._series.send_all(untold)
-        return len(untold)
+            # Day by day, so that a day that is refused holds up no other.
+            days = self._store.untold_days(self._now())
+            for day in days:
+                self._days.send_all((day,))
+            return sum(len(self._store.on_day(day)) for day in days)
 
     def _send_series(self, series: Sequence[UsageSeries]) -> None:
         self._master.tell(UsageReport(series=tuple(series)))
@@ -89,13 +90,6 @@ class UsageKeeper:
     def _refuse_series(self, series: UsageSeries, error: SlapError) -> None:
         log.error("The master refused what %s used; it is not sent again: %s", series.partition, error)
         self._store.told((series,))
-
-    def _report_days(self) -> int:
-        """Of how many instances days were reported; a day that is refused holds up no other."""
-        days = self._store.untold_days(self._now())
-        for day in days:
-            self._days.send_all((day,))
-        return sum(len(self._store.on_day(day)) for day in days)
 
     def _send_day(self, days: Sequence[int]) -> None:
         for day in days:

@@ -77,10 +77,6 @@ class BackupMaker:
             except CommandFailed:
                 blocks.clear_copies()
                 raise
-        self._wait(copies)
-        return copies
-
-    def _wait(self, copies: tuple[Copy, ...]) -> None:
         pause = _SOONEST
         while not (progress := self._look(copies)).ended:
             self.clock.sleep(pause)
@@ -89,6 +85,7 @@ class BackupMaker:
             raise CommandFailed(
                 "The backup broke off.", progress.error, "It is tried again; check the room on its disk."
             )
+        return copies
 
     def _look(self, copies: tuple[Copy, ...]) -> Progress:
         with self.blocks() as blocks:

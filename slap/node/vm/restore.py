@@ -3,7 +3,6 @@
 A restore is done while the machine is off, before it starts, and written down after; cut off, it is done once more.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,7 +124,13 @@ class MachinePast:
                 if restore.snapshot in self._names_of(path):
                     self.past.go_back(path, restore.snapshot)
         elif restore.backup:
-            self._overwrite(disks, restore.backup, machine)
+            vault = machine.life.backup.vault if machine.life.backup else None
+            with self.backups.assembled(vault, restore.backup) as tops:
+                for disk, top in tops.items():
+                    if disk in disks and disks[disk].exists():
+                        self.past.overwrite(top, disks[disk])
+                    elif disk in disks:
+                        self._make(top, disks[disk])
         self._note(restore)
 
     def _snapshot_changes(self, machine: Machine) -> SnapshotChanges:
@@ -140,15 +145,6 @@ class MachinePast:
     def _note(self, restore: Restore) -> None:
         """It is done, or never will be."""
         self.write(self.record().model_copy(update={"restored": restore.serial}))
-
-    def _overwrite(self, disks: Mapping[str, Path], point: str, machine: Machine) -> None:
-        vault = machine.life.backup.vault if machine.life.backup else None
-        with self.backups.assembled(vault, point) as tops:
-            for disk, top in tops.items():
-                if disk in disks and disks[disk].exists():
-                    self.past.overwrite(top, disks[disk])
-                elif disk in disks:
-                    self._make(top, disks[disk])
 
     def _check(self, machine: Machine, restore: Restore) -> None:
         if restore.snapshot:

@@ -37,7 +37,12 @@ class Maker:
     def prepare(self, machine: Machine) -> None:
         files.make_folder(self.folder.driver, 0o700)
         for disk in machine.disks:
-            self._have(disk)
+            path = self.folder.disk(disk)
+            if not path.exists():
+                files.make_folder(path.parent, 0o700)
+                self._create(disk, path)
+            elif self._must_grow(disk):
+                grow_disk(self.runner, path, disk.format, disk.size)
         make_seed(machine.seed, self.folder.seed)
         for left in (self.folder.console_socket, self.folder.vnc_socket, self.folder.again):
             left.unlink(missing_ok=True)
@@ -74,14 +79,6 @@ class Maker:
         if machine.boot_iso is None:
             return (seed,)
         return seed, DiskFile(self._image(machine.boot_iso).path, "raw", "sata", is_cdrom=True, is_read_only=True)
-
-    def _have(self, disk: Disk) -> None:
-        path = self.folder.disk(disk)
-        if not path.exists():
-            files.make_folder(path.parent, 0o700)
-            self._create(disk, path)
-        elif self._must_grow(disk):
-            grow_disk(self.runner, path, disk.format, disk.size)
 
     def _must_grow(self, disk: Disk) -> bool:
         path = self.folder.disk(disk)
