@@ -42,7 +42,7 @@ class Agent:
             if not parent_is("supervisord"):
                 ensure_running(self._node.config, self._node.supervisor)
             self._node.builder.warm_up()
-            self._node.reporter.recall()
+            self._node.reporter.requeue_unreported()
             self._node.scheduler.touch(self._node.all_keys())
             self._keep_up(
                 self._node.scheduler.run,

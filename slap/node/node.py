@@ -17,9 +17,9 @@ from slap.node.cache.tools import CacheTools
 from slap.node.core.accounts import software_account
 from slap.node.core.config import NodeConfig
 from slap.node.core.logs import read_logs
-from slap.node.core.marker import MARKER, fingerprint_of
+from slap.node.core.marker import MARKER, read_fingerprint
 from slap.node.core.report import Reporter
-from slap.node.core.scheduler import Again, Scheduler
+from slap.node.core.scheduler import Requeue, Scheduler
 from slap.node.core.store import Store
 from slap.node.identity.credentials import Renewal, computer_credentials, stamp
 from slap.node.limits.enforcement import make_keeper
@@ -27,16 +27,16 @@ from slap.node.limits.watcher import LimitsWatcher, SystemEyes
 from slap.node.manager.base import Tools
 from slap.node.manager.registry import make_managers
 from slap.node.partition.folder import Partitions
-from slap.node.partition.monitor import Watch
+from slap.node.partition.monitor import PartitionMonitor
 from slap.node.partition.reconciler import Reconciler
-from slap.node.partition.steps import Hands, Steps
+from slap.node.partition.steps import StepContext, Steps
 from slap.node.partition.supervision import connect, partition_of
 from slap.node.promise.plugin_launcher import PluginLauncher
 from slap.node.promise.runner import PromiseRunner
 from slap.node.software.cached_releases import make_node_cache
 from slap.node.software.reconciler import SoftwareReconciler
 from slap.node.usage.collect import Collector
-from slap.node.usage.report import UsageKeeper, UsageMaster
+from slap.node.usage.report import UsageMaster, UsageReporter
 from slap.node.usage.store import UsageStore
 from slap.system.clock import SystemClock
 from slap.system.process import SystemRunner
@@ -83,9 +83,9 @@ class Node:
         self.usage_store = UsageStore(config.usage_file)
         self.collector = Collector(config, self.usage_store, self.clock)
         told = UsageMaster(self.master, config.computer_id)
-        self.usage = UsageKeeper(self.collector, self.usage_store, self.store.instances, told)
+        self.usage = UsageReporter(self.collector, self.usage_store, self.store.instances, told)
         account = software_account(config)
-        self.cache = make_node_cache(CacheTools(config, self.clock), account, fingerprint_of, MARKER)
+        self.cache = make_node_cache(CacheTools(config, self.clock), account, read_fingerprint, MARKER)
         self._software = SoftwareReconciler(config, self.store, self.builder, self.clock, account, self.reporter)
         self._software.cache = self.cache
         self._instances = self._reconciler()
@@ -111,7 +111,7 @@ class Node:
             self._decline(desired, error)
             raise
         if desired.since == 0:
-            self.reporter.recall()
+            self.reporter.requeue_unreported()
         for guid, reason in desired.unusable.items():
             words = f"This node cannot use what is requested of this instance: {reason}"
             report = InstanceReport(guid=guid, state=ReportedInstanceState.ERROR, message=words)
@@ -152,7 +152,9 @@ class Node:
 
     def _reconciler(self) -> Reconciler:
         managers = make_managers(Tools(self.config, self.supervisor, self.runner, self.clock))
-        hands = Hands(self.config, self.store, self.builder, self.supervisor, self.clock, self.partitions, managers)
+        hands = StepContext(
+            self.config, self.store, self.builder, self.supervisor, self.clock, self.partitions, managers
+        )
         self.limits = LimitsWatcher(
             make_keeper(self.config),
             SystemEyes(self.config),
@@ -161,12 +163,12 @@ class Node:
             self.config.instance_root,
         )
         hands = replace(hands, limits=self.limits)
-        watch = Watch(self.config, self.store, self.supervisor, self.promises, self.clock)
+        watch = PartitionMonitor(self.config, self.store, self.supervisor, self.promises, self.clock)
         watch.trouble = self.limits.trouble
         steps = Steps(hands, watch, self.reporter)
         return Reconciler(self.store.instance_in, steps.look, steps.table(), steps.fail)
 
-    def _work(self, key: Key) -> Again:
+    def _work(self, key: Key) -> Requeue:
         if key.kind is Kind.INSTANCE:
             return self._instances.once(key.name)
         before = self.store.software_record(key.name)

@@ -44,7 +44,7 @@ class Offline(SlapError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class PassOptions:
     """What a pass is about: names of partitions, URLs or MD5 sums of releases; all of them without `only`."""
 
     patience: float
@@ -75,13 +75,13 @@ class PassResult:
             raise Offline("The master did not answer; what it last wanted is done.", self.offline)
 
 
-def run_pass(node: Node, kind: Kind, asked: Asked) -> PassResult:
+def run_pass(node: Node, kind: Kind, asked: PassOptions) -> PassResult:
     """One pass over all releases or all partitions (or some); with an agent running, the agent makes it."""
     with _only_pass(node, kind), files.exclusive(node.config.run / "agent.lock", wait=False, shared=True) as mine:
         return _run_own_pass(node, kind, asked) if mine else _run_by_agent(node, kind, asked)
 
 
-def plan_pass(node: Node, kind: Kind, asked: Asked) -> dict[str, str]:
+def plan_pass(node: Node, kind: Kind, asked: PassOptions) -> dict[str, str]:
     """What a pass would do first with each release or partition; nothing is done but asking the master."""
     node.synchronize()
     return {key.name: node.next_step(key) for key in _keys(node, kind, asked.only)}
@@ -90,7 +90,7 @@ def plan_pass(node: Node, kind: Kind, asked: Asked) -> dict[str, str]:
 def report_all(node: Node) -> int:
     """Tell the master everything that this node knows, whether it was told before or not."""
     node.store.untell()
-    node.reporter.recall()
+    node.reporter.requeue_unreported()
     return node.reporter.flush() + node.usage.report()
 
 
@@ -128,7 +128,7 @@ def _only_pass(node: Node, kind: Kind) -> Iterator[None]:
         yield
 
 
-def _run_by_agent(node: Node, kind: Kind, asked: Asked) -> PassResult:
+def _run_by_agent(node: Node, kind: Kind, asked: PassOptions) -> PassResult:
     keys = _keys(node, kind, asked.only)
     _process_anew(node, keys, asked)
     announce(node.config.events, EVERYTHING, "pass", "asked")
@@ -138,13 +138,13 @@ def _run_by_agent(node: Node, kind: Kind, asked: Asked) -> PassResult:
     return _result(node, kind, keys, _Course(unfinished=busy, by_agent=True))
 
 
-def _run_own_pass(node: Node, kind: Kind, asked: Asked) -> PassResult:
+def _run_own_pass(node: Node, kind: Kind, asked: PassOptions) -> PassResult:
     with ExitStack() as stack:
         stack.enter_context(listen(node.config.events, lambda group, process, event: node.news.tell(group)))
         if kind is Kind.INSTANCE:
             ensure_running(node.config, node.supervisor)
         offline = _synchronize(node, kind)
-        node.reporter.recall()
+        node.reporter.requeue_unreported()
         keys = _keys(node, kind, asked.only)
         _process_anew(node, keys, asked)
         node.scheduler.touch(keys)
@@ -165,7 +165,7 @@ def _synchronize(node: Node, kind: Kind) -> str:
     return ""
 
 
-def _process_anew(node: Node, keys: list[Key], asked: Asked) -> None:
+def _process_anew(node: Node, keys: list[Key], asked: PassOptions) -> None:
     """Forget what would spare the work: with `force` that it is done, for what was named that it failed a while ago."""
     for key in keys:
         if key.kind is Kind.SOFTWARE:
@@ -176,17 +176,17 @@ def _process_anew(node: Node, keys: list[Key], asked: Asked) -> None:
                 node.store.save_instance(changed)
 
 
-def _is_due(node: Node, record: InstanceRecord, asked: Asked) -> bool:
+def _is_due(node: Node, record: InstanceRecord, asked: PassOptions) -> bool:
     now = node.clock.now().timestamp()
     return record.applied != "" and is_stale(node.config.partition(record.partition), now, asked.periodicity)
 
 
-def forgotten(record: InstanceRecord, asked: Asked, due: bool) -> InstanceRecord:
+def forgotten(record: InstanceRecord, asked: PassOptions, due: bool) -> InstanceRecord:
     update: dict[str, object] = {"failed": "", "retry_at": 0.0} if asked.force or asked.only else {}
     return record.model_copy(update=update | ({"applied": ""} if asked.force or due else {}))
 
 
-def _build_anew(node: Node, url: str, asked: Asked) -> None:
+def _build_anew(node: Node, url: str, asked: PassOptions) -> None:
     record = node.store.software_record(url)
     if record and (asked.force or (asked.only and record.failures)):
         node.store.save_software(record.model_copy(update={"revision": FORCED, "failures": 0, "retry_at": 0.0}))

@@ -17,7 +17,7 @@ from slap.node.format.plan import finish
 from slap.node.manager.base import Tools
 from slap.node.manager.firewall import PartitionFirewall
 from slap.node.manager.firewall_context import table_of
-from slap.node.manager.firewall_rules import Surroundings, frame
+from slap.node.manager.firewall_rules import FirewallContext, frame
 from slap.node.partition.folder import PartitionFolder
 from slap.system import environment
 from slap.system.clock import FakeClock
@@ -208,7 +208,7 @@ if environment.is_root():
         places = [name for name in PLACES if not name.startswith(("outside", "loopback"))]
         assert {"computer", "master at the computer", "master at other public"} <= reached(host.outside, 0, *places)
         try:
-            around = Surroundings("taps", published=frozenset(each.ipv6[0] for each in partitions()), taps="eth")
+            around = FirewallContext("taps", published=frozenset(each.ipv6[0] for each in partitions()), taps="eth")
             Nftables(host.inside).apply(frame(around).text)
             assert reached(host.outside, 0, *places) == PUBLISHED
             but = (parse_destination(f"[2001:db8:0:1::3]:{MASTER}"),)  # as the operator may

@@ -17,7 +17,7 @@ from slap.node.core.config import NodeConfig
 from slap.node.image import service
 from slap.node.node import Kind, Node
 from slap.node.passes import (
-    Asked,
+    PassOptions,
     PassResult,
     PromisesFail,
     agent_runs,
@@ -84,7 +84,7 @@ class _Pass(_WithOptions):
             node.close()
 
     def _act(self, node: Node, args: argparse.Namespace) -> None:
-        asked = Asked(args.timeout, names(args.only), args.force, args.maximum_periodicity)
+        asked = PassOptions(args.timeout, names(args.only), args.force, args.maximum_periodicity)
         if args.dry_run:
             for name, step in plan_pass(node, self.kind, asked).items():
                 self.app.stdout.write(f"{name}  {step}\n")

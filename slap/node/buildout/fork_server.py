@@ -44,7 +44,7 @@ class _Child:
     timed_out: bool = False
 
 
-class Zygote:
+class ForkServer:
     """Single-threaded on purpose: a fork of a process with threads may inherit locks that nobody releases."""
 
     def __init__(self, channel: socket.socket) -> None:
@@ -167,7 +167,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
-        Zygote(channel).serve()
+        ForkServer(channel).serve()
 
 
 if __name__ == "__main__":

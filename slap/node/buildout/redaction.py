@@ -8,7 +8,7 @@ _HIDDEN = "***"
 _LONG = 16
 
 
-def discreet(text: str, secret: str) -> str:
+def redact(text: str, secret: str) -> str:
     """A text without a secret: as it is, as it stands in a URL, and the part of a token that nobody could guess."""
     tail = secret.rpartition(":")[2]
     for hidden in filter(None, (secret, quote(secret, safe=""), tail if len(tail) >= _LONG else "")):
@@ -16,7 +16,7 @@ def discreet(text: str, secret: str) -> str:
     return text
 
 
-class DiscreetStream(io.TextIOBase):
+class RedactingStream(io.TextIOBase):
     """Writes to another stream what is fit to be read."""
 
     def __init__(self, stream: TextIO, secret: str) -> None:
@@ -24,7 +24,7 @@ class DiscreetStream(io.TextIOBase):
         self._secret = secret
 
     def write(self, text: str) -> int:
-        self._stream.write(discreet(text, self._secret))
+        self._stream.write(redact(text, self._secret))
         return len(text)
 
     def flush(self) -> None:

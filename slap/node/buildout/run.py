@@ -22,8 +22,8 @@ from slap.model.node import ANSWERED_FILE, CONTEXT_FILE
 from slap.node.buildout import orphans, slapos_dialect
 from slap.node.buildout.installed import read_connection, read_installed, read_shared
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
-from slap.node.buildout.redaction import DiscreetStream, discreet
-from slap.node.core.marker import fingerprint
+from slap.node.buildout.redaction import RedactingStream, redact
+from slap.node.core.marker import compute_fingerprint
 from slap.system import environment, files
 
 
@@ -45,7 +45,7 @@ def run(job: BuildJob) -> BuildResult:
     """Become the job's user, run buildout, and say what came of it. Only for a process that ends afterwards."""
     _become(job)
     result = _attempt(job)
-    return result.model_copy(update={"message": discreet(result.message[:_MAX_MESSAGE_LENGTH], _secret(job))})
+    return result.model_copy(update={"message": redact(result.message[:_MAX_MESSAGE_LENGTH], _secret(job))})
 
 
 def _attempt(job: BuildJob) -> BuildResult:
@@ -125,8 +125,8 @@ def _log_to(path: Path, secret: str) -> None:
     # shared with whoever inherits the descriptor: a daemon that a recipe started would keep that for ever. It is lost with
     # the first descriptor of the file that is closed.
     fcntl.lockf(1, fcntl.LOCK_EX)
-    sys.stdout = DiscreetStream(open(1, "w", buffering=1, closefd=False), secret)  # noqa: SIM115 (lives as long as we)
-    sys.stderr = DiscreetStream(open(2, "w", buffering=1, closefd=False), secret)  # noqa: SIM115
+    sys.stdout = RedactingStream(open(1, "w", buffering=1, closefd=False), secret)  # noqa: SIM115 (lives as long as we)
+    sys.stderr = RedactingStream(open(2, "w", buffering=1, closefd=False), secret)  # noqa: SIM115
 
 
 def _build(job: BuildJob) -> BuildResult:
@@ -137,7 +137,7 @@ def _build(job: BuildJob) -> BuildResult:
     files.write(folder / "buildout.cfg", job.profile, 0o600 if job.context else 0o644)
     zc.buildout.buildout.Buildout(str(folder / "buildout.cfg"), [], "").install(())
     if job.context is None:
-        return BuildResult(id=job.id, outcome=Outcome.DONE, fingerprint=fingerprint(folder))
+        return BuildResult(id=job.id, outcome=Outcome.DONE, fingerprint=compute_fingerprint(folder))
     result = BuildResult(
         id=job.id,
         outcome=Outcome.DONE,

@@ -37,7 +37,7 @@ _CODE = bytes.fromhex("fa ba 01 05 b0 10 ee f4")
 _DISK = _CODE.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512)
 
 
-class Verdict(Frozen):
+class KvmVerdict(Frozen):
     """Whether KVM works here, and why not; `boot`, `qemu`, `spins` and `until` say for how long that holds."""
 
     kvm: bool
@@ -72,15 +72,15 @@ class Prober:
             )
         return verdict.kvm
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> KvmVerdict:
         if not os.access(self.device, os.R_OK | os.W_OK):
-            return Verdict(kvm=False, words=f"Its user may not open {self.device}, or there is none.")
+            return KvmVerdict(kvm=False, words=f"Its user may not open {self.device}, or there is none.")
         for path in (self.shared, self.own):
             if path is not None and (kept := _kept(path)) and not self._is_over(kept):
                 return kept
         return self.find_out()
 
-    def find_out(self) -> Verdict:
+    def find_out(self) -> KvmVerdict:
         """Also where something is known."""
         found = probe(self.runner, self.own.parent, self.patience)
         if not (found.kvm or found.words == _HANG):
@@ -88,7 +88,7 @@ class Prober:
         files.write(self._place(), found.model_dump_json(), 0o644)
         return found
 
-    def _is_over(self, verdict: Verdict) -> bool:
+    def _is_over(self, verdict: KvmVerdict) -> bool:
         return verdict.until is not None and verdict.until < self.clock.monotonic()
 
     def _place(self) -> Path:
@@ -126,7 +126,7 @@ def is_proven(folder: Path) -> bool:
     return kept is not None and kept.kvm
 
 
-def probe(runner: Runner, scratch: Path, patience: float = _PATIENCE) -> Verdict:
+def probe(runner: Runner, scratch: Path, patience: float = _PATIENCE) -> KvmVerdict:
     """Boot the smallest guest by KVM."""
     disk = scratch / "probe.img"
     files.write(disk, _DISK, 0o600)
@@ -140,7 +140,7 @@ def probe(runner: Runner, scratch: Path, patience: float = _PATIENCE) -> Verdict
         done = runner.run(Command(argv, env={"PATH": environment.CLEAN_PATH}, timeout=patience, longest=1 << 16))
     finally:
         disk.unlink(missing_ok=True)
-    return Verdict(kvm=done.status == _ENDED, words=_words(done, patience), boot=_boot(), qemu=_qemu(), spins=_SPINS)
+    return KvmVerdict(kvm=done.status == _ENDED, words=_words(done, patience), boot=_boot(), qemu=_qemu(), spins=_SPINS)
 
 
 _HANG = "Guests hang on it, or are slower than by emulation."
@@ -155,9 +155,9 @@ def _words(done: Completed, patience: float) -> str:
     return "" if done.status == _ENDED else f"Guests do not start by it: {said[-1] if said else ''}"
 
 
-def _kept(path: Path) -> Verdict | None:
+def _kept(path: Path) -> KvmVerdict | None:
     try:
-        kept = Verdict.model_validate_json(path.read_bytes())
+        kept = KvmVerdict.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
     return kept if (kept.boot, kept.qemu, kept.spins) == (_boot(), _qemu(), _SPINS) else None

@@ -28,13 +28,13 @@ def read_marker(folder: Path) -> Marker | None:
         return None
 
 
-def fingerprint_of(folder: Path) -> str | None:
+def read_fingerprint(folder: Path) -> str | None:
     """What tells one state of a complete release from another; None for a folder that is none."""
     marker = read_marker(folder)
     return marker.fingerprint if marker else None
 
 
-def fingerprint(folder: Path) -> str:
+def compute_fingerprint(folder: Path) -> str:
     """Instances depend on the profiles and on the parts of a release; both show in these files."""
     profiles = sorted([*folder.glob("instance*.cfg"), *folder.glob("template.cfg")])
     if not profiles:

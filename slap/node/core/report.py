@@ -60,7 +60,7 @@ class Reporter:
         self._urgent = False
         self._stopped = False
 
-    def poke(self, partition: str, urgent: bool = True) -> None:
+    def notify(self, partition: str, urgent: bool = True) -> None:
         """There may be something new to tell of a partition. What is not urgent waits a moment for what comes next."""
         with self._changed:
             self._dirty.partitions.add(partition)
@@ -77,20 +77,20 @@ class Reporter:
             self._urgent = True
             self._changed.notify_all()
 
-    def poke_software(self, url: str) -> None:
+    def notify_software(self, url: str) -> None:
         with self._changed:
             self._dirty.urls.add(url)
             self._urgent = True
             self._changed.notify_all()
 
-    def recall(self) -> None:
+    def requeue_unreported(self) -> None:
         """After a start: whatever was never acknowledged is to be told."""
         for record in self._store.instance_records():
             if not record.told:
-                self.poke(record.partition)
+                self.notify(record.partition)
         for software in self._store.software_records():
             if not software.told:
-                self.poke_software(software.url)
+                self.notify_software(software.url)
 
     def flush(self) -> int:
         """Tell all that is to be told now; returns how many reports that were. Raises what the master answered."""

@@ -21,7 +21,7 @@ LONGEST = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
-class Again:
+class Requeue:
     """When the work of a key wants to be done again, and whether it is content until then.
 
     A single pass ends when all keys are content; what is not (a service that still starts) is waited for.
@@ -34,7 +34,7 @@ class Again:
 class Scheduler(Generic[Key]):
     """Threads are made as needed: a key that hangs occupies one, and holds back nothing but itself."""
 
-    def __init__(self, work: Callable[[Key], Again], clock: Clock, threads: int = 256) -> None:
+    def __init__(self, work: Callable[[Key], Requeue], clock: Clock, threads: int = 256) -> None:
         self._work = work
         self._clock = clock
         self._pool = ThreadPoolExecutor(threads, "work")
@@ -116,12 +116,12 @@ class Scheduler(Generic[Key]):
                 self._plan(key, self._clock.monotonic() + again.seconds)
             self._changed.notify_all()
 
-    def _attempt(self, key: Key) -> Again:
+    def _attempt(self, key: Key) -> Requeue:
         try:
             return self._work(key)
         except Exception:  # the loop of a daemon: a fault in one key's work must not end that of the others
             log.exception("Work on %s failed; it is tried again in 10 s.", key)
-            return Again(10.0, content=False)
+            return Requeue(10.0, content=False)
 
 
 class Slots:

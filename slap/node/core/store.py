@@ -128,7 +128,7 @@ class Store:
         with self._transaction():
             if desired.since == 0:
                 if self.revision():  # what the reports are about may have the number of something else now
-                    self._untell(revision=0)
+                    self._mark_all_unreported(revision=0)
                 # An instance whose new request this node cannot use keeps its previous one.
                 self._connection.execute(
                     "delete from item where kind in ('supply', 'instance') and key not in (select value from json_each(?))",
@@ -240,7 +240,7 @@ class Store:
     def untell(self) -> None:
         """Everything is to be reported again."""
         with self._transaction():
-            self._untell()
+            self._mark_all_unreported()
 
     def add_results(self, partition: str, results: tuple[PromiseResult, ...]) -> None:
         """Add to the history of promises; of each, the newest results are kept."""
@@ -255,7 +255,7 @@ class Store:
         query = "select name, passed, message, at, seconds from promise where partition = ? and (name = ? or ? = '')"
         return [_result(row) for row in self._rows(f"{query} order by at desc", partition, name, name)]
 
-    def _untell(self, **changes: object) -> None:
+    def _mark_all_unreported(self, **changes: object) -> None:
         """With `changes` of what instances report."""
         for record in self.instance_records():
             report = record.report.model_copy(update=changes)

@@ -36,7 +36,7 @@ class Made(Frozen):
         return f"{self.kind} {self.name}" + (f" from {self.interface}" if self.interface else "")
 
 
-class Ledger:
+class Journal:
     """A small file that only this node's root reads."""
 
     def __init__(self, config: NodeConfig) -> None:

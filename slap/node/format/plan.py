@@ -16,7 +16,7 @@ from slap.node.core.formatted import FORMATTED, read_format
 from slap.node.core.kvm_probe import is_proven, settle
 from slap.node.format.groups import KVM_DEVICE, JoinGroup, may_use_kvm, members_of, missing_members
 from slap.node.format.interfaces import Interfaces, MakeBridge, MakeTap, missing_links, tap_name
-from slap.node.format.journal import Kind, Ledger, Made
+from slap.node.format.journal import Journal, Kind, Made
 from slap.node.limits.enforcement import computer_limits
 from slap.node.manager.firewall import is_wanted
 from slap.node.partition.folder import PartitionFolder
@@ -123,7 +123,7 @@ def observe(config: NodeConfig, network: Network) -> Observed:
 def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, network: Network) -> None:
     """Carry a plan out, action by action; what was cut off is in the next plan again. First it is noted, to be undone."""
     planned = tuple(actions)
-    Ledger(config).note(action.made for action in planned)
+    Journal(config).note(action.made for action in planned)
     for action in planned:
         log.info("%s", action)
         if isinstance(action, MakeUser):

@@ -12,7 +12,7 @@ from slap.node.core.config import NodeConfig
 from slap.node.core.formatted import FORMATTED
 from slap.node.core.store import Store
 from slap.node.format.groups import leave_group, members_of
-from slap.node.format.journal import Kind, Ledger, Made
+from slap.node.format.journal import Journal, Kind, Made
 from slap.system import environment
 from slap.system.network.netlink import Link, Network
 from slap.system.network.nftables import Nftables
@@ -22,7 +22,7 @@ _ORDER = list(Kind)
 
 
 @dataclass(frozen=True)
-class Means:
+class UndoContext:
     """What it is done by; `table` has the rules of this node's firewall."""
 
     config: NodeConfig
@@ -33,7 +33,7 @@ class Means:
 
 def undo_plan(config: NodeConfig, network: Network) -> tuple[Made, ...]:
     """Last made, first removed. What somebody else took away meanwhile is not missed."""
-    made, links = Ledger(config).made(), network.links()
+    made, links = Journal(config).made(), network.links()
     names = {each.interface for each in made} & set(links)
     addresses = {name: network.addresses(name) for name in names}
     users = frozenset(entry.pw_name for entry in pwd.getpwall())
@@ -59,9 +59,9 @@ def check_undo(config: NodeConfig, plan: Iterable[Made], network: Network) -> No
         raise InvalidInput("Users, addresses and interfaces can only be removed by root.")
 
 
-def carry_out(plan: Iterable[Made], means: Means) -> None:
+def execute_undo(plan: Iterable[Made], means: UndoContext) -> None:
     """What was cut off is in the next plan again."""
-    ledger = Ledger(means.config)
+    ledger = Journal(means.config)
     for each in plan:
         _HOW[each.kind](each, means)
         ledger.forget(each)
@@ -109,29 +109,29 @@ def _ports(going: tuple[Made, ...], links: Mapping[str, Link]) -> Iterable[str]:
             yield f"{bridge} has other ports: {', '.join(others)}"
 
 
-def _remove_user(made: Made, means: Means) -> None:
+def _remove_user(made: Made, means: UndoContext) -> None:
     means.runner.run(Command(("userdel", made.name), env={"PATH": environment.CLEAN_PATH})).check()
 
 
-def _remove_member(made: Made, means: Means) -> None:
+def _remove_member(made: Made, means: UndoContext) -> None:
     leave_group(made, means.runner)
 
 
-def _remove_address(made: Made, means: Means) -> None:
+def _remove_address(made: Made, means: UndoContext) -> None:
     means.network.remove(made.interface, made.name)
 
 
-def _remove_link(made: Made, means: Means) -> None:
+def _remove_link(made: Made, means: UndoContext) -> None:
     means.network.delete_link(made.name)
 
 
-def _remove_partition(made: Made, means: Means) -> None:
+def _remove_partition(made: Made, means: UndoContext) -> None:
     """Empty as it was found; a file that came meanwhile keeps it, with an error."""
     means.config.partition(made.name).rmdir()
     shutil.rmtree(means.config.partition_logs / made.name, ignore_errors=True)
 
 
-_HOW: Mapping[Kind, Callable[[Made, Means], None]] = {
+_HOW: Mapping[Kind, Callable[[Made, UndoContext], None]] = {
     Kind.USER: _remove_user,
     Kind.MEMBER: _remove_member,
     Kind.ADDRESS: _remove_address,

@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Bench:
+class BuildEnvironment:
     """`scratch` is an empty folder, and `downloads` keeps packages by their digests for the next time."""
 
     runner: Runner

@@ -27,7 +27,7 @@ _MOST_TRIES = 3
 
 
 @dataclass(frozen=True)
-class Brought:
+class DownloadedImage:
     """A disk that came from a cache, not looked at yet, and who signed it."""
 
     disk: Path
@@ -42,7 +42,7 @@ def question_of(name: str, now: float, machine: str = "") -> Question:
     return Question(f"image:{name}", _ROOT, about, now, EntryKind.IMAGE, f"{name}-{machine}")
 
 
-def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> Brought:
+def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> DownloadedImage:
     """The disk of a name, from whichever cache has it; `into` is made. Raises NotFound when none has, and SlapError."""
     if not tools.settings.caches:
         raise NotFound(
@@ -58,7 +58,7 @@ def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> Broug
             fetched = tools.client.fetch(each, question_place(question), into, progress)
             _check(into)
             remember(each.verified, tools.trust, question)
-            return Brought(into / DISK, each.verified.key.id, fetched)
+            return DownloadedImage(into / DISK, each.verified.key.id, fetched)
         except SlapError as error:
             files.remove_tree(into)
             reasons.append(in_words(error))

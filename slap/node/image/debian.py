@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slap.model.errors import InvalidInput
-from slap.node.image.build_env import Bench, chosen
+from slap.node.image.build_env import BuildEnvironment, chosen
 from slap.node.image.namespace import check_namespaces
 from slap.system import environment, files
 from slap.system.debian import Kind, machine_sources
@@ -89,7 +89,7 @@ rm "$archive"
 """
 
 
-def build_debian(bench: Bench, image: Path) -> None:
+def build_debian(bench: BuildEnvironment, image: Path) -> None:
     """Make the image, a qcow2, at a path."""
     program, as_root = environment.program("mmdebstrap"), environment.is_root()
     if not as_root:
@@ -144,6 +144,6 @@ def fill(archive: Path, folder: Path, make: Iterable[str], as_root: bool) -> tup
     return (*alone, "sh", "-c", _FILL, "fill", str(archive), str(folder), *make)
 
 
-def _run(bench: Bench, argv: tuple[str, ...], scratch: Path) -> None:
+def _run(bench: BuildEnvironment, argv: tuple[str, ...], scratch: Path) -> None:
     env = environment.clean(bench.scratch, {"DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(scratch)})
     bench.runner.run(Command(argv, bench.scratch, env, timeout=_PATIENCE)).check()

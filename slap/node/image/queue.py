@@ -33,7 +33,7 @@ def start_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="image", daemon=True).start()
 
 
-class ImageDesk:
+class ImageQueue:
     """Takes what is asked for, again and again, and never waits. It may be killed at any line, and asked again."""
 
     def __init__(self, fetcher: Fetcher, clock: Clock, start: Start = start_thread) -> None:

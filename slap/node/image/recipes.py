@@ -6,7 +6,7 @@ from pathlib import Path
 from platform import machine
 
 from slap.model.errors import InvalidInput, NotFound
-from slap.node.image.build_env import Bench
+from slap.node.image.build_env import BuildEnvironment
 from slap.node.image.debian import build_debian
 from slap.node.image.tiny_image import build_tiny
 
@@ -17,7 +17,7 @@ _MACHINE = "x86_64"
 class ImageRecipe:
     """A way to build an image, and what people are told of it."""
 
-    build: Callable[[Bench, Path], None]
+    build: Callable[[BuildEnvironment, Path], None]
     summary: str
 
 

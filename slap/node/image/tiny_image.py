@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from slap.model.errors import NotFound
-from slap.node.image.build_env import Bench, chosen
+from slap.node.image.build_env import BuildEnvironment, chosen
 from slap.system.disk.boot import FIRST, SECTOR, Grub, beginning, start_linux
 from slap.system.disk.ext4 import Ext4, make_ext4
 from slap.system.disk.qemu_img import QemuImg
@@ -68,7 +68,7 @@ _TEXTS = {
 _KERNEL_OPTIONS = "console=tty0 console=ttyS0,115200 quiet loglevel=3 net.ifnames=0 panic=10"
 
 
-def build_tiny(bench: Bench, image: Path) -> None:
+def build_tiny(bench: BuildEnvironment, image: Path) -> None:
     """Make the image, a qcow2, at a path."""
     apt = bench.apt()
     bench.say("Putting tiny together")
@@ -156,12 +156,12 @@ def _libraries(root: Path) -> list[Path]:
     return [folder / _LOADER, *(path for path in found if len(path.name.split(".so.")[1].split(".")) == 1)]
 
 
-def _index_modules(bench: Bench, root: Path, kernel: str) -> None:
+def _index_modules(bench: BuildEnvironment, root: Path, kernel: str) -> None:
     """Which module needs which."""
     argv = (str(root / "usr/bin/busybox"), "depmod", "-b", str(root / "usr"), kernel)
     bench.runner.run(Command(argv, env={"PATH": CLEAN_PATH}, timeout=60)).check()
 
 
-def _applets(bench: Bench, root: Path) -> list[str]:
+def _applets(bench: BuildEnvironment, root: Path) -> list[str]:
     argv = (str(root / "usr/bin/busybox"), "--list")
     return bench.runner.run(Command(argv, env={"PATH": CLEAN_PATH}, timeout=60)).check().stdout.split()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks, Tools
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.request_files import read_wish
+from slap.node.partition.request_files import read_request
 from slap.system.host.cpusets import CpuSets, find_cpusets
 from slap.system.processes import is_alive
 
@@ -33,7 +33,7 @@ class Cpuset(Hooks):
         self._sets = sets
 
     def configured(self, folder: PartitionFolder) -> None:
-        text = read_wish(folder, self.wish)
+        text = read_request(folder, self.wish)
         wanted = [pid for pid in _numbers(text or "") if _is_own(pid, folder)]
         if not wanted:
             return

@@ -15,9 +15,18 @@ from slap.model.network.firewall import FIREWALL_FILE, OPEN, Firewall
 from slap.node.core.config import NodeConfig
 from slap.node.manager.base import Hooks, Tools
 from slap.node.manager.firewall_context import Neighbourhood, Resolve, resolve_host, table_of
-from slap.node.manager.firewall_rules import STAMP, Frame, Guarded, Surroundings, chains, frame, removal, rules
+from slap.node.manager.firewall_rules import (
+    STAMP,
+    FirewallContext,
+    Frame,
+    GuardedPartition,
+    chains,
+    frame,
+    removal,
+    rules,
+)
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.request_files import read_wish, unix_user
+from slap.node.partition.request_files import read_request, unix_user
 from slap.system import environment
 from slap.system.network.nftables import Nftables
 
@@ -36,7 +45,7 @@ def is_wanted(config: NodeConfig) -> bool:
 
 def wish_of(folder: PartitionFolder) -> Firewall:
     """What the partition closes. Raises InvalidInput for what makes no sense: passed over, it would be left open."""
-    text = read_wish(folder, FIREWALL_FILE)
+    text = read_request(folder, FIREWALL_FILE)
     if text is None:
         return OPEN
     try:
@@ -57,7 +66,7 @@ class PartitionFirewall(Hooks):
         self._table = table_of(tools.config)
         self._neighbourhood = Neighbourhood(tools.config, tools.clock, resolve)
         self._lock = threading.Lock()
-        self._seen: Surroundings | None = None
+        self._seen: FirewallContext | None = None
         self._frame = Frame("", "")
         self._applied: dict[str, str] = {}
         self._glanced = self._examined = float("-inf")
@@ -79,7 +88,7 @@ class PartitionFirewall(Hooks):
             return
         wish = wish_of(folder)
         neighbours = self._neighbourhood.users() if wish.visitors else {}
-        script = rules(self._table, Guarded(folder.name, user, folder.addresses, wish, neighbours))
+        script = rules(self._table, GuardedPartition(folder.name, user, folder.addresses, wish, neighbours))
         with self._lock:
             is_new = self._applied.get(folder.name) != script
             self._applied[folder.name] = script
@@ -93,7 +102,7 @@ class PartitionFirewall(Hooks):
     def emptied(self, folder: PartitionFolder) -> None:
         if folder.account.user is None or not self.guards():
             return
-        guarded = Guarded(folder.name, folder.account.user, folder.addresses, OPEN, {})
+        guarded = GuardedPartition(folder.name, folder.account.user, folder.addresses, OPEN, {})
         around = self._neighbourhood.surroundings()
         with self._lock:
             self._applied.pop(folder.name, None)
@@ -115,7 +124,7 @@ class PartitionFirewall(Hooks):
             return False
         return True
 
-    def _say(self, around: Surroundings, script: str) -> None:
+    def _say(self, around: FirewallContext, script: str) -> None:
         """A script, after all that it builds upon where that is not as it was."""
         if script and around is self._seen and self._is_there():
             try:
@@ -125,7 +134,7 @@ class PartitionFirewall(Hooks):
                 log.info("The rules are said anew: %s", error)
         self._renew(around, script)
 
-    def _renew(self, around: Surroundings, script: str = "") -> None:
+    def _renew(self, around: FirewallContext, script: str = "") -> None:
         """All at once: whoever flushed the rules took those of all partitions."""
         found = frame(around)
         self._nft.apply(found.text + "".join(self._applied.values()) + script)

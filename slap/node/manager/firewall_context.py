@@ -15,7 +15,7 @@ from slap.model.network.firewall import Destination, parse_destination
 from slap.node.core.accounts import partition_account
 from slap.node.core.config import NodeConfig
 from slap.node.core.formatted import FORMATTED, read_format
-from slap.node.manager.firewall_rules import Endpoint, Surroundings
+from slap.node.manager.firewall_rules import Endpoint, FirewallContext
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.network.addresses import plain_address
@@ -68,9 +68,9 @@ class Neighbourhood:
         self._master = MasterAddress(config.master_url, clock, resolve)
         self._stamps: tuple[float, ...] = ()
         self._partitions: tuple[Partition, ...] = ()
-        self._surroundings: Surroundings | None = None
+        self._surroundings: FirewallContext | None = None
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> FirewallContext:
         """The same object, as long as nothing changed."""
         master = self._master.endpoints()
         self._refresh()
@@ -92,11 +92,11 @@ class Neighbourhood:
             self._partitions, self._stamps, self._surroundings = read_format(self._config).partitions, stamps, None
 
 
-def surroundings(config: NodeConfig, partitions: tuple[Partition, ...], resolvers: str) -> Surroundings:
+def surroundings(config: NodeConfig, partitions: tuple[Partition, ...], resolvers: str) -> FirewallContext:
     """What partitions publish is their IPv6 addresses; without those, others have to reach the IPv4 ones."""
     published = {address for each in partitions for address in each.ipv6 or each.ipv4}
     has_private = any(each.ipv6 for each in partitions)
-    return Surroundings(
+    return FirewallContext(
         table=table_of(config),
         resolvers=frozenset(_nameservers(resolvers)),
         published=frozenset(published),

@@ -80,7 +80,7 @@ add rule bridge {table} taps iifname "{taps}*" meta mark set {mark}
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class FirewallContext:
     """What of a node concerns all partitions. `private` networks are those whose addresses are not published."""
 
     table: str
@@ -93,7 +93,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Guarded:
+class GuardedPartition:
     """A partition: its user, its addresses, what it closes, and all partitions' users by their addresses."""
 
     name: str
@@ -112,7 +112,7 @@ class Frame:
     stamp: str
 
 
-def frame(node: Surroundings) -> Frame:
+def frame(node: FirewallContext) -> Frame:
     """What all partitions have in common; said anew it leaves what is each partition's own alone."""
     text = _FRAME.format(table=node.table)
     text += "".join(_SETS.format(table=node.table, version=each, kind=kind) for each, kind in _KINDS.items())
@@ -133,7 +133,7 @@ def frame(node: Surroundings) -> Frame:
     return Frame(text + _chain(node.table, STAMP, [f'counter comment "{stamp}"']), stamp)
 
 
-def rules(table: str, partition: Guarded) -> str:
+def rules(table: str, partition: GuardedPartition) -> str:
     """What is a partition's own, in place of what was."""
     wish = partition.wish
     text = _chain(table, _out(partition), _outgoing(partition))
@@ -143,7 +143,7 @@ def rules(table: str, partition: Guarded) -> str:
     return text + "".join(_doors(table, partition, opened=bool(wish.visitors)))
 
 
-def removal(table: str, partition: Guarded) -> str:
+def removal(table: str, partition: GuardedPartition) -> str:
     """What forgets a partition; what is not there is made first, for only that can be deleted."""
     return (
         rules(table, partition)
@@ -153,12 +153,12 @@ def removal(table: str, partition: Guarded) -> str:
     )
 
 
-def chains(partition: Guarded) -> tuple[str, str, str]:
+def chains(partition: GuardedPartition) -> tuple[str, str, str]:
     """The names of a partition's chains."""
     return _out(partition), _in(partition), _near(partition)
 
 
-def _outgoing(partition: Guarded) -> Iterable[str]:
+def _outgoing(partition: GuardedPartition) -> Iterable[str]:
     """The master comes first, for it may listen on all addresses, those of the partition among them."""
     wish = partition.wish
     verdict = "accept" if wish.master else _REJECT
@@ -187,7 +187,7 @@ def _incoming(wish: Firewall) -> Iterable[str]:
         yield f"{port} {_REJECT}"
 
 
-def _calling(partition: Guarded) -> Iterable[str]:
+def _calling(partition: GuardedPartition) -> Iterable[str]:
     """From this computer, where a caller's address says nothing: root and the partition itself, for checks, and the users of
     the partitions whose addresses are named."""
     for port, sources in _by_port(partition.wish):
@@ -204,7 +204,7 @@ def _by_port(wish: Firewall) -> Iterable[tuple[str, tuple[str, ...]]]:
         yield ("meta l4proto { tcp, udp }" if port == EVERY_PORT else f"{_PORT} {port}"), sources
 
 
-def _doors(table: str, partition: Guarded, *, opened: bool) -> Iterable[str]:
+def _doors(table: str, partition: GuardedPartition, *, opened: bool) -> Iterable[str]:
     """Where packets for its addresses are judged. An element cannot be changed: it is made, deleted and made."""
     for address in partition.addresses:
         version = ipaddress.ip_address(address).version
@@ -246,13 +246,13 @@ def _is_in(address: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IP
     return any(ipaddress.ip_address(address) in network for network in networks)
 
 
-def _out(partition: Guarded) -> str:
+def _out(partition: GuardedPartition) -> str:
     return f"{partition.name}-out"
 
 
-def _in(partition: Guarded) -> str:
+def _in(partition: GuardedPartition) -> str:
     return f"{partition.name}-in"
 
 
-def _near(partition: Guarded) -> str:
+def _near(partition: GuardedPartition) -> str:
     return f"{partition.name}-near"

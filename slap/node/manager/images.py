@@ -11,7 +11,7 @@ from slap.model.vm.image import WISH_FILE, ImageEntry
 from slap.node.cache.tools import CacheTools
 from slap.node.core.config import NodeConfig
 from slap.node.image.fetch import Fetcher
-from slap.node.image.queue import ImageDesk
+from slap.node.image.queue import ImageQueue
 from slap.node.image.store import ImageStore
 from slap.node.manager.base import Hooks, Tools
 from slap.node.partition.folder import PartitionFolder
@@ -29,7 +29,7 @@ class Images(Hooks):
 
     wish = WISH_FILE
 
-    def __init__(self, tools: Tools, desk: ImageDesk | None = None) -> None:
+    def __init__(self, tools: Tools, desk: ImageQueue | None = None) -> None:
         super().__init__(tools)
         self._desk = desk or desk_of(tools)
 
@@ -41,11 +41,11 @@ class Images(Hooks):
         self._desk.leave(folder.name)
 
 
-def desk_of(tools: Tools) -> ImageDesk:
+def desk_of(tools: Tools) -> ImageQueue:
     config = tools.config
     sessions = sessions_of(config)
     fetcher = Fetcher(ImageStore(config.images), CacheTools(config, tools.clock), tools.runner, sessions)
-    return ImageDesk(fetcher, tools.clock)
+    return ImageQueue(fetcher, tools.clock)
 
 
 def sessions_of(config: NodeConfig) -> Sessions:

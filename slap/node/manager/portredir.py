@@ -14,7 +14,7 @@ from slap.model.errors import CommandFailed, InvalidInput
 from slap.node.manager.base import Hooks
 from slap.node.partition.folder import PartitionFolder
 from slap.node.partition.request_files import read_list
-from slap.node.partition.supervision import FORWARDERS, Program, group_text, partition_environment
+from slap.node.partition.supervision import FORWARDER_SUFFIX, Program, group_text, partition_environment
 from slap.system import environment, files
 from slap.system.network.addresses import plain_address
 from slap.system.network.ports import first_free_port
@@ -87,15 +87,15 @@ class Portredir(Hooks):
         if not redirects:
             self.stopped(folder)
             return
-        text = group_text(folder.name + FORWARDERS, [self._program(folder, each) for each in redirects])
+        text = group_text(folder.name + FORWARDER_SUFFIX, [self._program(folder, each) for each in redirects])
         files.make_folder(folder.logs, 0o750)
         files.write_if_changed(self._file(folder), text, 0o600)
-        self.tools.supervisor.update(folder.name + FORWARDERS)
+        self.tools.supervisor.update(folder.name + FORWARDER_SUFFIX)
         self._check(folder)
 
     def stopped(self, folder: PartitionFolder) -> None:
         if self._file(folder).exists():
-            self.tools.supervisor.remove(folder.name + FORWARDERS)
+            self.tools.supervisor.remove(folder.name + FORWARDER_SUFFIX)
             self._file(folder).unlink()
 
     def _program(self, folder: PartitionFolder, redirect: Redirect) -> Program:
@@ -115,7 +115,7 @@ class Portredir(Hooks):
 
     def _check(self, folder: PartitionFolder) -> None:
         """One that does not stay up, for its port is taken, is an error until it does; it is tried again now and then."""
-        group, now = folder.name + FORWARDERS, self.tools.clock.now().timestamp()
+        group, now = folder.name + FORWARDER_SUFFIX, self.tools.clock.now().timestamp()
         dead = [each for each in self.tools.supervisor.processes(group) if not each.state.is_alive]
         if not dead:
             return
@@ -126,7 +126,7 @@ class Portredir(Hooks):
         raise CommandFailed(f"Port redirection {names} does not run.", words, "Choose a port that is free.")
 
     def _file(self, folder: PartitionFolder) -> Path:
-        return self.tools.config.supervisor_folder / f"{folder.name}{FORWARDERS}.conf"
+        return self.tools.config.supervisor_folder / f"{folder.name}{FORWARDER_SUFFIX}.conf"
 
 
 def _own_address(folder: PartitionFolder) -> str:

@@ -11,7 +11,7 @@ from slap.model.values import Parameters, StoredParameters, first_reason
 from slap.node.core.logs import log_refusal
 from slap.node.core.store import InstanceRecord
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.request_files import read_wish
+from slap.node.partition.request_files import read_request
 
 _PARAMETERS: TypeAdapter[Parameters] = TypeAdapter(Parameters)
 
@@ -33,7 +33,7 @@ def connection_of(published: Published, record: InstanceRecord) -> StoredParamet
 def read_published(folder: PartitionFolder) -> Published:
     """What the service of a partition wrote, judged as the master judges it: nothing else is remembered or reported."""
     try:
-        text = read_wish(folder, PUBLISHED_FILE)
+        text = read_request(folder, PUBLISHED_FILE)
         return Published(_PARAMETERS.validate_python(json.loads(text))) if text else Published()
     except InvalidInput as error:
         fault = str(error)

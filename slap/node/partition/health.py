@@ -30,7 +30,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Patience:
+class GracePeriod:
     """Whether failing is still part of starting: it was never ready, nothing was given up, the grace is not over."""
 
     starting: bool
@@ -40,7 +40,7 @@ def judge(
     installed: Installed,
     processes: Iterable[ProcessInfo],
     results: Mapping[str, PromiseResult],
-    patience: Patience,
+    patience: GracePeriod,
     last_words: Callable[[str], str],
 ) -> Verdict:
     """The state to report of a partition that shall be started; `last_words` gives the end of a program's log."""

@@ -13,7 +13,7 @@ from slap.system.host.launch import UNLIMITED, LaunchLimits
 
 
 @dataclass(frozen=True)
-class Farewell:
+class RemovalStatus:
     """Before a partition is emptied: what that has to wait for, or else what went wrong while it waited."""
 
     waits_for: str = ""
@@ -34,9 +34,9 @@ class Manager:
     def stopped(self, folder: PartitionFolder) -> None:
         """Its processes are about to be ended."""
 
-    def leaving(self, folder: PartitionFolder) -> Farewell:
+    def leaving(self, folder: PartitionFolder) -> RemovalStatus:
         """Its services ended for good; asked again until there is nothing to wait for."""
-        return Farewell()
+        return RemovalStatus()
 
     def is_leaving(self, folder: PartitionFolder) -> bool:
         """Whether `leaving` has begun something that goes on."""
@@ -83,9 +83,9 @@ class Managers:
         for manager in self._managers:
             manager.stopped(folder)
 
-    def leaving(self, folder: PartitionFolder) -> Farewell:
+    def leaving(self, folder: PartitionFolder) -> RemovalStatus:
         each = [manager.leaving(folder) for manager in self._managers]
-        return Farewell(
+        return RemovalStatus(
             ", ".join(one.waits_for for one in each if one.waits_for),
             "\n".join(one.complaints for one in each if one.complaints),
         )

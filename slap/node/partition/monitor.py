@@ -9,11 +9,11 @@ from slap.model.node import InstanceReport
 from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState
 from slap.node.core.config import NodeConfig
-from slap.node.core.scheduler import Again, delay
+from slap.node.core.scheduler import Requeue, delay
 from slap.node.core.store import InstanceRecord, Store
 from slap.node.partition.connection import Published, connection_of, read_published
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.health import Patience, Verdict, judge
+from slap.node.partition.health import GracePeriod, Verdict, judge
 from slap.node.promise.runner import PromiseRunner, due_checks, limited, next_due
 from slap.system import files
 from slap.system.clock import Clock
@@ -28,7 +28,7 @@ _SOONEST, _LATEST = 0.015, 2.0  # seconds
 _SELDOM = 60.0
 
 
-class Watch:
+class PartitionMonitor:
     """Keeps the last result of each promise; what it forgot, it reads from the store or finds out again.
 
     `trouble` says of a partition what was ended in it because it took too much.
@@ -56,7 +56,7 @@ class Watch:
         with self._lock:
             self._results[partition] = {}
 
-    def check(self, folder: PartitionFolder, record: InstanceRecord) -> tuple[InstanceRecord, Again]:
+    def check(self, folder: PartitionFolder, record: InstanceRecord) -> tuple[InstanceRecord, Requeue]:
         """The record with a new report, and when to look again."""
         processes = self._supervisor.processes(record.partition)
         results = self._sense(folder, record, max((each.started for each in processes), default=0.0))
@@ -64,7 +64,7 @@ class Watch:
         in_grace = self._now() - record.unready_since < _grace(record, self._config.promise_grace)
         starting = not record.was_ready and record.failures == 0 and in_grace
         verdict = judge(
-            record.installed, processes, results, Patience(starting), lambda name: _last_words(folder, name)
+            record.installed, processes, results, GracePeriod(starting), lambda name: _last_words(folder, name)
         )
         for fault in filter(None, (published.fault, self.trouble(record.partition))):
             verdict = verdict.with_fault(fault)
@@ -122,16 +122,16 @@ class Watch:
                 update["retry_at"] = self._now() + delay(record.failures + 1)
         return record.model_copy(update=update)
 
-    def _again(self, record: InstanceRecord, verdict: Verdict, results: Mapping[str, PromiseResult]) -> Again:
+    def _again(self, record: InstanceRecord, verdict: Verdict, results: Mapping[str, PromiseResult]) -> Requeue:
         now = self._now()
         if verdict.is_ready:
             checks = self._promises.as_learned(record.installed.checks)
-            return Again(next_due(checks, _times(results), now))
+            return Requeue(next_due(checks, _times(results), now))
         pause = (now - record.unready_since) * _EAGERNESS
         if verdict.state is not ReportedInstanceState.ERROR:
-            return Again(min(_LATEST, max(_SOONEST, pause)), content=False)
+            return Requeue(min(_LATEST, max(_SOONEST, pause)), content=False)
         retry = record.retry_at - now if record.retry_at > now else _SELDOM
-        return Again(min(_SELDOM, retry, max(_LATEST, pause)))
+        return Requeue(min(_SELDOM, retry, max(_LATEST, pause)))
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

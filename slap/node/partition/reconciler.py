@@ -10,7 +10,7 @@ from typing import Any
 from slap.model.errors import SlapError
 from slap.model.node import DesiredInstance, InstanceReport
 from slap.model.state import InstanceState, ReportedInstanceState
-from slap.node.core.scheduler import Again
+from slap.node.core.scheduler import Requeue
 from slap.node.core.store import InstanceRecord
 from slap.node.partition.health import is_given_up
 from slap.system.supervisor import ProcessInfo
@@ -35,7 +35,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What is known of a partition before deciding.
 
     `digest` is of all that an instantiation depends on, empty while the release is not there; `configured` is whether
@@ -51,7 +51,7 @@ class Seen:
     full: str = ""
 
 
-def decide(desired: DesiredInstance, seen: Seen) -> Step:
+def decide(desired: DesiredInstance, seen: Observation) -> Step:
     """The next step towards what is wanted; after each, look and decide again until it is CHECK, REST or a WAIT."""
     record = seen.record
     if record and record.guid != desired.guid:
@@ -85,21 +85,21 @@ class Reconciler:
     def __init__(
         self,
         desired_in: Callable[[str], DesiredInstance | None],
-        look: Callable[[DesiredInstance], Seen],
-        steps: Mapping[Step, Callable[[DesiredInstance], Again | None]],
-        fail: Callable[[DesiredInstance, SlapError | OSError], Again],
+        look: Callable[[DesiredInstance], Observation],
+        steps: Mapping[Step, Callable[[DesiredInstance], Requeue | None]],
+        fail: Callable[[DesiredInstance, SlapError | OSError], Requeue],
     ) -> None:
         self._desired_in = desired_in
         self._look = look
         self._steps = steps
         self._fail = fail
 
-    def once(self, partition: str) -> Again:
+    def once(self, partition: str) -> Requeue:
         """A step that returns when to look again ends the round; after any other the partition is looked at anew."""
         while True:
             desired = self._desired_in(partition)
             if desired is None:
-                return Again(86400.0)
+                return Requeue(86400.0)
             again = self._take_step(desired)
             if again is not None:
                 return again
@@ -109,7 +109,7 @@ class Reconciler:
         desired = self._desired_in(partition)
         return decide(desired, self._look(desired)) if desired else None
 
-    def _take_step(self, desired: DesiredInstance) -> Again | None:
+    def _take_step(self, desired: DesiredInstance) -> Requeue | None:
         try:
             return self._steps[decide(desired, self._look(desired))](desired)
         except (SlapError, OSError) as error:
@@ -125,7 +125,7 @@ def fresh_record(desired: DesiredInstance, report: InstanceReport | None = None)
     )
 
 
-def _decide_start(record: InstanceRecord | None, seen: Seen) -> Step:
+def _decide_start(record: InstanceRecord | None, seen: Observation) -> Step:
     if not seen.digest:
         return Step.WAIT_FOR_SOFTWARE
     if seen.full:

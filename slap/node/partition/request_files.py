@@ -12,7 +12,7 @@ _LONGEST = 64 * 1024  # bytes
 _MOST = 256  # entries of a list
 
 
-def read_wish(folder: PartitionFolder, name: str) -> str | None:
+def read_request(folder: PartitionFolder, name: str) -> str | None:
     """The end of a file at the top of a partition; None without one.
 
     Raises InvalidInput for what is no ordinary file of the partition's user: root would read for a tenant what a link
@@ -29,7 +29,7 @@ def read_wish(folder: PartitionFolder, name: str) -> str | None:
 
 def read_list(folder: PartitionFolder, name: str) -> list[Any] | None:
     """The JSON list in such a file; raises InvalidInput for anything else."""
-    text = read_wish(folder, name)
+    text = read_request(folder, name)
     if text is None:
         return None
     try:

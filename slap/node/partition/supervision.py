@@ -91,8 +91,8 @@ _UNFIT = re.compile(r"[\"\x00-\x1f\x7f-\x9f\u2028\u2029]|(?:^|\s)[;#]|^\s|\s$")
 # supervisord restarts whatever has another limit.
 _MAX_LOG_BYTES, _MANY_PROGRAMS = 10 << 20, 100
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
-FORWARDERS = "-socat"
-FAREWELLS = "-prerm"
+FORWARDER_SUFFIX = "-socat"
+REMOVAL_SUFFIX = "-prerm"
 
 
 @dataclass(frozen=True)
@@ -278,4 +278,4 @@ def configure(config: NodeConfig) -> tuple[list[str], dict[str, str]]:
 
 def partition_of(group: str) -> str:
     """The partition that a group of supervised processes belongs to."""
-    return group.removesuffix(FORWARDERS).removesuffix(FAREWELLS)
+    return group.removesuffix(FORWARDER_SUFFIX).removesuffix(REMOVAL_SUFFIX)

@@ -13,9 +13,9 @@ from slap.node.cache import messages
 from slap.node.cache.tools import CacheTools, in_words
 from slap.node.cache.upload_queue import Upload
 from slap.node.core.accounts import Account
-from slap.node.core.marker import fingerprint
-from slap.node.software.download import Taker
-from slap.node.software.part_server import PartDesk, parts_of
+from slap.node.core.marker import compute_fingerprint
+from slap.node.software.download import ReleaseDownloader
+from slap.node.software.part_server import PartServer, parts_of
 from slap.node.software.upload import Uploader
 from slap.system import files
 from slap.system.trust.folders import is_folder
@@ -38,9 +38,9 @@ class NodeCache:
         self.tools = tools
         self.uploads = uploads
         self.watch: Watch | None = None
-        self._taker = Taker(tools, account)
+        self._taker = ReleaseDownloader(tools, account)
         self._account = account
-        self._desk = PartDesk(tools.config.run / "parts.sock", self.bring_part)
+        self._desk = PartServer(tools.config.run / "parts.sock", self.fetch_part)
         self._asked_at: dict[str, int] = {}
         self._building = threading.Lock()
         self._builds = 0
@@ -102,7 +102,7 @@ class NodeCache:
                 if self._builds == 0:
                     self._open.close()
 
-    def bring_part(self, name: str, digest: str) -> str:
+    def fetch_part(self, name: str, digest: str) -> str:
         """Have a shared part here, if a cache has it; what there is to say about that.
 
         Of several releases that want it at the same moment, one brings it, and the others wait.
@@ -123,10 +123,10 @@ class NodeCache:
         """The fingerprint of a release that came, with all shared parts that it uses in their places."""
         shared = self.tools.config.shared_parts
         for name, digest in parts_of(release, shared):
-            words = self.bring_part(name, digest)
+            words = self.fetch_part(name, digest)
             if not is_folder(shared / name / digest):
                 raise SlapError(f"The release needs the shared part {name}, which cannot be had.", words)
-        return fingerprint(release)
+        return compute_fingerprint(release)
 
     def close(self) -> None:
         self.uploads.stop()

@@ -33,26 +33,26 @@ Check = Callable[[Path], None]  # raises SlapError for a folder that is not what
 
 
 @dataclass(frozen=True)
-class Taken:
+class DownloadResult:
     """What came of it: whether the folder is there now, and what there is to say about that."""
 
     done: bool
     message: str = ""
 
 
-class Taker:
+class ReleaseDownloader:
     """Brings one folder at a time for each question; several questions at once."""
 
     def __init__(self, tools: CacheTools, account: Account) -> None:
         self._tools = tools
         self._account = account
 
-    def take(self, question: Question, progress: Progress, check: Check) -> Taken:
+    def take(self, question: Question, progress: Progress, check: Check) -> DownloadResult:
         """Have the folder of a question in its place, unless no cache has it, or none gives it in time."""
         tools = self._tools
         bad = tools.bad_caches()
         if len(bad) == len(tools.settings.caches):
-            return Taken(False, messages.not_taken([_LEFT_ALONE]))
+            return DownloadResult(False, messages.not_taken([_LEFT_ALONE]))
         found = tools.client.look_up(question, bad)
         for notice in found.notices:
             log.warning("%s", notice)
@@ -69,8 +69,8 @@ class Taker:
             except (SlapError, OSError) as error:
                 reasons.append(in_words(error))
                 continue
-            return Taken(True, messages.taken(each.verified.key, fetched))
-        return Taken(False, messages.not_taken(reasons))
+            return DownloadResult(True, messages.taken(each.verified.key, fetched))
+        return DownloadResult(False, messages.not_taken(reasons))
 
     def _bring(self, question: Question, found: Found | FoundFormer, progress: Progress, check: Check) -> Fetched:
         place = question_place(question)

@@ -24,7 +24,7 @@ _QUESTION = re.compile(r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,199}) (?P<diges
 Bring = Callable[[str, str], str]
 
 
-class PartDesk:
+class PartServer:
     """Listens at a Unix socket that only builds can open. What a stranger could ask it for is only what is signed."""
 
     def __init__(self, path: Path, bring: Bring) -> None:

@@ -17,7 +17,7 @@ from slap.node.core.config import NodeConfig
 from slap.node.core.logs import build_words
 from slap.node.core.marker import MARKER, Marker, read_marker
 from slap.node.core.report import Reporter
-from slap.node.core.scheduler import Again, Slots, delay
+from slap.node.core.scheduler import Requeue, Slots, delay
 from slap.node.core.store import SoftwareRecord, Store
 from slap.node.software.cached_releases import NodeCache
 from slap.system import environment, files
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 PROFILE = "buildout.cfg"
 _OWN_SECTION = "[slap-software]"
 _LOG_LINES = 30
-_IDLE = Again(86400.0)
+_IDLE = Requeue(86400.0)
 # A build that takes longer than this is not counted any more among those that may run side by side.
 _SLOW = 900.0
 # The revision in the record of a release that somebody asked to have built again.
@@ -47,7 +47,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What is known of a release before deciding."""
 
     record: SoftwareRecord | None
@@ -56,7 +56,7 @@ class Seen:
     now: float
 
 
-def decide(supply: DesiredSupply, seen: Seen) -> Step:
+def decide(supply: DesiredSupply, seen: Observation) -> Step:
     """The next step for a release.
 
     A repeated supply (a new revision) builds again where content can have changed, and retries a failure at once.
@@ -91,17 +91,17 @@ def build_profile(config: NodeConfig, url: str) -> str:
     )
 
 
-def is_foreign(folder: Path) -> bool:
+def is_built_by_slapos(folder: Path) -> bool:
     """Whether SlapOS's node built here: what its buildout wrote down as installed is nothing that ours can go on with."""
     profile = read_below(folder, PROFILE)
     return bool(profile) and _OWN_SECTION not in profile
 
 
-def clear_foreign(folder: Path) -> None:
+def remove_slapos_build(folder: Path) -> None:
     """Remove what SlapOS's node built here; by one rename first, so that half of it is never taken for ours."""
     aside = folder.with_name(f"{folder.name}.foreign")
     files.remove_tree(aside)
-    if is_foreign(folder):
+    if is_built_by_slapos(folder):
         log.info("%s was built by another node, and is built anew", folder)
         folder.rename(aside)
         files.remove_tree(aside)
@@ -129,7 +129,7 @@ class SoftwareReconciler:
         self._said: set[str] = set()  # releases of which something was told that could not be remembered
         self.cache: NodeCache | None = None  # where built releases are looked for first, and left for others
 
-    def once(self, url: str) -> Again:
+    def once(self, url: str) -> Requeue:
         """Do what is to be done about a release now; returns when to look again."""
         supply = self._store.supply(url)
         if supply is None:
@@ -139,7 +139,7 @@ class SoftwareReconciler:
         except (SlapError, OSError) as error:
             return self._fail(supply, BuildResult(id=0, outcome=Outcome.FAILED, message=str(error)))
 
-    def _take_step(self, supply: DesiredSupply) -> Again:
+    def _take_step(self, supply: DesiredSupply) -> Requeue:
         url = supply.url
         step = decide(supply, self._look(supply))
         if step is Step.BUILD:
@@ -161,11 +161,11 @@ class SoftwareReconciler:
         supply = self._store.supply(url)
         return decide(supply, self._look(supply)) if supply else None
 
-    def _look(self, supply: DesiredSupply) -> Seen:
+    def _look(self, supply: DesiredSupply) -> Observation:
         url = supply.url
         users = self._users(url) if supply.state is SupplyState.DESTROYED else ()
         complete = read_marker(self._config.software(url)) is not None
-        return Seen(self._store.software_record(url), complete, users, self._clock.now().timestamp())
+        return Observation(self._store.software_record(url), complete, users, self._clock.now().timestamp())
 
     def _users(self, url: str) -> tuple[str, ...]:
         """Partitions that shall run it, and those that still do while their next release is being built."""
@@ -176,7 +176,7 @@ class SoftwareReconciler:
         )
         return (*shall, *(each.partition for each in self._store.instance_records() if each.release == url))
 
-    def _build(self, supply: DesiredSupply) -> Again:
+    def _build(self, supply: DesiredSupply) -> Requeue:
         with self._slots.one():
             log.info("Building %s", supply.url)
             is_forced = self._is_forced(supply.url)
@@ -217,7 +217,7 @@ class SoftwareReconciler:
     def _run_buildout(self, url: str, asking: dict[str, str]) -> BuildResult:
         folder, build_log = self._config.software(url), self._config.software_log(url)
         self._config.make_folders()  # SlapOS's commands may have given the software root away again
-        clear_foreign(folder)
+        remove_slapos_build(folder)
         for each in (self._config.download_cache, self._config.shared_parts, folder):
             files.make_folder(each, owner=self._account.owner)
         files.remove_tree(folder / MARKER)
@@ -261,7 +261,7 @@ class SoftwareReconciler:
         if self.cache and _is_immutable(supply.url) and not result.is_taken:
             self.cache.built(supply.url)
 
-    def _fail(self, supply: DesiredSupply, result: BuildResult) -> Again:
+    def _fail(self, supply: DesiredSupply, result: BuildResult) -> Requeue:
         log.error("Building %s failed: %s", supply.url, result.message)
         failures = self._failures(supply) + 1
         words = build_words(self._config.software_log(supply.url), result.message, _LOG_LINES)
@@ -271,19 +271,19 @@ class SoftwareReconciler:
         except SlapError:  # not even that can be written down
             self._said.add(supply.url)
             self._reporter.say(report.model_copy(update={"revision": supply.revision}))
-        return Again(delay(failures))
+        return Requeue(delay(failures))
 
     def _failures(self, supply: DesiredSupply) -> int:
         record = self._store.software_record(supply.url)
         return record.failures if record and record.revision == supply.revision else 0
 
-    def _wait(self, url: str) -> Again:
+    def _wait(self, url: str) -> Requeue:
         """Until the retry after a failure, or until partitions have left a release that is to be removed."""
         record = self._store.software_record(url)
         left = record.retry_at - self._clock.now().timestamp() if record else 0.0
-        return Again(left if left > 0 else 30.0)
+        return Requeue(left if left > 0 else 30.0)
 
-    def _remove(self, supply: DesiredSupply) -> Again:
+    def _remove(self, supply: DesiredSupply) -> Requeue:
         folder = self._config.software(supply.url)
         files.remove_tree(folder / MARKER)  # first: half of a release is none
         files.remove_tree(folder)
@@ -301,7 +301,7 @@ class SoftwareReconciler:
         told = self._store.save_software(record, anew=supply.url in self._said)
         self._said.discard(supply.url)
         if not told:
-            self._reporter.poke_software(supply.url)
+            self._reporter.notify_software(supply.url)
 
 
 def _is_immutable(url: str) -> bool:

@@ -35,7 +35,7 @@ class UsageMaster:
         self._master().report_journal(self._computer, write_journal(self._computer, day, series))
 
 
-class UsageKeeper:
+class UsageReporter:
     """Looks each minute at what partitions use, and tells the master every few minutes."""
 
     def __init__(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slap.model.errors import CommandFailed, SlapError
 from slap.model.vm.life import BackupIndex, BackupPoint, BackupWish
-from slap.node.vm.backup_points import begins_anew, point_name, retain
+from slap.node.vm.backup_points import is_full_backup_due, point_name, retain
 from slap.node.vm.backup_store import Backups, Store
 from slap.system import files
 from slap.system.clock import Clock
@@ -131,7 +131,7 @@ def plan_copies(
 ) -> tuple[Copy, ...]:
     """What changed since the last point where that is known, all of it otherwise, and when a row begins anew."""
     last = index.points[-1] if index.points else None
-    if last is None or begins_anew(index, keep):
+    if last is None or is_full_backup_due(index, keep):
         return tuple(Copy(disk, target) for disk, target in targets.items())
     since = _BITMAP + last.name
     known = {each.disk for each in bitmaps if each.name == since and each.is_usable and each.disk in last.disks}

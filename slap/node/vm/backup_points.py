@@ -36,7 +36,7 @@ def due_at(wish: BackupWish, index: BackupIndex, record: LifeRecord) -> float | 
     return max(next_one, record.tried_at + min(_RETRY, wish.every)) if record.trouble else next_one
 
 
-def begins_anew(index: BackupIndex, keep: int) -> bool:
+def is_full_backup_due(index: BackupIndex, keep: int) -> bool:
     """Whether the next point is a whole one: after as many as are kept, those before can go once these are enough."""
     ages = (age for age, point in enumerate(reversed(index.points), 1) if point.is_whole)
     return next(ages, keep) >= keep

@@ -14,7 +14,7 @@ from slap.model.vm.life import DUE_FILE, BackupIndex, BackupPoint, BackupWish, L
 from slap.model.vm.machine import Machine
 from slap.node.vm.backup import BackupMaker
 from slap.node.vm.backup_points import due_at, restorable, time_of
-from slap.node.vm.restore import MachinePast
+from slap.node.vm.restore import MachineHistory
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.libvirt.blocks import Blocks, Monitor
@@ -24,11 +24,11 @@ _MOST_TOLD = 50  # backups: what a partition publishes is bounded
 
 
 @dataclass(frozen=True)
-class Keeper:
+class BackupScheduler:
     """`monitor` is a talk with qemu about a machine that runs."""
 
     folder: Path
-    past: MachinePast
+    past: MachineHistory
     clock: Clock
     monitor: Callable[[str], AbstractContextManager[Monitor]]
 

@@ -13,11 +13,11 @@ from slap.model.vm.life import BackupPoint
 from slap.model.vm.machine import Forward, Machine
 from slap.model.vm.phase import Stage
 from slap.node.core.kvm_probe import Prober
-from slap.node.vm.backup_schedule import Keeper
+from slap.node.vm.backup_schedule import BackupScheduler
 from slap.node.vm.changes import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, after, changes
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
-from slap.node.vm.start import Maker, rule_of
+from slap.node.vm.start import MachineStarter, rule_of
 from slap.system.clock import Clock
 from slap.system.libvirt.domain import NAT, domain_xml
 from slap.system.libvirt.driver import Driver
@@ -38,12 +38,12 @@ class Tools:
 
     folder: MachineFolder
     images: Images
-    maker: Maker
+    maker: MachineStarter
     prober: Prober
     clock: Clock
     environment: Mapping[str, str]
     driver: Callable[[str], AbstractContextManager[Driver]]
-    keeper: Keeper
+    keeper: BackupScheduler
 
 
 def run(tools: Tools) -> None:
@@ -88,7 +88,7 @@ def apply(tools: Tools) -> Changes:
             driver.destroy(wanted.name)  # what it has not written yet is given up, as all that it wrote since
             return Changes(restart=(restore,))
         tools.maker.check(wanted)
-        todo = as_possible(changes(running, wanted), driver, wanted.name)
+        todo = without_unsafe_hotplug(changes(running, wanted), driver, wanted.name)
         if todo.restart:
             folder.tell(Stage.RESTARTING, f"for {', '.join(todo.restart)}")
             folder.again.touch()
@@ -182,7 +182,7 @@ def _taken(forward: Forward) -> CommandFailed:
     )
 
 
-def as_possible(todo: Changes, driver: Driver, name: str) -> Changes:
+def without_unsafe_hotplug(todo: Changes, driver: Driver, name: str) -> Changes:
     """The changes, or a restart for them.
 
     A new processor of an emulated machine needs a region for what it translates; where all are taken, qemu 7.2 aborts, and

@@ -25,7 +25,7 @@ from slap.system.libvirt.blocks import Blocks, Monitor
 
 
 @dataclass(frozen=True)
-class MachinePast:
+class MachineHistory:
     """The snapshots, restores and backups of the machine of a partition."""
 
     folder: Path

@@ -22,7 +22,7 @@ LABEL = "cidata"
 
 
 @dataclass(frozen=True)
-class Maker:
+class MachineStarter:
     """Makes what is missing; all of it may be called again, and leaves alone what is there."""
 
     folder: MachineFolder

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from slap.model.check import CommandCheck, PluginCheck
 from slap.model.errors import InvalidInput
 from slap.node.buildout.installed import read_connection, read_installed
-from slap.node.buildout.redaction import DiscreetStream, discreet
+from slap.node.buildout.redaction import RedactingStream, redact
 from slap.node.core.store import Installed
 
 FOLDERS = ("etc/run", "etc/service", "etc/promise", "etc/plugin", "etc/cron.d")
@@ -84,11 +84,11 @@ def test_who_publishes_by_himself_leaves_nothing_to_report(partition: Path) -> N
 @pytest.mark.parametrize("said", ["a:b:0123456789abcdef", "http://p:a%3Ab%3A0123456789abcdef@h", "0123456789abcdef"])
 def test_a_token_is_not_told(said: str) -> None:
     stream = io.StringIO()
-    out = DiscreetStream(stream, "a:b:0123456789abcdef")
+    out = RedactingStream(stream, "a:b:0123456789abcdef")
     print(f"<{said}>", file=out, flush=True)
     assert "0123456789abcdef" not in stream.getvalue()
     assert stream.getvalue().startswith("<") and not out.isatty() and out.writable()
-    assert discreet(said, "") == said
+    assert redact(said, "") == said
 
 
 @pytest.mark.parametrize("kind", ["services", "runs", "checks", "crons"])

@@ -30,7 +30,7 @@ class World:
         guid = f"INST-{number}"
         report = a_report(guid=guid, **changes)
         self.store.save_instance(a_record(partition=f"slappart{number}", guid=guid, report=report))
-        self.reporter.poke(f"slappart{number}")
+        self.reporter.notify(f"slappart{number}")
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_report_that_is_refused_holds_back_no_other(world: World) -> None:
     world.saw(1, message="bad")
     world.saw(2)
     world.store.save_software(_built("bad"))
-    world.reporter.poke_software(URL)
+    world.reporter.notify_software(URL)
     world.reporter.flush()
     told = {each.guid: each for report in world.ear.reports for each in report.instances}
     assert {guid: each.state.value for guid, each in told.items()} == {
@@ -103,7 +103,7 @@ def test_after_a_start_only_what_was_never_acknowledged_is_told(world: World) ->
     world.saw(1)
     world.store.save_software(_built())
     again = Reporter("COMP-1", world.ear.master, Store(world.store._path), world.free.append)
-    again.recall()
+    again.requeue_unreported()
     assert again.flush() == 2
     assert world.ear.states == ["started", "started", "available"]
 
@@ -111,7 +111,7 @@ def test_after_a_start_only_what_was_never_acknowledged_is_told(world: World) ->
 def test_what_is_destroyed_is_forgotten_once_the_master_knows(world: World) -> None:
     wants(world.store, an_instance(state=InstanceState.DESTROYED))
     world.store.save_instance(a_record(report=DESTROYED))
-    world.reporter.poke(PART)
+    world.reporter.notify(PART)
     world.reporter.flush()
     assert (world.store.instance_in(PART), world.store.instance_record(PART), world.free) == (None, None, [PART])
 
@@ -126,7 +126,7 @@ def test_an_acknowledgement_that_comes_late_leaves_the_next_instance_alone(world
 
     wants(world.store, an_instance(state=InstanceState.DESTROYED))
     world.store.save_instance(a_record(report=DESTROYED))
-    world.reporter.poke(PART)
+    world.reporter.notify(PART)
     world.ear.refuses = go_on
     world.reporter.flush()
     assert record_in(world.store).applied == "x"
@@ -138,7 +138,7 @@ def test_an_acknowledgement_that_comes_late_leaves_the_next_instance_alone(world
 def test_a_release_that_is_gone_is_forgotten_too(world: World) -> None:
     wants(world.store, a_supply())
     world.store.save_software(_built(state=ReportedSupplyState.DESTROYED))
-    world.reporter.poke_software(URL)
+    world.reporter.notify_software(URL)
     world.reporter.flush()
     assert (world.store.supplies(), world.store.software_records()) == ([], [])
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from slap.node.core.scheduler import Again, Scheduler, Slots
+from slap.node.core.scheduler import Requeue, Scheduler, Slots
 from slap.system.clock import FakeClock, SystemClock
 
-DAY = Again(86400.0)
+DAY = Requeue(86400.0)
 
 
 class Work:
@@ -20,9 +20,9 @@ class Work:
         self.done: list[str] = []
         self.gates = {key: threading.Event() for key in hanging}
         self.entered = threading.Semaphore(0)
-        self.answers: dict[str, list[Again]] = {}
+        self.answers: dict[str, list[Requeue]] = {}
 
-    def __call__(self, key: str) -> Again:
+    def __call__(self, key: str) -> Requeue:
         self.entered.release()
         if key in self.gates:
             self.gates[key].wait(10)
@@ -32,7 +32,7 @@ class Work:
 
 
 @contextmanager
-def running(work: Callable[[str], Again], threads: int = 8) -> Iterator[Scheduler[str]]:
+def running(work: Callable[[str], Requeue], threads: int = 8) -> Iterator[Scheduler[str]]:
     scheduler = Scheduler(work, SystemClock(), threads)
     thread = threading.Thread(target=scheduler.run)
     thread.start()
@@ -77,14 +77,14 @@ def test_what_is_touched_while_it_runs_runs_once_more_and_not_beside_itself() ->
 
 def test_work_comes_again_when_it_asked_to() -> None:
     work = Work()
-    work.answers["a"] = [Again(0.01), Again(0.01), DAY]
+    work.answers["a"] = [Requeue(0.01), Requeue(0.01), DAY]
     with running(work) as scheduler:
         scheduler.touch(["a"])
         until(lambda: work.done == ["a"] * 3)
 
 
 def test_work_that_raises_is_tried_again_and_ends_nothing() -> None:
-    def work(key: str) -> Again:
+    def work(key: str) -> Requeue:
         seen.append(key)
         if key == "bad":
             raise KeyError(key)
@@ -100,7 +100,7 @@ def test_work_that_raises_is_tried_again_and_ends_nothing() -> None:
 
 def test_draining_ends_when_all_are_content() -> None:
     work = Work()
-    work.answers["b"] = [Again(0.01, content=False), Again(0.01, content=False), DAY]
+    work.answers["b"] = [Requeue(0.01, content=False), Requeue(0.01, content=False), DAY]
     scheduler = Scheduler(work, SystemClock())
     scheduler.touch(["a", "b"])
     assert scheduler.drain(5) == set()
@@ -109,10 +109,10 @@ def test_draining_ends_when_all_are_content() -> None:
 
 
 def test_draining_gives_up_and_names_what_is_not_content() -> None:
-    def work(key: str) -> Again:
+    def work(key: str) -> Requeue:
         if key == "bad":
             raise KeyError(key)
-        return Again(0.01, content=key != "slow")
+        return Requeue(0.01, content=key != "slow")
 
     scheduler = Scheduler(work, SystemClock())
     scheduler.touch(["good", "slow", "bad"])
@@ -131,7 +131,7 @@ class StumblingClock(FakeClock):
 def test_draining_never_sleeps_over_what_became_due_while_it_looked() -> None:
     """Between one look at the clock and the next, a key may become due; it is not waited for until the very end."""
     work = Work()
-    work.answers["a"] = [*[Again(0.015, content=False)] * 20, DAY]
+    work.answers["a"] = [*[Requeue(0.015, content=False)] * 20, DAY]
     scheduler = Scheduler(work, StumblingClock())
     scheduler.touch(["a"])
     started = time.monotonic()

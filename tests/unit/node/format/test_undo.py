@@ -14,9 +14,9 @@ from slap.node.core.config import FormatConfig, NodeConfig
 from slap.node.core.store import Store
 from slap.node.format.groups import may_use_kvm, members_of, missing_members
 from slap.node.format.interfaces import Interfaces
-from slap.node.format.journal import Kind, Ledger, Made
+from slap.node.format.journal import Journal, Kind, Made
 from slap.node.format.plan import AddAddress, Observed, execute, finish, observe, partitions_of, plan
-from slap.node.format.undo import Means, carry_out, check_undo, undo_plan
+from slap.node.format.undo import UndoContext, check_undo, execute_undo, undo_plan
 from slap.system import environment
 from slap.system.network.netlink import FakeNetwork, Link
 from slap.system.process import FakeRunner
@@ -76,14 +76,14 @@ def test_an_interface_of_another_kind_is_left_alone(tmp_path: Path, links: dict[
         planned(node(tmp_path, **BRIDGED), links)
 
 
-def formatted(folder: Path, network: FakeNetwork, **changes: Any) -> tuple[NodeConfig, Means]:
+def formatted(folder: Path, network: FakeNetwork, **changes: Any) -> tuple[NodeConfig, UndoContext]:
     options = BRIDGED | {"alter_network": True, "ipv4_local_network": "10.7.0.0/24", "interface_name": "eth0"}
     config = node(folder, **(options | changes))
     config.make_folders()
     partitions, runner = partitions_of(config.format), FakeRunner()
     execute(config, plan(config, partitions, observe(config, network)), runner, network)
     finish(config, partitions)
-    return config, Means(config, runner, network, "slapos-test")
+    return config, UndoContext(config, runner, network, "slapos-test")
 
 
 def a_network() -> FakeNetwork:
@@ -100,7 +100,7 @@ def test_what_was_made_goes_and_what_was_there_stays(tmp_path: Path) -> None:
         "partition slappart0", "partition slappart1", "tap slaptap0", "tap slaptap1", "bridge br7",
         "address 10.7.0.2/32 from eth0", "address 10.7.0.3/32 from eth0",
     ]  # fmt: skip
-    carry_out(going, means)
+    execute_undo(going, means)
     assert (network.known["eth0"], set(network.links())) == ({"192.0.2.1/24"}, {"eth0", "lo"})
     assert not list(config.instance_root.iterdir())
     assert not (config.root / "etc/partitions.json").exists()
@@ -116,7 +116,7 @@ def test_what_format_found_is_not_its_to_take(tmp_path: Path) -> None:
     config.make_folders()
     config.partition("slappart0").mkdir()
     config, means = formatted(tmp_path, network)
-    carry_out(undo_plan(config, network), means)
+    execute_undo(undo_plan(config, network), means)
     assert "10.7.0.2/32" in network.known["eth0"] and config.partition("slappart0").exists()
     assert set(network.links()) == {"eth0", "lo", "br7", "slaptap0"}
 
@@ -124,10 +124,10 @@ def test_what_format_found_is_not_its_to_take(tmp_path: Path) -> None:
 def test_an_undo_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     network = a_network()
     config, means = formatted(tmp_path, network)
-    carry_out(undo_plan(config, network)[:3], means)
+    execute_undo(undo_plan(config, network)[:3], means)
     assert [each.kind for each in undo_plan(config, network)] == [Kind.TAP, Kind.BRIDGE, Kind.ADDRESS, Kind.ADDRESS]
     network.delete_link("slaptap1")  # by somebody else
-    carry_out(undo_plan(config, network), means)
+    execute_undo(undo_plan(config, network), means)
     assert set(network.links()) == {"eth0", "lo"}
 
 
@@ -156,7 +156,7 @@ def test_a_bridge_that_somebody_else_uses_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_noted_is_noted_once_and_before_it_is_made(tmp_path: Path) -> None:
     config = node(tmp_path)
-    ledger, entry = Ledger(config), Made(kind=Kind.ADDRESS, name="10.0.0.1/32", interface="lo")
+    ledger, entry = Journal(config), Made(kind=Kind.ADDRESS, name="10.0.0.1/32", interface="lo")
     ledger.note([entry])
     ledger.note([entry])
     assert ledger.made() == (entry,)
@@ -185,11 +185,11 @@ def test_users_of_partitions_become_members_of_the_group_of_kvm_and_leave_it(tmp
     (missing,) = list(missing_members(config.format, partitions_of(config.format)[:1], frozenset()))
     execute(config, [missing], runner, network)
     assert runner.commands[0].argv == ("usermod", "--append", "--groups", "root", "root0")
-    assert Ledger(config).made() == (Made(kind=Kind.MEMBER, name="root0", interface="root"),)
+    assert Journal(config).made() == (Made(kind=Kind.MEMBER, name="root0", interface="root"),)
     assert undo_plan(config, network) == ()  # it is no member, for nothing was run
-    carry_out(Ledger(config).made(), Means(config, runner, network, "slapos-test"))
+    execute_undo(Journal(config).made(), UndoContext(config, runner, network, "slapos-test"))
     assert ("gpasswd", "--delete", "root0", "root") in [each.argv for each in runner.commands]
-    assert Ledger(config).made() == ()
+    assert Journal(config).made() == ()
 
 
 @pytest.mark.parametrize(

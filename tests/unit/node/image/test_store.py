@@ -18,7 +18,7 @@ from slap.model.vm.kept import KeptImage, Origin
 from slap.node.cache.tools import CacheTools
 from slap.node.image import service
 from slap.node.image.fetch import Fetcher, check_room
-from slap.node.image.queue import ImageDesk
+from slap.node.image.queue import ImageQueue
 from slap.node.image.store import ImageStore
 from slap.node.image.validate import judge, kind_of, objection
 from slap.node.manager.images import Images, entries_of
@@ -49,7 +49,7 @@ class Shelf:
         said = json.dumps({"format": "raw", "virtual-size": len(DISK)})
         self.runner = FakeRunner({"prlimit": Completed(None, 0, said)})  # type: ignore[arg-type]
         self.fetcher = Fetcher(self.store, CacheTools(self.room.config, self.room.clock), self.runner)
-        self.desk = ImageDesk(self.fetcher, self.room.clock, self.start)
+        self.desk = ImageQueue(self.fetcher, self.room.clock, self.start)
 
     def start(self, work: Callable[[], None]) -> None:
         self.waiting.append(work) if self.is_lazy else work()
@@ -152,7 +152,7 @@ def test_a_failure_is_tried_again_later_and_later(images: Shelf) -> None:
 
 def test_what_another_process_fetches_is_left_to_it(images: Shelf, tmp_path: Path) -> None:
     entry = images.file()
-    other = ImageDesk(images.fetcher, images.room.clock, lambda work: None)
+    other = ImageQueue(images.fetcher, images.room.clock, lambda work: None)
     images.is_lazy = True
     images.desk.want(PART, [entry])
     other.want(PART, [entry])

@@ -18,7 +18,7 @@ from slap.node.cache.tools import CacheTools
 from slap.node.core.config import FormatConfig
 from slap.node.image import service
 from slap.node.image.fetch import Fetcher
-from slap.node.image.queue import ImageDesk
+from slap.node.image.queue import ImageQueue
 from slap.node.manager.images import Images, address_policy_of
 from slap.system.network.address_policy import AddressPolicy, open_session
 from tests.unit.node.image.test_store import DISK, Shelf, sha512
@@ -113,7 +113,7 @@ def test_a_download_that_nobody_waits_for_any_more_is_ended(images: Shelf, how: 
     entry, other = drip(images, 1), drip(images, 2)
     fetcher = Endless(images.store, CacheTools(images.room.config, images.room.clock), images.runner)
     started: list[Callable[[], None]] = []
-    desk = ImageDesk(fetcher, images.room.clock, started.append)
+    desk = ImageQueue(fetcher, images.room.clock, started.append)
     for partition in ("slappart0", "slappart1"):
         desk.want(partition, [entry])
     desk.leave("slappart0")  # the other one waits still

@@ -15,7 +15,7 @@ from slap.node.core.accounts import Account
 from slap.node.format.plan import finish
 from slap.node.manager.firewall import PartitionFirewall, is_wanted, wish_of
 from slap.node.manager.firewall_context import MasterAddress, surroundings, table_of
-from slap.node.manager.firewall_rules import Guarded, Surroundings, chains, frame, removal, rules
+from slap.node.manager.firewall_rules import FirewallContext, GuardedPartition, chains, frame, removal, rules
 from slap.node.partition.folder import PartitionFolder
 from slap.system import environment
 from slap.system.clock import FakeClock
@@ -29,7 +29,7 @@ NEIGHBOURS = {"2001:db8::2": 1002, "10.0.0.2": 1002, "2001:db8::3": 1003, "2001:
 
 def said(chain: str, wish: Firewall = OPEN) -> list[str]:
     """The rules of one of the chains of a partition."""
-    text = rules("t", Guarded("slappart0", 1002, OWN, wish, NEIGHBOURS))
+    text = rules("t", GuardedPartition("slappart0", 1002, OWN, wish, NEIGHBOURS))
     return [line.split(f"{chain} ", 1)[1] for line in text.splitlines() if line.startswith(f"add rule inet t {chain} ")]
 
 
@@ -116,7 +116,7 @@ def test_a_wish_that_makes_no_sense_is_refused(tmp_path: Path, wish: Any) -> Non
 
 
 def test_forgetting_makes_what_it_deletes_so_that_it_can_be_repeated() -> None:
-    guarded = Guarded("slappart0", 1002, OWN, OPEN, {})
+    guarded = GuardedPartition("slappart0", 1002, OWN, OPEN, {})
     lines = removal("t", guarded).splitlines()
     for line in (each for each in lines if each.startswith("delete element")):
         made = next(each for each in lines if each.startswith(line.replace("delete", "add").removesuffix(" }")))
@@ -249,18 +249,20 @@ def test_two_nodes_of_a_computer_have_tables_of_their_own(tmp_path: Path) -> Non
 
 
 def test_the_frame_says_whether_it_is_as_it_was() -> None:
-    node = Surroundings("t", master=frozenset({("127.0.0.1", 5000)}), published=frozenset({"2001:db8::1", "10.0.0.1"}))
+    node = FirewallContext(
+        "t", master=frozenset({("127.0.0.1", 5000)}), published=frozenset({"2001:db8::1", "10.0.0.1"})
+    )
     assert frame(node) == frame(node)
     assert frame(node).stamp in frame(node).text
     assert "add element inet t master4 { 127.0.0.1 . 5000 }" in frame(node).text
-    assert frame(Surroundings("t")).stamp != frame(node).stamp
+    assert frame(FirewallContext("t")).stamp != frame(node).stamp
 
 
 def test_what_comes_by_a_tap_is_told_also_where_taps_are_ports_of_a_bridge() -> None:
     """To the rules of addresses it came by the bridge, as what comes from outside does."""
-    text = frame(Surroundings("t", taps="slaptap")).text
+    text = frame(FirewallContext("t", taps="slaptap")).text
     assert 'add rule bridge t taps iifname "slaptap*" meta mark set 0x51a906' in text
     assert "add rule inet t visitors meta mark 0x51a906 jump guests" in text
     assert 'add rule inet t visitors iifname "slaptap*" jump guests' in text
     assert text.index("add chain inet t exceptions") < text.index("add rule inet t unpublished jump exceptions")
-    assert "bridge" not in frame(Surroundings("t")).text
+    assert "bridge" not in frame(FirewallContext("t")).text

@@ -8,12 +8,12 @@ import pytest
 
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.node.manager.portredir import Portredir, forward_of, redirects_of
-from slap.node.partition.supervision import FORWARDERS
+from slap.node.partition.supervision import FORWARDER_SUFFIX
 from slap.system.supervisor import ProcessInfo, ProcessState
 from tests.unit.node.managed import Room
 from tests.unit.node.things import PART
 
-GROUP = PART + FORWARDERS
+GROUP = PART + FORWARDER_SUFFIX
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -60,11 +60,14 @@ def test_they_come_and_go_with_the_file(tmp_path: Path) -> None:
     room = Room(tmp_path)
     manager = ask(room, entry(), entry(srcPort=5353, type="udp"))
     manager.configured(room.folder)
-    assert "TCP6:[2001:db8::2]:80" in room.group(FORWARDERS)
-    assert ("socat-tcp-8080" in room.group(FORWARDERS), "socat-udp-5353" in room.group(FORWARDERS)) == (True, True)
+    assert "TCP6:[2001:db8::2]:80" in room.group(FORWARDER_SUFFIX)
+    assert ("socat-tcp-8080" in room.group(FORWARDER_SUFFIX), "socat-udp-5353" in room.group(FORWARDER_SUFFIX)) == (
+        True,
+        True,
+    )
     (room.folder.path / Portredir.wish).unlink()
     manager.configured(room.folder)
-    assert (room.group(FORWARDERS), room.supervisor.calls) == ("", [f"update {GROUP}", f"remove {GROUP}"])
+    assert (room.group(FORWARDER_SUFFIX), room.supervisor.calls) == ("", [f"update {GROUP}", f"remove {GROUP}"])
 
 
 def test_a_stopped_partition_keeps_no_port(tmp_path: Path) -> None:
@@ -73,7 +76,7 @@ def test_a_stopped_partition_keeps_no_port(tmp_path: Path) -> None:
     manager.configured(room.folder)
     manager.stopped(room.folder)
     manager.stopped(room.folder)
-    assert (room.group(FORWARDERS), room.supervisor.calls) == ("", [f"update {GROUP}", f"remove {GROUP}"])
+    assert (room.group(FORWARDER_SUFFIX), room.supervisor.calls) == ("", [f"update {GROUP}", f"remove {GROUP}"])
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,16 @@ import pytest
 
 from slap.model.state import ReportedInstanceState
 from slap.node.core.report import Reporter
-from slap.node.core.scheduler import Again
+from slap.node.core.scheduler import Requeue
 from slap.node.core.store import Store
 from slap.node.manager.base import Tools
-from slap.node.manager.prerm import Prerm, Verdict, judge, scripts_of
+from slap.node.manager.prerm import Prerm, ScriptStatus, judge, scripts_of
 from slap.node.partition.folder import Partitions
-from slap.node.partition.hooks import Farewell, Managers
-from slap.node.partition.monitor import Watch
+from slap.node.partition.hooks import Managers, RemovalStatus
+from slap.node.partition.monitor import PartitionMonitor
 from slap.node.partition.reconciler import Reconciler
-from slap.node.partition.steps import Hands, Steps
-from slap.node.partition.supervision import FAREWELLS
+from slap.node.partition.steps import StepContext, Steps
+from slap.node.partition.supervision import REMOVAL_SUFFIX
 from slap.node.promise.runner import PromiseRunner
 from slap.system.process import FakeRunner
 from slap.system.supervisor import ProcessInfo, ProcessState
@@ -34,17 +34,17 @@ def one(name: str, state: ProcessState, started: float = 100.0, status: int = -1
 @pytest.mark.parametrize(
     ("processes", "now", "expected"),
     [
-        ([], 0.0, Verdict((), (), overdue=False)),
-        ([one("a", RUNNING)], 105.0, Verdict(("a",), (), overdue=False)),
-        ([one("a", RUNNING)], 111.0, Verdict(("a",), (), overdue=True)),
-        ([one("a", RUNNING, 0.0)], 111.0, Verdict(("a",), (), overdue=False)),  # not started yet
-        ([one("a", EXITED, status=0)], 500.0, Verdict((), (), overdue=False)),
-        ([one("a", EXITED, status=1), one("b", RUNNING)], 101.0, Verdict(("b",), ("a",), overdue=False)),
-        ([one("a", ProcessState.BACKOFF)], 101.0, Verdict(("a",), (), overdue=False)),
-        ([one("a", FATAL)], 101.0, Verdict((), ("a",), overdue=False)),
+        ([], 0.0, ScriptStatus((), (), overdue=False)),
+        ([one("a", RUNNING)], 105.0, ScriptStatus(("a",), (), overdue=False)),
+        ([one("a", RUNNING)], 111.0, ScriptStatus(("a",), (), overdue=True)),
+        ([one("a", RUNNING, 0.0)], 111.0, ScriptStatus(("a",), (), overdue=False)),  # not started yet
+        ([one("a", EXITED, status=0)], 500.0, ScriptStatus((), (), overdue=False)),
+        ([one("a", EXITED, status=1), one("b", RUNNING)], 101.0, ScriptStatus(("b",), ("a",), overdue=False)),
+        ([one("a", ProcessState.BACKOFF)], 101.0, ScriptStatus(("a",), (), overdue=False)),
+        ([one("a", FATAL)], 101.0, ScriptStatus((), ("a",), overdue=False)),
     ],
 )
-def test_scripts_are_judged(processes: list[ProcessInfo], now: float, expected: Verdict) -> None:
+def test_scripts_are_judged(processes: list[ProcessInfo], now: float, expected: ScriptStatus) -> None:
     assert judge(processes, now, 10.0) == expected
 
 
@@ -65,26 +65,26 @@ def test_a_file_in_the_place_of_the_folder_is_no_script(tmp_path: Path) -> None:
 
 def test_without_scripts_nothing_is_waited_for(tmp_path: Path) -> None:
     room = Room(tmp_path)
-    assert Prerm(room.tools).leaving(room.folder) == Farewell()
+    assert Prerm(room.tools).leaving(room.folder) == RemovalStatus()
     assert room.supervisor.calls == []
 
 
 def test_scripts_run_once_under_supervision_and_are_waited_for(tmp_path: Path) -> None:
-    room, group = Room(tmp_path), PART + FAREWELLS
+    room, group = Room(tmp_path), PART + REMOVAL_SUFFIX
     room.write("etc/prerm/backup", "#!/bin/sh\n")
     prerm = Prerm(room.tools)
     room.supervisor.outcomes[group] = [one("backup", RUNNING, room.clock.seconds)]
-    assert prerm.leaving(room.folder) == Farewell("pre-removal script backup")
-    assert "autorestart = false" in room.group(FAREWELLS)
+    assert prerm.leaving(room.folder) == RemovalStatus("pre-removal script backup")
+    assert "autorestart = false" in room.group(REMOVAL_SUFFIX)
     assert (prerm.is_leaving(room.folder), prerm.leaving(room.folder).waits_for) == (True, "pre-removal script backup")
     room.supervisor.outcomes[group] = [one("backup", EXITED, status=0)]
-    assert prerm.leaving(room.folder) == Farewell()
+    assert prerm.leaving(room.folder) == RemovalStatus()
     prerm.emptied(room.folder)
     assert (prerm.is_leaving(room.folder), room.supervisor.groups()) == (False, [])
 
 
 def test_one_that_takes_too_long_is_ended_and_told(tmp_path: Path) -> None:
-    room, group = Room(tmp_path, {"prerm_timeout": 60}), PART + FAREWELLS
+    room, group = Room(tmp_path, {"prerm_timeout": 60}), PART + REMOVAL_SUFFIX
     room.write("etc/prerm/backup", "")
     room.supervisor.outcomes[group] = [one("backup", RUNNING, room.clock.seconds)]
     prerm = Prerm(room.tools)
@@ -98,10 +98,10 @@ def test_one_that_takes_too_long_is_ended_and_told(tmp_path: Path) -> None:
 def test_one_that_fails_is_told_in_its_own_words_and_holds_nothing_up(tmp_path: Path) -> None:
     room = Room(tmp_path)
     room.write("etc/prerm/backup", "")
-    room.supervisor.outcomes[PART + FAREWELLS] = [one("backup", EXITED, status=3)]
+    room.supervisor.outcomes[PART + REMOVAL_SUFFIX] = [one("backup", EXITED, status=3)]
     room.folder.logs.mkdir(parents=True)
     (room.folder.logs / "prerm-backup.log").write_text("no space\n")
-    assert Prerm(room.tools).leaving(room.folder) == Farewell("", "Pre-removal script backup failed: no space")
+    assert Prerm(room.tools).leaving(room.folder) == RemovalStatus("", "Pre-removal script backup failed: no space")
 
 
 class Half(Supervisord):
@@ -110,7 +110,7 @@ class Half(Supervisord):
     looks = 0
 
     def processes(self, group: str) -> list[ProcessInfo]:
-        if not group.endswith(FAREWELLS):
+        if not group.endswith(REMOVAL_SUFFIX):
             return super().processes(group)
         self.looks += group in self.taken
         return [one("backup", EXITED if self.looks > 1 else RUNNING, 1e6, status=0)] if group in self.taken else []
@@ -137,10 +137,12 @@ def twice(reconciler: Reconciler) -> None:
 def an_agent(world: World) -> tuple[Reconciler, Reporter, Store]:
     store = Store(world.config.store_file)
     reporter = Reporter("COMP-1", world.ear.master, store, lambda name: None)
-    watch = Watch(world.config, store, world.supervisord, PromiseRunner(FakeRunner(), world.clock), world.clock)
+    watch = PartitionMonitor(
+        world.config, store, world.supervisord, PromiseRunner(FakeRunner(), world.clock), world.clock
+    )
     managers = Managers([Prerm(Tools(world.config, world.supervisord, FakeRunner(), world.clock))])
     partitions = Partitions(world.config)
-    hands = Hands(world.config, store, world.builder, world.supervisord, world.clock, partitions, managers)
+    hands = StepContext(world.config, store, world.builder, world.supervisord, world.clock, partitions, managers)
     steps = Steps(hands, watch, reporter)
     return Reconciler(store.instance_in, steps.look, steps.table(), steps.fail), reporter, store
 
@@ -148,16 +150,16 @@ def an_agent(world: World) -> tuple[Reconciler, Reporter, Store]:
 def test_the_requester_sees_what_removal_waits_for(tmp_path: Path) -> None:
     world = a_world(tmp_path)
     reconciler, reporter, store = an_agent(world)
-    assert reconciler.once(PART) == Again(2.0, content=False)
-    assert list(world.supervisord.taken) == [PART + FAREWELLS]  # the service has ended
+    assert reconciler.once(PART) == Requeue(2.0, content=False)
+    assert list(world.supervisord.taken) == [PART + REMOVAL_SUFFIX]  # the service has ended
     record = store.instance_record(PART)
     assert record
     assert (record.report.state, record.report.message) == (
         ReportedInstanceState.STOPPED,
         "Waits for pre-removal script backup.",
     )
-    assert reconciler.once(PART) == Again(86400.0)
-    reporter.recall()
+    assert reconciler.once(PART) == Requeue(86400.0)
+    reporter.requeue_unreported()
     reporter.flush()
     assert (world.told, world.supervisord.taken, list(world.config.partition(PART).iterdir())) == ("destroyed", {}, [])
 
@@ -172,7 +174,7 @@ def test_killed_at_any_line_the_next_agent_waits_for_the_same_scripts_and_emptie
         second, reporter, _ = an_agent(world)
         for _ in range(4):
             second.once(PART)
-        reporter.recall()
+        reporter.requeue_unreported()
         reporter.flush()
         left = (world.told, world.supervisord.taken, list(world.config.partition(PART).iterdir()))
         assert left == ("destroyed", {}, []), f"killed at line {line}"

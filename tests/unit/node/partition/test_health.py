@@ -7,7 +7,7 @@ import pytest
 from slap.model.check import Check, CommandCheck
 from slap.model.promise import PromiseResult
 from slap.node.core.store import Installed
-from slap.node.partition.health import Patience, judge
+from slap.node.partition.health import GracePeriod, judge
 from slap.system.supervisor import ProcessInfo, ProcessState
 
 P: Check = CommandCheck(check="command", command=("true",))
@@ -64,7 +64,7 @@ def test_the_verdict(
     state: str,
     words: str,
 ) -> None:
-    verdict = judge(installed, processes, results, Patience(starting), lambda name: "last words")
+    verdict = judge(installed, processes, results, GracePeriod(starting), lambda name: "last words")
     assert (verdict.state.value, verdict.is_ready) == (state, state == "started")
     assert words in verdict.message
     assert bool(verdict.message) is bool(words)
@@ -73,6 +73,6 @@ def test_the_verdict(
 def test_all_troubles_are_told_at_once() -> None:
     installed = Installed(services={"a": "1", "b": "1"}, checks={"p": P})
     processes = [process("FATAL", "a", 1), process("BACKOFF", "b", 2)]
-    verdict = judge(installed, processes, FAILED, Patience(True), lambda name: "")
+    verdict = judge(installed, processes, FAILED, GracePeriod(True), lambda name: "")
     assert verdict.dead
     assert [line.split()[1] for line in verdict.message.splitlines()] == ["a", "b", "p:"]

@@ -8,10 +8,10 @@ import pytest
 from slap.model.check import CommandCheck, MachineCheck
 from slap.model.node import PUBLISHED_FILE
 from slap.model.state import ReportedInstanceState
-from slap.node.core.scheduler import Again
+from slap.node.core.scheduler import Requeue
 from slap.node.core.store import Installed, Store
 from slap.node.partition.folder import Partitions
-from slap.node.partition.monitor import Watch
+from slap.node.partition.monitor import PartitionMonitor
 from slap.node.promise.runner import PromiseRunner
 from slap.system.clock import FakeClock
 from slap.system.process import Completed, FakeRunner
@@ -41,7 +41,7 @@ class World:
 
     def restart(self) -> None:
         promises = PromiseRunner(self.runner, self.clock)
-        self.watch = Watch(self.config, self.store, self.supervisor, promises, self.clock)
+        self.watch = PartitionMonitor(self.config, self.store, self.supervisor, promises, self.clock)
 
     def process(self, state: ProcessState, **changes: Any) -> None:
         self.supervisor.running[PART] = [ProcessInfo("web", state, **changes)]
@@ -49,7 +49,7 @@ class World:
     def says(self, answer: Completed) -> None:
         self.runner.answers = {"ask": answer}
 
-    def check(self, after: float = 0.0) -> Again:
+    def check(self, after: float = 0.0) -> Requeue:
         self.clock.sleep(after)
         folder = Partitions(self.config).get(PART)
         self.record, again = self.watch.check(folder, self.record)
@@ -70,9 +70,9 @@ def world(tmp_path: Path) -> World:
 
 
 def test_what_runs_and_passes_is_started_and_rests_until_its_promise_is_due(world: World) -> None:
-    assert world.check() == Again(60.0)
+    assert world.check() == Requeue(60.0)
     assert (world.state, world.record.was_ready, world.record.unready_since) == ("started", True, 0.0)
-    assert world.check(after=10) == Again(50.0)
+    assert world.check(after=10) == Requeue(50.0)
     assert world.asked == 1
     world.check(after=50)
     assert world.asked == 2
@@ -81,7 +81,7 @@ def test_what_runs_and_passes_is_started_and_rests_until_its_promise_is_due(worl
 def test_after_a_restart_of_the_agent_only_what_is_due_is_asked(world: World) -> None:
     world.check()
     world.restart()
-    assert world.check(after=20) == Again(40.0)
+    assert world.check(after=20) == Requeue(40.0)
     assert world.asked == 1
 
 
@@ -136,7 +136,7 @@ def test_recovery_brings_back_the_usual_frequency(world: World) -> None:
     world.says(NO)
     world.check(after=60)
     world.says(YES)
-    assert world.check(after=10) == Again(60.0)
+    assert world.check(after=10) == Requeue(60.0)
     assert (world.state, world.record.failures, world.record.unready_since) == ("started", 0, 0.0)
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from slap.model.errors import CommandFailed, SlapError
 from slap.model.state import InstanceState, ReportedInstanceState
-from slap.node.core.scheduler import Again
+from slap.node.core.scheduler import Requeue
 from slap.node.core.store import Installed
-from slap.node.partition.reconciler import Reconciler, Seen, Step, decide, digest_of
+from slap.node.partition.reconciler import Observation, Reconciler, Step, decide, digest_of
 from slap.system.supervisor import ProcessInfo, ProcessState
 from tests.unit.node.things import a_record, a_report, an_instance
 
@@ -17,9 +17,9 @@ SERVES = Installed(services={"web": "1"})
 DEAD = (ProcessInfo("web", ProcessState.FATAL),)
 
 
-def seen(record: Any = None, **changes: Any) -> Seen:
+def seen(record: Any = None, **changes: Any) -> Observation:
     known: dict[str, Any] = {"digest": "d", "configured": True, "supervised": True, "processes": (), "now": 100.0}
-    return Seen(record, **(known | changes))
+    return Observation(record, **(known | changes))
 
 
 def reported(state: str, **changes: Any) -> Any:
@@ -63,7 +63,7 @@ def reported(state: str, **changes: Any) -> Any:
         (STARTED, seen(a_record(applied="d", installed=SERVES, retry_at=99.0)), Step.CHECK),
     ],
 )
-def test_the_next_step(state: InstanceState, found: Seen, step: Step) -> None:
+def test_the_next_step(state: InstanceState, found: Observation, step: Step) -> None:
     assert decide(an_instance(state=state), found) is step
 
 
@@ -107,37 +107,37 @@ def test_an_instantiation_depends_on_the_release_and_on_addresses() -> None:
 class Taken:
     """Steps that are only noted; `looks` are what is seen, one after the other."""
 
-    def __init__(self, *looks: Seen | SlapError) -> None:
+    def __init__(self, *looks: Observation | SlapError) -> None:
         self.looks = list(looks)
         self.steps: list[Step] = []
         self.failures: list[object] = []
 
-    def once(self) -> Again:
+    def once(self) -> Requeue:
         table = {step: lambda desired, step=step: self._take(step) for step in Step}
         return Reconciler(lambda name: an_instance(), self._look, table, self._fail).once("slappart0")
 
-    def _look(self, desired: object) -> Seen:
+    def _look(self, desired: object) -> Observation:
         look = self.looks.pop(0)
         if isinstance(look, SlapError):
             raise look
         return look
 
-    def _take(self, step: Step) -> Again | None:
+    def _take(self, step: Step) -> Requeue | None:
         self.steps.append(step)
-        return Again(7.0) if step is Step.CHECK else None
+        return Requeue(7.0) if step is Step.CHECK else None
 
-    def _fail(self, desired: object, error: object) -> Again:
+    def _fail(self, desired: object, error: object) -> Requeue:
         self.failures.append(error)
-        return Again(3.0)
+        return Requeue(3.0)
 
 
 def test_steps_follow_each_other_until_there_is_nothing_left_to_do() -> None:
     world = Taken(seen(), seen(a_record(applied="d"), configured=False), seen(a_record(applied="d")))
-    assert world.once() == Again(7.0)
+    assert world.once() == Requeue(7.0)
     assert world.steps == [Step.INSTANTIATE, Step.START, Step.CHECK]
 
 
 def test_a_step_that_cannot_be_taken_ends_the_round() -> None:
     world = Taken(seen(), CommandFailed("no"))
-    assert world.once() == Again(3.0)
+    assert world.once() == Requeue(3.0)
     assert [str(each) for each in world.failures] == ["no"]

@@ -8,13 +8,13 @@ import pytest
 from slap.model.errors import InvalidInput
 from slap.node.core.accounts import Account
 from slap.node.manager.registry import KNOWN, make_managers
-from slap.node.partition.request_files import read_list, read_wish
+from slap.node.partition.request_files import read_list, read_request
 from slap.node.partition.supervision import partition_of
 from tests.unit.node.managed import Room
 
 
 def test_no_file_is_no_wish(tmp_path: Path) -> None:
-    assert read_wish(Room(tmp_path).folder, ".slapos-x") is None
+    assert read_request(Room(tmp_path).folder, ".slapos-x") is None
     assert read_list(Room(tmp_path / "other").folder, ".slapos-x") is None
 
 
@@ -41,17 +41,17 @@ def test_links_pipes_folders_and_files_of_others_are_not_read(tmp_path: Path) ->
     (room.folder.path / "folder").mkdir()
     for name in ("link", "pipe", "folder"):
         with pytest.raises(InvalidInput, match="ordinary"):
-            read_wish(room.folder, name)
+            read_request(room.folder, name)
     other = Room(tmp_path / "other", account=Account("somebody", os.getuid() + 1, os.getgid(), os.getgid()))
     other.write("wish", "[1]")
     with pytest.raises(InvalidInput, match="ordinary"):
-        read_wish(other.folder, "wish")
+        read_request(other.folder, "wish")
 
 
 def test_of_a_long_file_the_end_is_read(tmp_path: Path) -> None:
     room = Room(tmp_path)
     room.write("wish", "1\n" * 100_000 + "2\n")
-    text = read_wish(room.folder, "wish")
+    text = read_request(room.folder, "wish")
     assert text
     assert (len(text), text[-2:]) == (64 * 1024, "2\n")
 

@@ -9,7 +9,7 @@ import pytest
 from slap.model.errors import CommandFailed, Unreachable
 from slap.node.buildout.job import Outcome
 from slap.node.core.marker import MARKER
-from slap.node.core.scheduler import Again
+from slap.node.core.scheduler import Requeue
 from tests.unit.node.partition.world import DESTROYED, STOPPED, World, killed_at
 from tests.unit.node.things import PART, URL, a_record, a_report, a_supply, wants
 
@@ -22,7 +22,7 @@ def world(tmp_path: Path) -> World:
 def test_an_order_becomes_a_running_service(world: World) -> None:
     world.wants(parameters={"a": 1})
     again = world.agent().work()
-    assert (world.told, world.record.connection, again) == ("started", {"url": "{'a': 1}"}, Again(3600.0))
+    assert (world.told, world.record.connection, again) == ("started", {"url": "{'a': 1}"}, Requeue(3600.0))
     assert digest_of("{'a': 1}") in world.supervisord.taken[PART]
     assert world.ear.reports[-1].instances[0].revision == 1
 
@@ -42,7 +42,7 @@ def test_stop_and_start_run_no_buildout(world: World) -> None:
     agent = world.agent()
     agent.work()
     world.wants(state=STOPPED)
-    assert agent.work() == Again(86400.0)
+    assert agent.work() == Requeue(86400.0)
     assert (world.told, world.supervisord.taken, world.record.was_ready) == ("stopped", {}, False)
     assert not (world.config.supervisor_folder / f"{PART}.conf").exists()
     world.wants()
@@ -58,7 +58,7 @@ def test_destroying_leaves_nothing(world: World) -> None:
     agent.work()
     assert (world.told, world.store.instance_record(PART), world.supervisord.taken) == ("destroyed", None, {})
     assert list(world.config.partition(PART).iterdir()) == list((world.config.partition_logs / PART).iterdir()) == []
-    assert agent.work() == Again(86400.0)
+    assert agent.work() == Requeue(86400.0)
 
 
 def test_the_next_instance_finds_an_empty_partition(world: World) -> None:
@@ -78,7 +78,7 @@ def test_waiting_for_a_child_is_no_failure(world: World) -> None:
     world.wants()
     world.builder.outcome = Outcome.WAITING
     agent = world.agent()
-    assert agent.work() == Again(300.0)
+    assert agent.work() == Requeue(300.0)
     assert (world.told, world.record.report.message, world.record.failures) == ("instantiating", "words", 0)
     world.builder.outcome = Outcome.DONE
     assert agent.work().seconds > 100  # nothing that it waits for has changed
@@ -100,21 +100,21 @@ def test_failures_are_retried_less_and_less_often_and_a_change_at_once(world: Wo
     agent.work()
     world.builder.outcome = Outcome.FAILED
     world.wants(parameters={"a": 1})
-    assert agent.work() == Again(2.0)
+    assert agent.work() == Requeue(2.0)
 
 
 def test_without_its_release_an_instance_waits_and_says_so(world: World) -> None:
     (world.config.software(URL) / MARKER).unlink()
     wants(world.store, a_supply())
     world.wants()
-    assert world.agent().work() == Again(86400.0)
+    assert world.agent().work() == Requeue(86400.0)
     assert (world.told, "built" in world.record.report.message) == ("instantiating", True)
 
 
 def test_a_release_that_nobody_supplied_is_not_said_to_be_built(world: World) -> None:
     (world.config.software(URL) / MARKER).unlink()
     world.wants()
-    assert world.agent().work() == Again(86400.0)
+    assert world.agent().work() == Requeue(86400.0)
     assert (world.told, "not supplied" in world.record.report.message) == ("error", True)
 
 
@@ -138,7 +138,7 @@ def test_a_type_that_is_no_file_name_is_refused(world: World) -> None:
 def test_a_supervisord_that_is_away_is_not_held_against_the_instance(world: World) -> None:
     desired = world.wants()
     agent = world.agent()
-    assert agent.steps.fail(desired, Unreachable("away")) == Again(0.2, content=False)
+    assert agent.steps.fail(desired, Unreachable("away")) == Requeue(0.2, content=False)
     assert world.ear.reports == []
 
 

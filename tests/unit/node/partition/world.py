@@ -13,12 +13,12 @@ from slap.model.state import InstanceState, ReportedInstanceState
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
 from slap.node.core.marker import MARKER, Marker
 from slap.node.core.report import Reporter
-from slap.node.core.scheduler import Again
+from slap.node.core.scheduler import Requeue
 from slap.node.core.store import Installed, InstanceRecord, Store
 from slap.node.partition.folder import Partitions
-from slap.node.partition.monitor import Watch
+from slap.node.partition.monitor import PartitionMonitor
 from slap.node.partition.reconciler import Reconciler
-from slap.node.partition.steps import Hands, Steps
+from slap.node.partition.steps import StepContext, Steps
 from slap.node.promise.runner import PromiseRunner
 from slap.system import files
 from slap.system.clock import FakeClock
@@ -116,16 +116,16 @@ class Agent:
         self.store = Store(world.config.store_file)
         self.reporter = Reporter("COMP-1", world.ear.master, self.store, lambda name: None)
         promises = PromiseRunner(FakeRunner(), world.clock)
-        watch = Watch(world.config, self.store, world.supervisord, promises, world.clock)
+        watch = PartitionMonitor(world.config, self.store, world.supervisord, promises, world.clock)
         partitions = Partitions(world.config)
-        hands = Hands(world.config, self.store, world.builder, world.supervisord, world.clock, partitions)
+        hands = StepContext(world.config, self.store, world.builder, world.supervisord, world.clock, partitions)
         self.steps = Steps(hands, watch, self.reporter)
         self.reconciler = Reconciler(self.store.instance_in, self.steps.look, self.steps.table(), self.steps.fail)
 
-    def work(self) -> Again:
+    def work(self) -> Requeue:
         """One round, as after a start or a touch, and its reports."""
         again = self.reconciler.once(PART)
-        self.reporter.recall()
+        self.reporter.requeue_unreported()
         self.reporter.flush()
         return again
 

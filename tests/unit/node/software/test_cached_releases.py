@@ -18,7 +18,7 @@ from slap.node.cache import messages
 from slap.node.cache.tools import CacheTools
 from slap.node.cache.upload_queue import CacheStore, Upload
 from slap.node.core.accounts import Account
-from slap.node.core.marker import MARKER, fingerprint, fingerprint_of, read_marker
+from slap.node.core.marker import MARKER, compute_fingerprint, read_fingerprint, read_marker
 from slap.node.core.report import Reporter
 from slap.node.core.store import Store
 from slap.node.software.cached_releases import ASK, NodeCache, make_node_cache
@@ -40,7 +40,7 @@ class Builds(FakeBuilder):
         folder = Path(job.folder)
         (folder / "instance.cfg").write_text("[buildout]\nparts =\n")
         (folder / ".installed.cfg").write_text("[buildout]\n")
-        return super().build(job).model_copy(update={"fingerprint": fingerprint(folder)})
+        return super().build(job).model_copy(update={"fingerprint": compute_fingerprint(folder)})
 
 
 class World:
@@ -53,7 +53,7 @@ class World:
         self.store = Store(self.config.store_file)
         self.reporter = Reporter("COMP-1", self.ear.master, self.store, lambda name: None)
         self.tools = CacheTools(self.config, self.clock)
-        self.cache: NodeCache = make_node_cache(self.tools, Account(), fingerprint_of, MARKER)
+        self.cache: NodeCache = make_node_cache(self.tools, Account(), read_fingerprint, MARKER)
         self.reconciler = SoftwareReconciler(
             self.config, self.store, self.builder, self.clock, Account(), self.reporter
         )
@@ -108,7 +108,7 @@ def test_what_was_uploaded_is_taken_instead_of_built(world: World) -> None:
     assert message.startswith("from cache, signed by builder (")
     assert not world.builder.jobs and world.left == {world.folder.name}
     marker = read_marker(world.folder)
-    assert marker and marker.fingerprint == fingerprint(world.folder)
+    assert marker and marker.fingerprint == compute_fingerprint(world.folder)
     assert world.once() == message  # a later pass says it still
 
 
@@ -277,7 +277,7 @@ class UsesPart(Builds):
             (self.part / "libz.so").write_text("zlib")
         result = super().build(job)
         (Path(job.folder) / ".installed.cfg").write_text(f"[zlib]\nlocation = {self.part}\n")
-        return result.model_copy(update={"fingerprint": fingerprint(Path(job.folder))})
+        return result.model_copy(update={"fingerprint": compute_fingerprint(Path(job.folder))})
 
 
 def ask(address: str, question: str) -> str:

@@ -8,7 +8,7 @@ from slap.model.cache import EntryKind
 from slap.node.cache.tools import CacheTools
 from slap.node.cache.upload_queue import CacheStore
 from slap.node.core.accounts import Account
-from slap.node.core.marker import MARKER, fingerprint_of
+from slap.node.core.marker import MARKER, read_fingerprint
 from slap.node.software.cached_releases import make_node_cache
 from slap.node.software.prune import find_leftovers
 from slap.system.files import remove_tree
@@ -22,7 +22,7 @@ __all__ = ["parts", "world"]
 def restarted(world: World) -> None:
     """The same node in another process: all that it had in memory is gone."""
     world.tools = CacheTools(world.config, world.clock)
-    world.cache = make_node_cache(world.tools, Account(), fingerprint_of, MARKER)
+    world.cache = make_node_cache(world.tools, Account(), read_fingerprint, MARKER)
     world.reconciler.cache = world.cache
 
 
@@ -36,7 +36,7 @@ def test_of_several_that_want_a_part_at_once_one_brings_it(world: World, parts: 
 
     def want() -> None:
         gate.wait(10)
-        said.append(world.cache.bring_part("zlib", DIGEST))
+        said.append(world.cache.fetch_part("zlib", DIGEST))
 
     threads = [threading.Thread(target=want) for _ in range(8)]
     for each in threads:
@@ -58,7 +58,7 @@ def test_a_part_that_a_build_made_meanwhile_stays(world: World, parts: UsesPart,
         (parts.part / "mine").touch()
 
     world.tools.store.note_taken = made_meanwhile  # type: ignore[method-assign]
-    world.cache.bring_part("zlib", DIGEST)
+    world.cache.fetch_part("zlib", DIGEST)
     assert [each.name for each in parts.part.iterdir()] == ["mine"]
 
 
@@ -68,7 +68,7 @@ def test_a_part_from_a_cache_is_not_signed_as_the_nodes_own_after_a_restart(
     for upload in world.tools.store.uploads():
         world.tools.store.forget(upload.kind, upload.key)
     remove_tree(parts.part)
-    world.cache.bring_part("zlib", DIGEST)
+    world.cache.fetch_part("zlib", DIGEST)
     restarted(world)
     shop.entries.clear()
     world.once()  # builds the release with that part
@@ -79,7 +79,7 @@ def test_a_part_that_was_taken_once_and_is_built_now_is_the_nodes_own(
     world: World, parts: UsesPart, shop: CrookedCache
 ) -> None:
     remove_tree(parts.part)
-    world.cache.bring_part("zlib", DIGEST)
+    world.cache.fetch_part("zlib", DIGEST)
     remove_tree(parts.part)
     shop.entries.clear()
     world.once()

@@ -12,9 +12,9 @@ from slap.node.buildout.job import BuildJob, BuildResult, Outcome
 from slap.node.core.accounts import Account
 from slap.node.core.marker import MARKER, read_marker
 from slap.node.core.report import Reporter
-from slap.node.core.scheduler import Again
+from slap.node.core.scheduler import Requeue
 from slap.node.core.store import SoftwareRecord, Store
-from slap.node.software.reconciler import Seen, SoftwareReconciler, Step, build_profile, decide
+from slap.node.software.reconciler import Observation, SoftwareReconciler, Step, build_profile, decide
 from slap.system import files
 from slap.system.clock import FakeClock
 from slap.system.processes import PARTITION_MARK
@@ -66,7 +66,7 @@ def test_the_next_step(
     supply: dict[str, Any], record: dict[str, Any] | None, complete: bool, used: bool, step: Step
 ) -> None:
     known = None if record is None else a_software(**record)
-    assert decide(a_supply(**supply), Seen(known, complete, ("slappart0",) if used else (), 100.0)) is step
+    assert decide(a_supply(**supply), Observation(known, complete, ("slappart0",) if used else (), 100.0)) is step
 
 
 class World:
@@ -81,7 +81,7 @@ class World:
             self.config, self.store, self.builder, self.clock, Account(), self.reporter
         )
 
-    def once(self) -> Again:
+    def once(self) -> Requeue:
         again = self.reconciler.once(URL)
         self.reporter.flush()
         return again
@@ -103,7 +103,7 @@ def world(tmp_path: Path) -> World:
 
 
 def test_a_release_is_built_once(world: World) -> None:
-    assert world.once() == world.once() == Again(86400.0)
+    assert world.once() == world.once() == Requeue(86400.0)
     assert (len(world.builder.jobs), world.ear.states[-1]) == (1, "available")
     marker = read_marker(world.folder)
     assert marker and (marker.url, marker.fingerprint) == (URL, "f")
@@ -140,12 +140,12 @@ def test_what_tools_keep_is_no_part_of_the_release(world: World) -> None:
 
 def test_a_failure_is_told_retried_later_and_at_once_when_supplied_again(world: World) -> None:
     world.builder.results = [FAILED]
-    assert world.once() == Again(2.0)
+    assert world.once() == Requeue(2.0)
     assert (world.ear.states[-1], world.message) == ("error", "no gcc")
-    assert world.once() == Again(2.0)
+    assert world.once() == Requeue(2.0)
     assert len(world.builder.jobs) == 1
     world.clock.sleep(2)
-    assert world.once() == Again(4.0)
+    assert world.once() == Requeue(4.0)
     wants(world.store, a_supply(revision=2))
     world.builder.results = [DONE]
     world.once()
@@ -173,7 +173,7 @@ def test_a_disk_without_room_is_told_and_not_a_build_that_never_ends(world: Worl
             return super().build(job)
 
     world.reconciler._builder = FillsDisk([DONE])
-    assert world.once() == Again(2.0)
+    assert world.once() == Requeue(2.0)
     assert (world.ear.states[-1], str(world.folder) in world.message) == ("error", True)
 
 

@@ -9,7 +9,7 @@ from slap.client.master import Master
 from slap.model.tioxml import read_journal
 from slap.model.usage import SLOT, UsageReport
 from slap.node.usage.aggregate import Amounts, amounts, counters
-from slap.node.usage.report import UsageKeeper, UsageMaster
+from slap.node.usage.report import UsageMaster, UsageReporter
 from slap.node.usage.store import DAYS, UsageStore, entry
 from slap.system.measure import ProcessUse, SocketUse
 
@@ -71,8 +71,8 @@ class _Classic(Master):
         self.told.append(journal)
 
 
-def _keeper(store: UsageStore, master: Master, now: float = _AT) -> UsageKeeper:
-    return UsageKeeper(None, store, lambda: (), UsageMaster(lambda: master, "COMP-1"), lambda: now)  # type: ignore[arg-type]
+def _keeper(store: UsageStore, master: Master, now: float = _AT) -> UsageReporter:
+    return UsageReporter(None, store, lambda: (), UsageMaster(lambda: master, "COMP-1"), lambda: now)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -6,7 +6,16 @@ import pytest
 
 from slap.model.errors import NotFound
 from slap.model.vm.life import BackupIndex, BackupPoint, BackupWish, LifeRecord
-from slap.node.vm.backup_points import begins_anew, chain, due_at, find_point, point_name, restorable, retain, time_of
+from slap.node.vm.backup_points import (
+    chain,
+    due_at,
+    find_point,
+    is_full_backup_due,
+    point_name,
+    restorable,
+    retain,
+    time_of,
+)
 
 
 def day(number: int) -> str:
@@ -40,7 +49,7 @@ def kinds(index: BackupIndex) -> str:
     ],
 )
 def test_when_a_whole_one_is_made(kinds: str, keep: int, anew: bool) -> None:
-    assert begins_anew(row(kinds), keep) is anew
+    assert is_full_backup_due(row(kinds), keep) is anew
 
 
 @pytest.mark.parametrize(
@@ -67,7 +76,7 @@ def test_what_is_kept_can_be_restored(before: str, keep: int, after: str) -> Non
 def test_for_ever_no_more_than_twice_as_many_are_there() -> None:
     index = BackupIndex()
     for number in range(60):
-        whole = ("root",) if begins_anew(index, 5) else ()
+        whole = ("root",) if is_full_backup_due(index, 5) else ()
         point = BackupPoint(name=f"20261126-1200{number:02}", disks={"root": 1}, whole=whole)
         index, _ = retain(BackupIndex(points=(*index.points, point)), 5)
         assert restorable(index)[-5:] == index.points[-5:]

@@ -16,13 +16,13 @@ from slap.model.vm.parameters import Place, machine_of, read_parameters
 from slap.model.vm.phase import Stage
 from slap.node.core.kvm_probe import Prober
 from slap.node.vm import machine
-from slap.node.vm.backup_schedule import Keeper
+from slap.node.vm.backup_schedule import BackupScheduler
 from slap.node.vm.backup_store import Backups
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.node.vm.machine import Tools
-from slap.node.vm.restore import MachinePast
-from slap.node.vm.start import Maker
+from slap.node.vm.restore import MachineHistory
+from slap.node.vm.start import MachineStarter
 from slap.system.clock import FakeClock
 from slap.system.disk.file import create_disk
 from slap.system.disk.past import Past
@@ -60,16 +60,16 @@ class World:
         folder, runner = MachineFolder(self.folder), SystemRunner()
         images = Images(self.folder / "images", self.clock)
         past = Past(runner)
-        known = MachinePast(self.folder, past, Backups(self.folder, past, _no_vault))
+        known = MachineHistory(self.folder, past, Backups(self.folder, past, _no_vault))
         return Tools(
             folder=folder,
             images=images,
-            maker=Maker(folder, images, runner),
+            maker=MachineStarter(folder, images, runner),
             prober=Prober(runner, folder.driver / "acceleration.json"),
             clock=self.clock,
             environment={"SLAPOS_PARTITION": str(self.folder)},
             driver=lambda name: self._driver(),
-            keeper=Keeper(self.folder, known, self.clock, lambda name: self._driver()),
+            keeper=BackupScheduler(self.folder, known, self.clock, lambda name: self._driver()),
         )
 
     @contextmanager
