@@ -1,4 +1,4 @@
-"""A node put together: what its master wants is fetched, each change has its partition or release worked on."""
+"""A node: wires its parts, fetches the desired state, and dispatches work to reconcilers."""
 
 import logging
 import threading
@@ -91,7 +91,7 @@ class Node:
         self._instances = self._reconciler()
 
     def master(self) -> Master:
-        """The master, over a connection of this thread's own, with the credentials that are in force now."""
+        """The master's client of this thread, with the credentials that are in force now."""
         now = stamp(self.config)
         if getattr(self._masters, "stamp", None) != now:
             master = connect_master(self.config.master_url, computer_credentials(self.config))
@@ -99,7 +99,7 @@ class Node:
         return self._masters.master  # type: ignore[no-any-return]
 
     def synchronize(self, wait: float = 0) -> set[Key]:
-        """Fetch what the master wants differently; returns what is to be worked on. Raises SlapError without a master."""
+        """Fetch and store changes of the desired state; returns the keys to work on. Raises SlapError."""
         wait = min(wait, self._renewal.once())
         known, self._begins_anew = 0 if self._begins_anew else self.store.revision(), False
         desired = self.master().desired_state(self.config.computer_id, known, wait, self.store.incarnation())
@@ -121,7 +121,7 @@ class Node:
         return keys_of(desired)
 
     def _decline(self, desired: DesiredState, error: SlapError) -> None:
-        """What is wanted cannot be written down, so it cannot be begun. Who ordered it learns why, until it can be."""
+        """Report that the desired state could not be stored, so that requesters learn why nothing happens."""
         why = str(error)
         for supply in desired.supplies:
             self.reporter.say(SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=why))
@@ -130,17 +130,17 @@ class Node:
             self.reporter.say(InstanceReport(guid=each.guid, revision=revision, state=state, message=why))
 
     def all_keys(self) -> set[Key]:
-        """Everything that this node knows of."""
+        """All supplies and instances that this node knows."""
         supplies = {Key(Kind.SOFTWARE, supply.url) for supply in self.store.supplies()}
         return supplies | {Key(Kind.INSTANCE, each.partition) for each in self.store.instances()}
 
     def next_step(self, key: Key) -> str:
-        """In a word, what working on a key would do first."""
+        """The name of the first step that working on a key would take."""
         step = self._instances.next_step(key.name) if key.kind is Kind.INSTANCE else self._software.next_step(key.name)
         return step.value if step else "nothing"
 
     def touch_partition(self, group: str) -> None:
-        """Look at the partition whose group of processes this is, or that of one of its managers."""
+        """Work on the partition that a supervised group belongs to."""
         self.scheduler.touch([Key(Kind.INSTANCE, partition_of(group))])
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class Node:
         return [Key(Kind.INSTANCE, each.partition) for each in self.store.instances() if each.software_release == url]
 
     def _partition_is_free(self, partition: str) -> None:
-        """The next instance may come, and a release that it was the last to use may go."""
+        """Work on a partition whose instance is gone, and on the release that it used."""
         going = [each.url for each in self.store.supplies() if each.state is SupplyState.DESTROYED]
         self.scheduler.touch([Key(Kind.INSTANCE, partition), *(Key(Kind.SOFTWARE, url) for url in going)])
 
@@ -194,12 +194,12 @@ class Node:
 
 
 def keys_of(desired: DesiredState) -> set[Key]:
-    """What a change of the master's wishes concerns."""
+    """The keys of all that a desired state changes."""
     supplies: Iterable[Key] = (Key(Kind.SOFTWARE, supply.url) for supply in desired.supplies)
     partitions = {*(each.partition for each in desired.instances), *desired.complete}
     return {*supplies, *(Key(Kind.INSTANCE, each) for each in partitions)}
 
 
 def computer_master(config: NodeConfig) -> Master:
-    """The master, spoken to as this computer."""
+    """A client of the master with this computer's credentials."""
     return connect_master(config.master_url, computer_credentials(config))

@@ -1,4 +1,4 @@
-"""The agent's side of the warm builder process: jobs go out, results come back, a dead builder is replaced."""
+"""The agent's side of the fork server: send jobs, receive results, replace a server that died."""
 
 import fcntl
 import itertools
@@ -28,14 +28,14 @@ ROLES = (":software", ":instance")
 
 
 class Builder(Protocol):
-    """Runs buildout. `build` fills in the job's number and returns when the job ended, however it did."""
+    """Runs buildout: `build` sets the job's number and returns when the job has ended, in whatever way."""
 
     def build(self, job: BuildJob) -> BuildResult: ...
     def close(self) -> None: ...
 
 
 class WarmBuilder:
-    """Starts the warm process at the first job. Safe to use from several threads.
+    """Starts the fork server at the first job. Safe to use from several threads.
 
     Builders with a `role` work side by side; the one without works when no other does, and ends what they left behind.
     """
@@ -51,14 +51,14 @@ class WarmBuilder:
         self._closed = False
 
     def build(self, job: BuildJob) -> BuildResult:
-        """A builder that was killed took its jobs with it through no fault of theirs: they are begun once more."""
+        """Run a job. If the fork server dies meanwhile, run the job once more."""
         for _ in range(_ATTEMPTS):
             if result := self._attempt(job):
                 return result
         return BuildResult(id=0, outcome=Outcome.FAILED, message="The builder process was killed.")
 
     def _attempt(self, job: BuildJob) -> BuildResult | None:
-        """None when the builder died meanwhile."""
+        """Run a job once; None when the fork server died meanwhile."""
         number = next(self._numbers)
         future: Future[BuildEnd | None] = Future()
         with _job_file(_document(job, number)) as job_file, _answer_file() as answer_file:
@@ -86,7 +86,7 @@ class WarmBuilder:
                 self._channel.shutdown(socket.SHUT_RDWR)
 
     def _send_to(self, channel: socket.socket, request: "_Request", future: Future[BuildEnd | None]) -> None:
-        """Known as waiting before it is sent, for the build may be quick."""
+        """Register the job as waiting, then send it: a build may end before the send returns."""
         self._waiting[request.id] = channel, future
         try:
             socket.send_fds(channel, [f"{request.id} {request.timeout}".encode()], request.descriptors)
@@ -124,7 +124,7 @@ class WarmBuilder:
             self._give_up(channel)
 
     def _give_up(self, channel: socket.socket) -> None:
-        """The builder died, and its jobs with it; the next job starts a new one."""
+        """Tell all jobs of a fork server that died; the next job starts a new server."""
         with self._lock:
             lost = [number for number, (theirs, _) in list(self._waiting.items()) if theirs is channel]
             futures = {number: self._waiting.pop(number)[1] for number in lost}
@@ -136,7 +136,7 @@ class WarmBuilder:
 
 @dataclass(frozen=True)
 class _Request:
-    """A job as the builder is told of it: its number, its time in seconds, the files of the job and of its answer."""
+    """A job as it is sent to the fork server: number, seconds, files of the job and of its answer."""
 
     id: int
     timeout: float
@@ -155,7 +155,7 @@ def _job_file(document: bytes) -> Iterator[int]:
 
 @contextmanager
 def _answer_file() -> Iterator[int]:
-    """The same to be written to by a build: of a size that cannot grow, for its memory is nobody's but the computer's."""
+    """An unnamed file in memory of fixed size, for a build to write to, while the block runs."""
     descriptor = os.memfd_create("answer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.truncate(descriptor, _MAX_ANSWER_BYTES)
@@ -166,19 +166,19 @@ def _answer_file() -> Iterator[int]:
 
 
 def _read_answer(descriptor: int) -> bytes:
-    """What was written from the beginning on."""
+    """The data that a build wrote, without the zeros that fill the file."""
     end = os.lseek(descriptor, 0, os.SEEK_HOLE)
     return os.pread(descriptor, end, 0).rstrip(b"\0")
 
 
 def _document(job: BuildJob, number: int) -> bytes:
-    """Builds of releases get the variables by which package registries are reached; what runs for a tenant does not."""
+    """The job as JSON. Builds of releases get variables of package registries, partitions do not."""
     access = environment.registry_access() if job.context is None else {}
     return job.model_copy(update={"id": number, "environment": access | job.environment}).model_dump_json().encode()
 
 
 def _result(job: BuildJob, end: BuildEnd, answer: bytes) -> BuildResult:
-    """What a build answered, as far as that can be an answer; it comes from a process that ran a tenant's code."""
+    """The result in a build's answer, validated: it comes from a process that ran a tenant's code."""
     if end.reason:
         return BuildResult(id=end.id, outcome=Outcome.FAILED, message=end.reason)
     try:

@@ -1,4 +1,4 @@
-"""Python packages of a release: its own, whatever the node has installed for itself, and by the pins of SlapOS profiles.
+"""Python packages of a release: isolated from the node's own, with version pins of SlapOS profiles.
 
 SlapOS pins packages that only its own index has: a patched buildout (3.0.1+slapos004), and eggs that are patched on the fly
 (1.2+SlapOSPatched001). Here the buildout is the node's, and a patched egg is the plain one of that version.
@@ -51,7 +51,7 @@ def extensions(stated: str) -> str:
 
 
 def _install(specs: Any, dest: str | None, *more: Any, **options: Any) -> Any:
-    """Recipes and extensions run in this very process: what that has loaded already is what they get, pinned or not.
+    """Install packages. Recipes and extensions share this process, so they get what is already loaded.
 
     Without `dest` nothing is to be installed, so no index is asked; and packages are found as they are laid down, which
     zc.buildout only does where it installs.
@@ -73,7 +73,7 @@ def _install(specs: Any, dest: str | None, *more: Any, **options: Any) -> Any:
 
 
 def _hash_of(folder: str) -> str:
-    """An egg of a release never changes, and its name has its version: it need not be read whole each time."""
+    """The hash of a package's folder; for an egg its name, which holds the version."""
     name = Path(folder).name
     return name if name.endswith(".egg") else str(_stock_hash(folder))
 

@@ -1,4 +1,4 @@
-"""The warm builder process: has buildout and all recipes imported, and forks for each job.
+"""The fork server: imports buildout and all recipes once, and forks for each job.
 
 A bare buildout command spends most of its time importing. A fork of this process starts where that ends. The agent runs it
 as `python -m slap.node.buildout.fork_server DESCRIPTOR`. Each message on that socket is `ID TIMEOUT` with two descriptors:
@@ -33,7 +33,7 @@ _ALL_DESCRIPTORS = (1 << 31) - 1
 
 @dataclass
 class _Child:
-    """A running job: its process, as a number and a descriptor, the file for its answer, and when it is killed."""
+    """A running job: its process, the file for its answer, and when it is killed."""
 
     id: int
     pid: int
@@ -70,7 +70,7 @@ class ForkServer:
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
     def _receive_job(self) -> None:
-        """Messages with descriptors are never merged, so each is read by itself."""
+        """Read one message with its descriptors; such messages are never merged."""
         header = b""
         with suppress(ConnectionError):  # the agent died without hearing all that we said
             header, descriptors, _, _ = socket.recv_fds(self._channel, _MAX_HEADER_BYTES, 2)
@@ -96,7 +96,7 @@ class ForkServer:
         self._selector.register(child.process, selectors.EVENT_READ, child)
 
     def _be_child(self, job: int, answer: int) -> NoReturn:
-        """Neither clean-ups nor handlers of the parent may run in the child."""
+        """Run a job in the forked child, without clean-ups or handlers of the parent."""
         try:
             gc.disable()
             text = os.pread(job, os.fstat(job).st_size, 0)
@@ -107,7 +107,7 @@ class ForkServer:
             os._exit(0)
 
     def _keep_only(self, answer: int) -> None:
-        """Close all descriptors but the standard ones and that of the answer, which programs that are started do not get."""
+        """Close all descriptors but the standard ones and the answer's; programs do not inherit that one."""
         self._channel.close()
         self._selector.close()
         os.dup2(answer, _ANSWER, inheritable=False)

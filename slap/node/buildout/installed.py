@@ -35,13 +35,13 @@ def read_installed(folder: Path) -> Installed:
 
 
 def read_connection(folder: Path) -> dict[str, object] | None:
-    """What slap:publish left, or None: SlapOS's recipes tell the master by themselves."""
+    """The connection parameters that slap:publish wrote; None with SlapOS's recipes, which call the master."""
     text = files.read_or(folder / CONNECTION_FILE, "")
     return json.loads(text) if text else None
 
 
 def read_shared(folder: Path) -> dict[str, dict[str, object]] | None:
-    """What the parts that publish for shared instances left; None when no part of the profile does."""
+    """The parameters that parts published for shared instances; None when no part publishes any."""
     found = sorted(folder.joinpath(SHARED_FOLDER).glob("*.json"))
     if not found:
         return None
@@ -49,7 +49,7 @@ def read_shared(folder: Path) -> dict[str, dict[str, object]] | None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """The files that count; what Python makes of plugins, and folders, do not."""
+    """The files of a folder, without hidden ones, folders, and what Python compiles."""
     entries = sorted(path for path in folder.iterdir() if path.is_file() and not _is_aside(path.name))
     for path in entries:
         check_file_name(path)
@@ -61,12 +61,12 @@ def _is_aside(name: str) -> bool:
 
 
 def _executables(folder: Path) -> dict[str, str]:
-    """Without their digests: those are the node's to compute."""
+    """The executables of a folder, with empty digests: the node computes those."""
     return {path.name: "" for path in _entries(folder)}
 
 
 def _patience(folder: Path, services: Iterable[str]) -> dict[str, int]:
-    """How long services may take to end that say so themselves, in a file beside them."""
+    """Stop timeouts of services, in seconds, from the settings files beside them."""
     paths = {name: folder / f".{name}.json" for name in services}
     return {name: _read_settings(path).stop_timeout for name, path in paths.items() if path.exists()}
 
@@ -106,7 +106,7 @@ def _read_check(path: Path) -> Check:
 
 
 def _crons(folder: Path) -> dict[str, str]:
-    """The schedules that are for the node to keep: those that our recipes made.
+    """The schedules that the node runs: those of parts with recipes of ours.
 
     Profiles of SlapOS bring a cron daemon, whose entries lie in the same folder.
     """
@@ -123,7 +123,7 @@ def _read_crontab(path: Path) -> str:
 
 
 def _made_by_us(folder: Path) -> set[Path]:
-    """The files of parts whose recipes are ours, by all records of buildout that lie in the partition."""
+    """The files that parts with recipes of ours installed, by all buildout records of the partition."""
     return {folder / path for record in folder.glob(".installed*.cfg") for path in _paths_in(record)}
 
 
@@ -134,7 +134,7 @@ def _paths_in(record: Path) -> Iterable[str]:
 
 
 def ordered_by_others(folder: Path) -> set[str]:
-    """The names of the children that parts order whose recipes are not ours: those of slapos.cookbook note them nowhere."""
+    """Names of the children requested by parts with foreign recipes, which do not record them."""
     sections = (section for record in folder.glob(".installed*.cfg") for section in read_record(record).values())
     return {each["name"] for each in sections if not _is_ours(each) and each.get("name") and "software-url" in each}
 

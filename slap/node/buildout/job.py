@@ -1,4 +1,4 @@
-"""What the agent asks of the warm builder process, what a build answers, and how the agent learns that it ended.
+"""Messages between the agent and the fork server: jobs, results, and ends of builds.
 
 Job and answer pass through files in memory that only the agent and one build have: neither is ever in the memory of the
 warm process, of which every build has a copy.
@@ -40,14 +40,14 @@ class BuildJob(Frozen):
 
 
 class BuildEnd(Frozen):
-    """The warm process says that a build ended; `reason` is why it was cut off, or how it ended without an answer."""
+    """The fork server's message that a build ended; `reason` is empty when the build answered."""
 
     id: int
     reason: str = ""
 
 
 class BuildResult(Frozen):
-    """What came of a job; `fingerprint` tells one state of a built release from another.
+    """The result of a job; `fingerprint` identifies the state of a built release.
 
     It is written by a process that ran the code of a release or a tenant, so all of it may be forged: each field is bounded,
     and nothing in it is believed that only the node can know.

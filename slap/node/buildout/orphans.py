@@ -1,4 +1,4 @@
-"""Children that a partition requested once and does not request any more: destroyed, after a run that went through.
+"""Children that a partition no longer requests: destroyed after a complete run.
 
 The recipes note each child before they order it. What runs that failed or were killed noted stays noted, so that no child is
 forgotten; an empty line parts the run under way from those before it.
@@ -22,7 +22,7 @@ _LARGEST = 65536
 
 
 def begin(folder: Path) -> None:
-    """What is noted from now on belongs to a new run."""
+    """Start a new run: requests recorded from now on belong to it."""
     text = files.read_or(folder / REQUESTED_FILE, "")
     if len(text) > _LARGEST:
         _write(folder, _parse(text).values(), [])
@@ -32,7 +32,7 @@ def begin(folder: Path) -> None:
 
 
 def collect(folder: Path, master: Callable[[], Master]) -> list[str]:
-    """After a run that went through: destroy what only earlier runs requested. Returns the names of what goes.
+    """After a complete run, destroy what only earlier runs requested; returns the names.
 
     What the master does not take now stays noted, and is tried again after the next run.
     """
@@ -48,7 +48,7 @@ def collect(folder: Path, master: Callable[[], Master]) -> list[str]:
 
 
 def _destroy(master: Master, orphan: Requested) -> bool:
-    """Whether the master took the order; what becomes of it is said where the run says what it does."""
+    """Destroy a child; returns whether the master accepted it."""
     print(f"{orphan.reference} is not requested any more: it is destroyed.", flush=True)
     order = InstanceRequest(
         reference=orphan.reference,

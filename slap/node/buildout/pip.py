@@ -1,4 +1,4 @@
-"""pip for buildout, which starts it for each package of a release: here each is a fork of the build, with pip loaded once.
+"""Run pip in forks of the build that have it loaded, in place of one Python process a package.
 
 A release of SlapOS has seventy packages and more, and to start Python and load pip takes longer than to unpack most of them.
 """
@@ -27,7 +27,7 @@ def speak() -> None:
 
 
 def _output(argv: Sequence[str], **how: Any) -> str:
-    """What a command says; raises an error that names it when it fails, as buildout's own function does."""
+    """The output of a command; raises an error that names the command when it fails."""
     if list(argv[:3]) != [sys.executable, "-m", "pip"]:
         return str(_stock_output(argv, **how))
     for name in _LOADED:

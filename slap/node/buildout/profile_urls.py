@@ -1,4 +1,4 @@
-"""Where buildout gets profiles and files from, as SlapOS profiles expect it: checked by MD5, and from mirrors.
+"""Downloads of profiles and files as SlapOS profiles expect them: checked by MD5, with mirrors.
 
 `extends = URL#MD5` and `url = URL#MD5` are checked; ${:_profile_base_location_} is the folder of the profile that says so.
 """
@@ -22,7 +22,7 @@ _stock_parse = zc.buildout.configparser.parse
 
 
 class Download(zc.buildout.download.Download):  # type: ignore[misc]
-    """Downloads that are checked by `URL#MD5` too, and have a second place to come from.
+    """A download that also verifies `URL#MD5` and tries a mirror.
 
     The cache is for what is checked, or is not to be had otherwise: a file on this disk, or one of which nobody says what
     it shall be, is taken as it is now.
@@ -60,7 +60,7 @@ def speak() -> None:
 
 
 def split_digest(place: str) -> tuple[str, str | None]:
-    """A place without the MD5 that is said behind its #, and that."""
+    """Split `URL#MD5` into the URL and the digest."""
     found = _CHECKED.fullmatch(place)
     return (found["place"], found["md5"]) if found else (place, None)
 
@@ -75,7 +75,7 @@ def base_of(profile: str) -> str:
 
 
 def _open(base: str, filename: str, *more: Any) -> Any:
-    """Check a profile that lies on this disk; others are checked when they are downloaded."""
+    """Open a profile, verifying one on this disk; others are verified when they are downloaded."""
     place, digest = split_digest(filename)
     if digest is None or is_remote(place) or is_remote(base):
         return _stock_open(base, filename, *more)
@@ -86,7 +86,7 @@ def _open(base: str, filename: str, *more: Any) -> Any:
 
 
 def _parse(file: TextIO, name: str, *more: Any) -> dict[str, dict[str, str]]:
-    """The sections of a profile; those that speak of the profile's place are told it."""
+    """Parse a profile; sections that refer to the profile's location get it as an option."""
     sections: dict[str, dict[str, str]] = _stock_parse(file, name, *more)
     profile, _ = split_digest(_DOWNLOADED.sub("", name))
     if "/" in profile:

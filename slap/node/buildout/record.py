@@ -1,4 +1,4 @@
-"""Buildout's record of what it installed (.installed.cfg), which lies where whoever owns the folder may write into it."""
+"""Buildout's record of installed parts (.installed.cfg), which the owner of its folder may have forged."""
 
 import io
 from pathlib import Path
@@ -28,7 +28,7 @@ def read_record(path: Path) -> Sections:
 
 
 def parse_record(text: str, name: str) -> Sections:
-    """The same for a text, which buildout's parser also has to understand; `name` is for errors."""
+    """Like read_record(), from a text; `name` is for errors."""
     for number, line in enumerate(io.StringIO(text), 1):
         header = zc.buildout.configparser.section_header(line)
         if header and header.group("expression") is not None:

@@ -1,4 +1,4 @@
-"""What a build says, without the token that it was given: profiles have it in the master's URL, and recipes log that."""
+"""Hide a partition's token in the output of builds: profiles have it in the master's URL."""
 
 import io
 from typing import TextIO
@@ -9,7 +9,7 @@ _LONG = 16
 
 
 def redact(text: str, secret: str) -> str:
-    """A text without a secret: as it is, as it stands in a URL, and the part of a token that nobody could guess."""
+    """The text with a secret replaced: as it stands, URL-quoted, and a token's secret part alone."""
     tail = secret.rpartition(":")[2]
     for hidden in filter(None, (secret, quote(secret, safe=""), tail if len(tail) >= _LONG else "")):
         text = text.replace(hidden, _HIDDEN)
@@ -17,7 +17,7 @@ def redact(text: str, secret: str) -> str:
 
 
 class RedactingStream(io.TextIOBase):
-    """Writes to another stream what is fit to be read."""
+    """Writes text to another stream with a secret replaced."""
 
     def __init__(self, stream: TextIO, secret: str) -> None:
         self._stream = stream

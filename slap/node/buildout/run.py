@@ -1,4 +1,4 @@
-"""One buildout run, in a process of its own that was forked for it, as the user that it is for."""
+"""One buildout run, in a forked process, as the user that it is for."""
 
 import ctypes
 import fcntl
@@ -28,7 +28,7 @@ from slap.system import environment, files
 
 
 class _Index(zc.buildout.easy_install.AllowHostsPackageIndex):  # type: ignore[misc]
-    """Packages by their names. Buildout's own answers a misspelt one with a search in the list of all that there are."""
+    """A package index that never lists all packages: buildout's own does so for a misspelt name."""
 
     def not_found_in_index(self, requirement: Any) -> None:
         self.warn("There is no package %r in %s", requirement.unsafe_name, self.index_url)
@@ -42,7 +42,7 @@ _MAX_MESSAGE_LENGTH = 16_000  # characters; the log has the rest
 
 
 def run(job: BuildJob) -> BuildResult:
-    """Become the job's user, run buildout, and say what came of it. Only for a process that ends afterwards."""
+    """Become the job's user, run buildout, and return the result. Only for a process that ends afterwards."""
     _become(job)
     result = _attempt(job)
     return result.model_copy(update={"message": redact(result.message[:_MAX_MESSAGE_LENGTH], _secret(job))})
@@ -67,7 +67,7 @@ def _attempt(job: BuildJob) -> BuildResult:
 
 
 def _waits_for_child(error: Exception) -> bool:
-    """Whether this is what SlapOS's request recipes raise while an instance that they ordered has not published."""
+    """Whether an error is that of SlapOS's request recipes for a child that has not published yet."""
     modules = {str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)}
     by_request = any(name.startswith("slapos.recipe.request") for name in modules)
     return (
@@ -81,7 +81,7 @@ def _failed(job: BuildJob, message: str) -> BuildResult:
 
 
 def _reason(error: Exception) -> str:
-    """What a profile, or the machine, has done to buildout, in words that name it."""
+    """A message for an error of buildout that names the profile's or the machine's fault."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
     if isinstance(error, ImportError):
@@ -90,7 +90,7 @@ def _reason(error: Exception) -> str:
 
 
 def _with_place(error: Exception, words: str) -> str:
-    """With what buildout was doing; it leaves notes on that in its frames."""
+    """The message with what buildout was doing, from the notes in its frames."""
     frames = (frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__))
     notes = [frame["__doing__"] for frame in frames if "__doing__" in frame]
     doing = [note if isinstance(note, str) else note[0] % note[1:] for note in notes]
@@ -98,7 +98,7 @@ def _with_place(error: Exception, words: str) -> str:
 
 
 def _become(job: BuildJob) -> None:
-    """The log is opened before rights are given up: it lies where the tenant cannot write or plant a link."""
+    """Become the job's user. The log is opened first: it lies where the tenant cannot write or plant a link."""
     os.setsid()
     _log_to(Path(job.log), _secret(job))
     job.limits.apply()

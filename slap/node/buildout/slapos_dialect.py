@@ -1,4 +1,4 @@
-"""What SlapOS profiles and recipes expect of buildout and zc.buildout lacks, put beside it: `speak` puts it in place.
+"""What SlapOS profiles and recipes expect of buildout beyond zc.buildout; `speak` installs it.
 
 - An option may hold any plain value, not only a string; in text that is !py!{...} (slap.model.option).
 - `$$` stands for `$`. Sections of our own recipes keep what zc.buildout makes of it.
@@ -34,7 +34,7 @@ _SIGNATURE, _PATHS = "__buildout_signature__", "__buildout_installed__"
 
 
 class Options(zc.buildout.buildout.Options):  # type: ignore[misc]
-    """A section whose options hold any plain value, and where what a reference put in is final."""
+    """A section whose options hold any plain value; substituted references are final."""
 
     def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
         with suppress(KeyError):  # not a look beforehand: recipes give this a mapping that makes what is asked for
@@ -159,7 +159,7 @@ class Buildout(zc.buildout.buildout.Buildout):  # type: ignore[misc]
             self._making.pop()
 
     def base_of(self, section: str) -> str:
-        """Where the profile lies that had the last word on a section."""
+        """The location of the profile that set a section last."""
         keys = self._annotated.get(section, {}).values()
         profiles = [key.source for key in keys if isinstance(key, SectionKey) and "/" in str(key.source)]
         if not profiles:
@@ -177,7 +177,7 @@ class Buildout(zc.buildout.buildout.Buildout):  # type: ignore[misc]
                 self[part][_SIGNATURE] += f" {self._digest(needs)}"
 
     def _all_needs(self, part: str) -> set[str]:
-        """The sections that a part refers to, by way of others too. [buildout] says where things are, not what."""
+        """The sections that a part refers to, also through others; [buildout] is left out."""
         found: set[str] = set()
         waiting = {part}
         while waiting:
@@ -205,7 +205,7 @@ class Buildout(zc.buildout.buildout.Buildout):  # type: ignore[misc]
         self._write_record()
 
     def _update_installed(self, **changes: str) -> None:
-        """In place: zc.buildout begins another [buildout] at the end, which recipes that read the file stumble over."""
+        """Update [buildout] in place: zc.buildout appends a second one, which other readers fail on."""
         self._record["buildout"] |= changes
         self._write_record()
 
@@ -218,7 +218,7 @@ class Buildout(zc.buildout.buildout.Buildout):  # type: ignore[misc]
 
 
 def speak() -> None:
-    """From now on buildout, and all recipes that import from it, understand the profiles of SlapOS."""
+    """Patch buildout in this process so that it understands profiles of SlapOS."""
     buildout = zc.buildout.buildout
     buildout.Options, buildout.Buildout = Options, Buildout
     buildout.dumps, buildout.loads = values.dumps, values.loads
@@ -232,7 +232,7 @@ def speak() -> None:
 
 
 def _copied_key(key: Any, memo: object) -> Any:
-    """A key of its own, with what happened to it so far, which does not change any more."""
+    """A copy of a key with its history so far, which does not change any more."""
     copied = SectionKey.__new__(SectionKey)
     copied.value, copied.history = key.value, list(key.history)
     return copied
@@ -243,7 +243,7 @@ def _same(item: Any, memo: object) -> Any:
 
 
 def _with_spaces(options: Mapping[str, str]) -> dict[str, str]:
-    """Options as they were before zc.buildout wrote them: it has names for white space that its parser would lose."""
+    """Options as they were before zc.buildout escaped white space in them."""
     return {name: _unescaped(value) if "%(" in value else value for name, value in options.items()}
 
 
@@ -263,7 +263,7 @@ def _texts(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _copy(value: Any) -> Any:
-    """Whoever changes a value that he got does not change the option."""
+    """A deep copy of a value, so that changing it does not change the option."""
     return value if isinstance(value, str) else copy.deepcopy(value)
 
 

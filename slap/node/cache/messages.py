@@ -1,4 +1,4 @@
-"""How what came of a cache is told to people."""
+"""Messages about caches, for users."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def size(count: int) -> str:
-    """A number of bytes as people say it: 42 MiB, 3.1 GiB, 512 B."""
+    """A number of bytes for people: 42 MiB, 3.1 GiB, 512 B."""
     for unit, name in _UNITS:
         if count >= unit:
             number = count / unit
@@ -20,7 +20,7 @@ def size(count: int) -> str:
 
 
 def key_name(key: PublicKey | FormerKey) -> str:
-    """What people recognise a key by: what its owner called it, and the beginning of its id."""
+    """A key for people: its owner's name for it and the beginning of its id."""
     return f"{key.comment} ({key.id[:16]})" if key.comment else key.id[:16]
 
 
@@ -30,7 +30,7 @@ def taken(key: PublicKey | FormerKey, fetched: Fetched) -> str:
 
 
 def left(published: Published, took: str = "") -> str:
-    """What was uploaded now, of all that there is."""
+    """The message after an upload: how many bytes were sent, of how many."""
     time = f" in {took}" if took else ""
     if published.sent == published.size:
         return f"Uploaded {size(published.sent)}{time}."

@@ -28,7 +28,7 @@ _LONGEST = 3600.0
 
 @dataclass(frozen=True)
 class Upload:
-    """A build that is to be uploaded from `due` on: a release by its URL, or a shared part by its digest."""
+    """An upload that is due: a release by its URL, or a shared part by its digest."""
 
     kind: EntryKind
     key: str
@@ -42,7 +42,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class BadCache:
-    """A cache that is not asked until then."""
+    """A cache that is skipped until a time."""
 
     cache: str
     until: float
@@ -51,7 +51,7 @@ class BadCache:
 
 
 class CacheStore:
-    """One transaction a call; safe between threads, and between processes by SQLite's own locks."""
+    """The database of the queue. One transaction a call; safe between threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,14 +66,14 @@ class CacheStore:
         self._connection.close()
 
     def queue(self, upload: Upload) -> None:
-        """Remember to upload; the same build again replaces what was known of it."""
+        """Queue an upload, replacing what was queued for the same build."""
         self._do(
             "insert or replace into upload values (?, ?, ?, ?, ?, ?, ?, ?)",
             upload.kind, upload.key, upload.folder, upload.started, upload.built, upload.due, upload.failures, upload.why,
         )  # fmt: skip
 
     def queue_new(self, upload: Upload) -> None:
-        """The same for what never changes: what is known of it already stays."""
+        """Queue an upload unless it is queued: for builds that never change."""
         if not self._do("select 1 from upload where kind = ? and key = ?", upload.kind, upload.key):
             self.queue(upload)
 
@@ -81,7 +81,7 @@ class CacheStore:
         self._do("delete from upload where kind = ? and key = ?", kind, key)
 
     def uploads(self) -> tuple[Upload, ...]:
-        """All of them, the next one first."""
+        """All uploads, the next one first."""
         rows = self._do("select kind, key, folder, started, built, due, failures, why from upload order by due, built")
         return tuple(Upload(EntryKind(row[0]), *row[1:]) for row in rows)
 
@@ -91,12 +91,12 @@ class CacheStore:
         return Upload(EntryKind(rows[0][0]), *rows[0][1:]) if rows else None
 
     def bad(self, now: float) -> tuple[BadCache, ...]:
-        """The caches that are not to be asked now."""
+        """The caches to skip now."""
         rows = self._do("select cache, until, failures, why from bad where until > ? order by cache", now)
         return tuple(BadCache(*row) for row in rows)
 
     def mark_bad(self, cache: str, why: str, now: float) -> BadCache:
-        """Leave a cache alone for a while, and for longer when it failed the last time too, not long ago."""
+        """Skip a cache for a while, longer if it failed before not long ago."""
         with self._transaction():
             rows = self._do("select failures from bad where cache = ? and until > ?", cache, now - _LONGEST)
             failures = int(rows[0][0]) + 1 if rows else 1
@@ -108,7 +108,7 @@ class CacheStore:
         self._do("delete from bad where cache = ?", cache)
 
     def note_taken(self, part: str) -> None:
-        """A shared part, NAME/DIGEST, comes from a cache."""
+        """Record that a shared part, NAME/DIGEST, came from a cache."""
         self._do("insert or ignore into taken values (?)", part)
 
     def forget_taken(self, part: str) -> None:

@@ -1,4 +1,4 @@
-"""Whose a folder is and as whom programs run: one Unix user a partition, or everything as whoever runs the node."""
+"""Unix users of partitions and releases: one a partition, or all as the user that runs the node."""
 
 import os
 import pwd
@@ -20,11 +20,11 @@ class Account:
 
     @property
     def owner(self) -> tuple[int, int] | None:
-        """The user and the group that its folders and files belong to; None where they are those of who runs the node."""
+        """User and group id of its folders and files; None where they belong to the user that runs the node."""
         return None if self.user is None or self.folders is None else (self.user, self.folders)
 
     def own(self, path: Path) -> None:
-        """Make a folder or file this account's; for what lies where only the node may write."""
+        """Make this account the owner of a path that lies where only the node may write."""
         if self.owner:
             os.chown(path, *self.owner, follow_symlinks=False)
 
@@ -52,6 +52,6 @@ def _account(config: NodeConfig, name: str) -> Account:
 
 
 def check_name(option: str, found: str, wanted: str) -> None:
-    """Partition N's folder and user are found by its number. Raises ValueError for other names."""
+    """Raise ValueError unless a folder or user has the name that its number gives it."""
     if found != wanted:
         raise ValueError(f"{option} is {found!r} and not {wanted!r}, which the names in [slapformat] make it")

@@ -22,7 +22,7 @@ _ROOT = 0, 0  # user and group
 
 
 class FormatConfig(Frozen):
-    """[slapformat]: what `slapos node format` makes. Without `alter_user` everything belongs to who runs the node."""
+    """[slapformat]: what `slapos node format` makes. Without `alter_user` all belongs to the node's user."""
 
     partition_amount: int = Field(default=10, ge=0, le=100_000)
     partition_base_name: str = Field(default="slappart", pattern=r"^[a-z][a-z0-9_-]{0,20}$")
@@ -88,12 +88,12 @@ class NodeConfig(Frozen):
 
     @property
     def images(self) -> Path:
-        """What machines start from, fetched once and readable by all partitions."""
+        """The image store: what machines start from, readable by all partitions."""
         return self.image_root or self.root / "images"
 
     @property
     def machines(self) -> Path:
-        """What was found out about running machines here; all partitions may read it."""
+        """The folder of the KVM probe's result, readable by all partitions."""
         return self.run / "machines"
 
     @property
@@ -130,12 +130,12 @@ class NodeConfig(Frozen):
 
     @property
     def cache(self) -> Settings:
-        """Which caches builds are taken from, and left in."""
+        """The settings of caches: where builds are downloaded from and uploaded to."""
         return read_settings(self.networkcache, self.root)
 
     @property
     def partition_limits(self) -> tuple[Limits, Limits]:
-        """What a partition may use that requests nothing, and the most that can be requested."""
+        """Default limits of a partition, and the most that can be requested."""
         totals = {"memory": total_memory(), "disk": disk_space(self.instance_root).total}
         return read_section(self.limits, totals)
 
@@ -145,12 +145,12 @@ class NodeConfig(Frozen):
 
     @property
     def trust_file(self) -> Path:
-        """Whose builds are taken, and what was seen of them."""
+        """The database of trusted keys and of what was seen of them."""
         return self.root / "state/cache-trust.sqlite"
 
     @property
     def chunks(self) -> Path:
-        """Chunks of builds that came from a cache or went there."""
+        """The store of chunks of builds that came from a cache or went there."""
         return self.root / "state/chunks"
 
     @property
@@ -172,7 +172,7 @@ class NodeConfig(Frozen):
         return self.instance_root / name
 
     def make_folders(self) -> None:
-        """The node's own folders; nobody else needs to look into them, but releases are read by partitions.
+        """Create the node's own folders: private, but for releases, which partitions read.
 
         Builds write in folders of the software root that are given to them, never in the software root itself. On nodes
         of former versions, and of SlapOS, it belongs to the software user: it is taken back.
@@ -188,7 +188,7 @@ class NodeConfig(Frozen):
 
 
 def read(path: Path) -> NodeConfig:
-    """The configuration in a file; every mistake in it is named at once."""
+    """Read a configuration file; raises one error that names every mistake in it."""
     parser = _parser()
     try:
         parser.read_string(path.read_text(), str(path))
@@ -232,7 +232,7 @@ def write(path: Path, config: NodeConfig) -> None:
 
 
 def default_root(root: Path) -> dict[str, Path]:
-    """The layout of DESIGN's contract under /, the same layout in one folder elsewhere."""
+    """The default paths: as DESIGN.md has them under /, or the same below one folder."""
     if root == Path("/"):
         return {
             "root": Path("/opt/slapos"),
@@ -285,7 +285,7 @@ def _section(parser: configparser.ConfigParser, name: str) -> dict[str, str]:
 
 
 def _places(given: Mapping[str, str]) -> dict[str, str]:
-    """Where things are when nothing else is said."""
+    """The default of each path."""
     places = {name: str(folder) for name, folder in default_root(Path(given.get("root", "/"))).items()}
     return places | (slapos_config.own_root(given) if slapos_config.is_inherited(given) else {})
 

@@ -1,4 +1,4 @@
-"""Whether guests are run by the processor (KVM) or by emulation: found out by booting something, not by looking for a file.
+"""Find out whether guests run by KVM or by emulation: by booting one, not by looking for a device.
 
 On some computers /dev/kvm is there and guests hang on it; on others, such as virtual machines without virtualization of
 their own, they are many times slower than by emulation. So the smallest of all guests, a boot sector, has to come to its
@@ -38,7 +38,7 @@ _DISK = _CODE.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512)
 
 
 class KvmVerdict(Frozen):
-    """Whether KVM works here, and why not; `boot`, `qemu`, `spins` and `until` say for how long that holds."""
+    """Whether KVM works here, and why not; the other fields say how long that holds."""
 
     kvm: bool
     words: str = ""
@@ -50,7 +50,7 @@ class KvmVerdict(Frozen):
 
 @dataclass(frozen=True)
 class Prober:
-    """Finds out once, and keeps the answer; `shared` is where all partitions of a node may look."""
+    """Probes once and stores the result; `shared` is a folder that all partitions of a node read."""
 
     runner: Runner
     own: Path
@@ -60,7 +60,7 @@ class Prober:
     patience: float = _PATIENCE
 
     def has_kvm(self, wish: Acceleration) -> bool:
-        """Raises CommandFailed when KVM is insisted on and does not work."""
+        """Whether to use KVM; raises CommandFailed when it is required and does not work."""
         if wish == "emulation":
             return False
         verdict = self.verdict()
@@ -81,7 +81,7 @@ class Prober:
         return self.find_out()
 
     def find_out(self) -> KvmVerdict:
-        """Also where something is known."""
+        """Probe and store the result, even if there is one."""
         found = probe(self.runner, self.own.parent, self.patience)
         if not (found.kvm or found.words == _HANG):
             found = found.model_copy(update={"until": self.clock.monotonic() + _HOLDS})
@@ -92,7 +92,7 @@ class Prober:
         return verdict.until is not None and verdict.until < self.clock.monotonic()
 
     def _place(self) -> Path:
-        """For all partitions, where one user has all of them."""
+        """The file of the result: the shared one where this user may write it, else its own."""
         shared = self.shared
         return shared if shared is not None and os.access(shared.parent, os.W_OK) else self.own
 
@@ -100,7 +100,7 @@ class Prober:
 def settle(
     runner: Runner, folder: Path, clock: Clock, device: Path = KVM_DEVICE, computers: Path = OF_COMPUTER
 ) -> None:
-    """Have the verdict for all partitions of a node in its folder; what is not sure is tried again, with more patience.
+    """Store the verdict for all partitions of a node; probe again, longer, while it is not certain.
 
     What root is sure of is in a folder of the computer's, too, for its other nodes.
     """

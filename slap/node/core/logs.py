@@ -1,4 +1,4 @@
-"""The last lines of logs, for people who are elsewhere, and the log of what the node refuses."""
+"""Last lines of logs for remote users, and the log of refused input."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ _NOISE = re.compile(r"^(?:Building .* in .*|Creating directory '.*')\.?\n", re.M
 
 
 def build_words(path: Path, message: str, lines: int) -> str:
-    """The end of a build's log for who ordered it: without the message, which is told by itself, and without frames."""
+    """The last lines of a build's log, without tracebacks and without the message, which is shown beside it."""
     text = _NOISE.sub("", _FRAMES.sub("", files.tail(path, 4 * lines) + "\n"))
     text = text.strip().removesuffix(message).rstrip()
     return "\n".join([*text.splitlines()[-lines:], f"The whole log: {path}"])

@@ -14,7 +14,7 @@ MARKER = ".completed"
 
 
 class Marker(Frozen):
-    """Written last: only a folder with this in it is a software release, all else is a build that did not end."""
+    """Written last: a folder without it is an incomplete build, and no software release."""
 
     url: str
     fingerprint: str
@@ -29,13 +29,13 @@ def read_marker(folder: Path) -> Marker | None:
 
 
 def read_fingerprint(folder: Path) -> str | None:
-    """What tells one state of a complete release from another; None for a folder that is none."""
+    """The fingerprint in a complete release's marker; None for an incomplete one."""
     marker = read_marker(folder)
     return marker.fingerprint if marker else None
 
 
 def compute_fingerprint(folder: Path) -> str:
-    """Instances depend on the profiles and on the parts of a release; both show in these files."""
+    """A digest of the profiles and the buildout record of a release: all that instances depend on."""
     profiles = sorted([*folder.glob("instance*.cfg"), *folder.glob("template.cfg")])
     if not profiles:
         raise InvalidInput(

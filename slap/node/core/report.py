@@ -1,4 +1,4 @@
-"""Telling the master what is: at once, many reports in one request, again and again until it was heard."""
+"""Reports to the master: sent at once, many in one request, repeated until acknowledged."""
 
 import logging
 import threading
@@ -24,7 +24,7 @@ _MOMENT = 0.1
 
 @dataclass
 class _Dirty:
-    """What is to be told. `last_words` are of what has no record, because none can be written."""
+    """What to report. `last_words` are reports that could not be stored."""
 
     partitions: set[str] = field(default_factory=set)
     urls: set[str] = field(default_factory=set)
@@ -40,7 +40,7 @@ class _Dirty:
 
 
 class Reporter:
-    """Collects what changed while a request is under way, so N changes at once cost far fewer than N requests.
+    """Collects changes while a request is under way, so N changes at once take far fewer than N requests.
 
     An element that the master refuses is reported as an error, so that it holds up no other. `gone` is called with the
     partition of an instance that the master knows to be destroyed.
@@ -61,14 +61,14 @@ class Reporter:
         self._stopped = False
 
     def notify(self, partition: str, urgent: bool = True) -> None:
-        """There may be something new to tell of a partition. What is not urgent waits a moment for what comes next."""
+        """Report a partition's record if it changed. What is not urgent waits a moment for more."""
         with self._changed:
             self._dirty.partitions.add(partition)
             self._urgent |= urgent
             self._changed.notify_all()
 
     def say(self, report: InstanceReport | SupplyReport) -> None:
-        """Tell once what cannot be remembered."""
+        """Send a report once that cannot be stored."""
         with self._changed:
             if isinstance(report, InstanceReport):
                 self._dirty.last_words[report.guid] = NodeReport(instances=(report,))
@@ -84,7 +84,7 @@ class Reporter:
             self._changed.notify_all()
 
     def requeue_unreported(self) -> None:
-        """After a start: whatever was never acknowledged is to be told."""
+        """Queue everything that the master never acknowledged; called after a start."""
         for record in self._store.instance_records():
             if not record.told:
                 self.notify(record.partition)
@@ -93,7 +93,7 @@ class Reporter:
                 self.notify_software(software.url)
 
     def flush(self) -> int:
-        """Tell all that is to be told now; returns how many reports that were. Raises what the master answered."""
+        """Send all queued reports; returns how many. Raises the master's error."""
         with self._changed:
             dirty, self._dirty = self._dirty, _Dirty()
         try:
@@ -110,7 +110,7 @@ class Reporter:
                 self._dirty.add(dirty)
 
     def run(self) -> None:
-        """Tell until `stop`; with the master gone, back off."""
+        """Send reports until `stop`, with back-off while the master is away."""
         while self._wait(self._failures):
             try:
                 self._failures += 1
@@ -151,7 +151,7 @@ class Reporter:
         self._report(NodeReport(instances=instances, supplies=tuple(each for one in reports for each in one.supplies)))
 
     def _refuse(self, record: InstanceRecord, error: SlapError) -> None:
-        """The instance is in error by what it reports. Only that it is gone is reported without a reason."""
+        """Report in place of a refused report that the instance is in error; destroyed stays destroyed."""
         log.error("The master refused the report of %s: %s", record.partition, error)
         known = record.report
         report = InstanceReport(guid=known.guid, revision=known.revision, state=ReportedInstanceState.DESTROYED)
@@ -167,7 +167,7 @@ class Reporter:
             self._software_acknowledged(record)
 
     def _is_received(self, report: NodeReport) -> bool:
-        """Whether the master took a report of one element; raises when it takes nothing now."""
+        """Whether the master accepted a report on one element; raises when it accepts none now."""
         try:
             self._report(report)
         except SlapError as error:

@@ -1,4 +1,4 @@
-"""Runs work by key: at once when touched, again when it asked to be, never twice at a time for one key, keys side by side."""
+"""Runs work by key: keys in parallel, one key never twice at a time, again when touched or due."""
 
 import heapq
 import logging
@@ -22,7 +22,7 @@ LONGEST = 3600.0  # seconds
 
 @dataclass(frozen=True)
 class Requeue:
-    """When the work of a key wants to be done again, and whether it is content until then.
+    """When to run the work of a key again, and whether it is content until then.
 
     A single pass ends when all keys are content; what is not (a service that still starts) is waited for.
     """
@@ -32,7 +32,7 @@ class Requeue:
 
 
 class Scheduler(Generic[Key]):
-    """Threads are made as needed: a key that hangs occupies one, and holds back nothing but itself."""
+    """Starts threads as needed, so a key that hangs blocks only itself."""
 
     def __init__(self, work: Callable[[Key], Requeue], clock: Clock, threads: int = 256) -> None:
         self._work = work
@@ -47,7 +47,7 @@ class Scheduler(Generic[Key]):
         self._stopped = False
 
     def touch(self, keys: Iterable[Key]) -> None:
-        """Do the work of these keys as soon as possible, after the one that runs."""
+        """Run the work of these keys as soon as possible, after a run that is under way."""
         with self._changed:
             for key in keys:
                 self._restless.add(key)
@@ -63,7 +63,7 @@ class Scheduler(Generic[Key]):
                 self._changed.wait(self._patience())
 
     def drain(self, seconds: float) -> set[Key]:
-        """Work until every key is content, at most for some time; returns the keys that are not."""
+        """Run until every key is content or the time is over; returns the keys that are not content."""
         deadline = self._clock.monotonic() + seconds
         with self._changed:
             while self._restless and (left := deadline - self._clock.monotonic()) > 0:
@@ -96,7 +96,7 @@ class Scheduler(Generic[Key]):
                 self._pool.submit(self._run_one, key)
 
     def _patience(self) -> float | None:
-        """Seconds until the next key is due; keys that run are planned again when they end."""
+        """Seconds until the next key is due; running keys are planned when they end."""
         while self._heap and self._is_stale(self._heap[0]):
             heapq.heappop(self._heap)
         return max(0.0, self._heap[0][0] - self._clock.monotonic()) if self._heap else None
@@ -125,7 +125,7 @@ class Scheduler(Generic[Key]):
 
 
 class Slots:
-    """So much work at a time. Work that takes long is not counted any more: it hangs, and must not hold back others."""
+    """Limits concurrent work. Work that takes too long stops counting, since it may hang."""
 
     def __init__(self, number: int, patience: float, clock: Clock) -> None:
         self._number = number
@@ -155,12 +155,12 @@ class Slots:
             return len(self._taken) * 2 <= self._number
 
     def _wait(self) -> float:
-        """Seconds until a slot is free, when none is given back before."""
+        """Seconds until a slot becomes free because its work took too long."""
         now = self._clock.monotonic()
         counted = sorted(since + self._patience - now for since in self._taken.values() if since + self._patience > now)
         return counted[-self._number] if len(counted) >= self._number else 0.0
 
 
 def delay(failures: int) -> float:
-    """Seconds until the next try after so many failures in a row."""
+    """Seconds until the next retry after so many failures in a row."""
     return min(LONGEST, SHORTEST * float(2 ** min(max(failures - 1, 0), 20)))

@@ -1,4 +1,4 @@
-"""slapos.cfg as SlapOS's own node has it: the options that ours has no use for, and what others of them mean here.
+"""slapos.cfg of SlapOS's node: options that are ignored here, and options with another meaning.
 
 Whoever puts our node in the place of SlapOS's keeps the file. An option that neither knows stays a mistake.
 """
@@ -31,12 +31,12 @@ SYSTEM_PARTITIONS = Path("/srv/slapgrid")
 
 
 def is_inherited(own: Mapping[str, str]) -> bool:
-    """Our registration writes where the node's own things are; SlapOS's file says only where partitions are."""
+    """Whether slapos.cfg was written for SlapOS's node: it has no `root`, but an `instance_root`."""
     return "root" not in own and "instance_root" in own
 
 
 def own_root(own: Mapping[str, str]) -> dict[str, str]:
-    """The node's own things stay out of the way of what SlapOS's node left beside the partitions."""
+    """The root for the node's own files, apart from what SlapOS's node left beside the partitions."""
     partitions = Path(own["instance_root"])
     return {} if partitions == SYSTEM_PARTITIONS else {"root": str(partitions / "var/slap")}
 
@@ -44,7 +44,7 @@ def own_root(own: Mapping[str, str]) -> dict[str, str]:
 def meant(
     node: Mapping[str, str], form: Mapping[str, str], ours: frozenset[str], ours_of_format: frozenset[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """[slapos] and [slapformat] without what has no meaning here; what nobody knows is left in, to be refused."""
+    """[slapos] and [slapformat] without options that have no meaning here; unknown ones stay, to be refused."""
     if not is_inherited(node):
         return _used(node, ours), _used(form, ours_of_format)
     timeout = node.get("partition_timeout", node.get("partition-timeout", ""))

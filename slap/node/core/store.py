@@ -1,4 +1,4 @@
-"""What a node remembers between passes: what its master wants, and what it did about it. SQLite, one change at a time."""
+"""The node's state database (SQLite): what the master requests, and what the node did about it."""
 
 import json
 import sqlite3
@@ -23,7 +23,7 @@ from slap.node.core.logs import log_refusal
 
 
 class SoftwareRecord(Frozen):
-    """What came of building a release. `revision` is of the supply that was acted on."""
+    """The result of building a release. `revision` is that of the supply that was built."""
 
     url: str
     revision: int = 0
@@ -49,7 +49,7 @@ class Installed(Frozen):
 
 
 class InstanceRecord(Frozen):
-    """What was done in a partition, for which instance, and what came of it."""
+    """What was done in a partition, for which instance, and the result."""
 
     partition: str
     guid: str
@@ -69,7 +69,7 @@ class InstanceRecord(Frozen):
 
 
 class PromiseHistory(Frozen):
-    """The last runs of one promise, the newest first."""
+    """The last results of one promise, the newest first."""
 
     results: tuple[PromiseResult, ...] = ()
 
@@ -91,7 +91,7 @@ HISTORY = 50
 
 
 class Store:
-    """The node's memory. One transaction a call; safe between threads, and between processes by SQLite's own locks."""
+    """The state database. One transaction a call; safe between threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -106,21 +106,21 @@ class Store:
         self._connection.close()
 
     def revision(self) -> int:
-        """Up to where the master's wishes are known; 0 at first."""
+        """The revision of the desired state that is stored; 0 at first."""
         rows = self._rows("select value from meta where key = 'revision'")
         return int(rows[0][0]) if rows else 0
 
     def incarnation(self) -> str:
-        """The history of the master's database that the revision belongs to; empty when it is not known."""
+        """The incarnation of the master's database that the revision belongs to; empty when unknown."""
         rows = self._rows("select document from item where kind = 'incarnation'")
         return str(rows[0][0]) if rows else ""
 
     def has_unusable(self) -> bool:
-        """Whether something of the desired state was left out, which a later version of this node may be able to use."""
+        """Whether part of the desired state was left out that a later version may be able to use."""
         return bool(self._rows("select key from item where kind = 'unusable' limit 1"))
 
     def absorb(self, desired: DesiredState) -> None:
-        """Remember what the master wants; a whole state replaces what was known, a part adds to it.
+        """Store the desired state: a complete one replaces what was stored, a partial one updates it.
 
         A master that sends a whole state to a node that knew something is another one, or one that was restored from a
         backup: it knows nothing of what this node reported, and its revisions count other changes.
@@ -154,14 +154,14 @@ class Store:
         return self._all(DesiredInstance, "instance")
 
     def instance_in(self, partition: str) -> DesiredInstance | None:
-        """What shall be in a partition. After an instance left, the next one may be known before that is told."""
+        """The instance wanted in a partition; a destroyed one only when no other is."""
         found = [
             DesiredInstance.model_validate_json(row, context=STORED) for row in self._documents("instance", partition)
         ]
         return max(found, key=lambda each: each.state != "destroyed", default=None)
 
     def forget_instance(self, guid: str) -> None:
-        """After it was destroyed. Masters that name instances by partition may meanwhile want another one of that name."""
+        """Delete a destroyed instance; it stays if the master wants one with this guid again."""
         with self._transaction():
             known = self._get(DesiredInstance, "instance", guid)
             if known and known.state is InstanceState.DESTROYED:
@@ -172,7 +172,7 @@ class Store:
         self._delete("software-record", url)
 
     def instance_record(self, partition: str) -> InstanceRecord | None:
-        """None also for one that this version refuses, such as an earlier version believed a tenant: it is made anew."""
+        """The record of a partition; None also for one that this version does not accept."""
         try:
             return self._get(InstanceRecord, "instance-record", partition)
         except ValidationError as error:
@@ -187,7 +187,7 @@ class Store:
             return [record for (key,) in keys if (record := self.instance_record(key))]
 
     def save_instance(self, record: InstanceRecord, *, anew: bool = False) -> bool:
-        """Remember; whether the master knows the report in it already, unless that is to be told `anew`.
+        """Save a record; returns whether the master has acknowledged its report. `anew`: report it in any case.
 
         That is known here alone, whatever `told` says: the master may have acknowledged it a moment ago.
         """
@@ -200,7 +200,7 @@ class Store:
         return told
 
     def delete_instance_record(self, partition: str, guid: str) -> None:
-        """Forget what was done for an instance; the next one may be in its partition already."""
+        """Delete the record of an instance; the next one may already be in its partition."""
         with self._transaction():
             record = self.instance_record(partition)
             if record and record.guid == guid:
@@ -214,7 +214,7 @@ class Store:
         return self._all(SoftwareRecord, "software-record")
 
     def save_software(self, record: SoftwareRecord, *, anew: bool = False) -> bool:
-        """The same for a release; a report on another supply is always to be told."""
+        """Save the record of a release; returns whether the master has acknowledged its report."""
         with self._transaction():
             before = self.software_record(record.url)
             known = before is not None and (before.report, before.revision) == (record.report, record.revision)
@@ -225,7 +225,7 @@ class Store:
         return told
 
     def mark_told(self, partition: str, report: InstanceReport) -> None:
-        """The master acknowledged a report; a newer one that was saved meanwhile stays to be told."""
+        """Mark a report as acknowledged, unless a newer one was saved meanwhile."""
         with self._transaction():
             record = self.instance_record(partition)
             if record and record.report == report:
@@ -238,12 +238,12 @@ class Store:
                 self._put("software-record", record.url, "", _told(record))
 
     def untell(self) -> None:
-        """Everything is to be reported again."""
+        """Mark everything as unreported."""
         with self._transaction():
             self._mark_all_unreported()
 
     def add_results(self, partition: str, results: tuple[PromiseResult, ...]) -> None:
-        """Add to the history of promises; of each, the newest results are kept."""
+        """Add results of promises to the history, which keeps the newest of each."""
         with self._transaction():
             for result in results:
                 row = (partition, result.name, result.at.isoformat(), result.passed, result.message, result.seconds)
@@ -251,12 +251,12 @@ class Store:
                 self._connection.execute(_TRIM, (partition, result.name, partition, result.name, HISTORY))
 
     def results(self, partition: str, name: str = "") -> list[PromiseResult]:
-        """The history of the promises of a partition, the newest first."""
+        """The promise history of a partition, the newest first."""
         query = "select name, passed, message, at, seconds from promise where partition = ? and (name = ? or ? = '')"
         return [_result(row) for row in self._rows(f"{query} order by at desc", partition, name, name)]
 
     def _mark_all_unreported(self, **changes: object) -> None:
-        """With `changes` of what instances report."""
+        """Mark all records as unreported, and update the reports of instances by `changes`."""
         for record in self.instance_records():
             report = record.report.model_copy(update=changes)
             forgotten = record.model_copy(update={"told": False, "report": report})
@@ -272,7 +272,7 @@ class Store:
             self._connection.execute("insert or replace into item values (?, ?, ?, ?)", row)
 
     def _end_what_is_gone(self, desired: DesiredState) -> None:
-        """A master that keeps no destroyed instances says only what shall be in a partition: all else in it shall go."""
+        """Mark instances as destroyed that are missing where the master states a partition completely."""
         named = {each.guid for each in desired.instances}
         for partition in desired.complete:
             for text in self._documents("instance", partition):
@@ -302,7 +302,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Raises CommandFailed, and changes nothing, when the disk is full or the file cannot be written."""
+        """A transaction; raises CommandFailed, with nothing changed, when the file cannot be written."""
         try:
             with self._lock, self._connection:
                 self._connection.execute("begin immediate")

@@ -1,4 +1,4 @@
-"""A computer written down by hand, in SlapOS's form, for whom addresses by counting do not suit.
+"""Partitions defined by hand in SlapOS's file format, for addresses other than counted ones.
 
 [partition_0]
 pathname = slappart0
@@ -25,7 +25,7 @@ _SECTION = "partition_"
 
 
 def wanted_partitions(config: FormatConfig) -> tuple[Partition, ...]:
-    """As written down or remembered where [slapformat] names such a file, by counting otherwise."""
+    """The partitions to make: defined, remembered by SlapOS's node, or counted."""
     written, remembered = (Path(each).expanduser() for each in (config.input_definition_file, config.computer_xml))
     if config.input_definition_file:
         return read_definition(written, config)
@@ -35,7 +35,7 @@ def wanted_partitions(config: FormatConfig) -> tuple[Partition, ...]:
 
 
 def read_definition(path: Path, config: FormatConfig) -> tuple[Partition, ...]:
-    """As many partitions as are configured; raises InvalidInput for what is missing or cannot be."""
+    """The defined partitions, as many as configured; raises InvalidInput for missing or invalid ones."""
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(path.read_text(), str(path))
@@ -45,7 +45,7 @@ def read_definition(path: Path, config: FormatConfig) -> tuple[Partition, ...]:
 
 
 def definition_text(partitions: Iterable[Partition], config: FormatConfig) -> str:
-    """What `read_definition` reads."""
+    """The text of a definition file for partitions."""
     lines: list[str] = ["[computer]", f"software_user = {config.software_user}"]
     for number, partition in enumerate(partitions):
         addresses = " ".join(ipaddress.ip_interface(each).with_netmask for each in (*partition.ipv4, *partition.ipv6))

@@ -1,4 +1,4 @@
-"""Partition users as members of the group that may use /dev/kvm, by which the processor runs guests itself."""
+"""Membership of partition users in the group of /dev/kvm."""
 
 import grp
 import os
@@ -34,7 +34,7 @@ class JoinGroup:
 
 
 def members_of(group: str) -> frozenset[str] | None:
-    """None where there is no such group."""
+    """The members of a group; None where there is no such group."""
     try:
         return frozenset(grp.getgrnam(group).gr_mem)
     except KeyError:
@@ -44,7 +44,7 @@ def members_of(group: str) -> frozenset[str] | None:
 def missing_members(
     config: FormatConfig, partitions: tuple[Partition, ...], members: frozenset[str] | None
 ) -> Iterable[JoinGroup]:
-    """The group is the computer's: where it has none, there is nothing to be a member of."""
+    """The memberships to add; none where this computer has no such group."""
     if not config.alter_user or members is None:
         return
     names = (f"{config.user_base_name}{number}" for number in range(len(partitions)))

@@ -1,4 +1,4 @@
-"""Tap interfaces of partitions, for virtual machines, and the bridge that they are ports of."""
+"""Tap interfaces of partitions, for virtual machines, and their bridge."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ class MakeBridge:
 
 @dataclass(frozen=True)
 class MakeTap:
-    """`anew`: there is one that belongs to somebody else, whose programs could read what the partition's guests say."""
+    """`anew`: replace a tap of another user, whose programs could read the guests' traffic."""
 
     name: str
     partition: str
@@ -47,7 +47,7 @@ class MakeTap:
         return Made(kind=Kind.TAP, name=self.name)
 
     def do(self, config: NodeConfig, network: Network) -> None:
-        """The user may have been made a moment ago, by the same plan."""
+        """Make the tap; its user may have been made by the same plan."""
         user = partition_account(config, self.partition).user
         if self.anew:
             network.delete_link(self.name)
@@ -56,7 +56,7 @@ class MakeTap:
 
 @dataclass(frozen=True)
 class Interfaces:
-    """Those of a computer, and the numbers of its users by their names."""
+    """The interfaces of a computer, and its users' ids by name."""
 
     links: Mapping[str, Link] = field(default_factory=dict)
     users: Mapping[str, int] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def tap_name(config: FormatConfig, number: int) -> str:
 def missing_links(
     config: FormatConfig, partitions: tuple[Partition, ...], found: Interfaces
 ) -> Iterable[MakeBridge | MakeTap]:
-    """Raises InvalidInput for a name that an interface of another kind has."""
+    """The interfaces to make; raises InvalidInput for a name that another kind of interface has."""
     if not config.create_tap:
         return
     bridge = _bridge(config, found.links)
@@ -85,7 +85,7 @@ def missing_links(
 
 
 def _bridge(config: FormatConfig, links: Mapping[str, Link]) -> str:
-    """The one that is named, or as SlapOS has it, the interface of the addresses when that is a bridge."""
+    """The configured bridge, or the interface of the addresses when that is a bridge."""
     if config.bridge_name:
         return config.bridge_name
     own = links.get(config.interface_name)

@@ -1,4 +1,4 @@
-"""What `slapos node format` made on this computer, written down before it is made: that, and nothing else, can be undone."""
+"""The journal of `slapos node format`: what it made, written before it is made, so that it can be undone."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ LEDGER = "etc/formatted.json"
 
 
 class Kind(StrEnum):
-    """In the order in which they are made; what was made last goes first."""
+    """What can be made, in the order of making; undone in the reverse order."""
 
     USER = "user"
     MEMBER = "member"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Made(Frozen):
-    """`interface` is that of an address, and for a member the group that it is one of."""
+    """One thing made. `interface` is an address's interface, and for a member its group."""
 
     kind: Kind
     name: str
@@ -37,7 +37,7 @@ class Made(Frozen):
 
 
 class Journal:
-    """A small file that only this node's root reads."""
+    """The journal's file, which only root reads."""
 
     def __init__(self, config: NodeConfig) -> None:
         self._path = config.root / LEDGER

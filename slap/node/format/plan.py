@@ -1,4 +1,4 @@
-"""Preparing a computer: a plan of what is missing for its partitions, and carrying it out."""
+"""Plan and make what is missing on a computer for its partitions."""
 
 import ipaddress
 import logging
@@ -74,8 +74,7 @@ Action = MakeUser | JoinGroup | AddAddress | MakeBridge | MakeTap | MakePartitio
 
 @dataclass(frozen=True)
 class Observed:
-    """What of it is there: names of users, addresses of the interface, names of partitions that are folders; interfaces;
-    members of the group of /dev/kvm, None where there is no such group."""
+    """What exists: users, addresses, partition folders, interfaces, members of /dev/kvm's group."""
 
     users: frozenset[str]
     addresses: frozenset[str]
@@ -85,12 +84,12 @@ class Observed:
 
 
 def partitions_of(config: FormatConfig) -> tuple[Partition, ...]:
-    """The partitions that a configuration asks for, each with its addresses. Raises InvalidInput for a bad network."""
+    """The configured partitions with counted addresses. Raises InvalidInput for a bad network."""
     return tuple(counted_partition(config, number) for number in range(config.partition_amount))
 
 
 def counted_partition(config: FormatConfig, number: int) -> Partition:
-    """The partition of this number with the addresses of this number in the networks."""
+    """The partition of a number, with the addresses of that number in the networks."""
     return Partition(
         name=f"{config.partition_base_name}{number}",
         ipv4=(_address(config.ipv4_local_network, number),),
@@ -100,7 +99,7 @@ def counted_partition(config: FormatConfig, number: int) -> Partition:
 
 
 def plan(config: NodeConfig, partitions: Iterable[Partition], observed: Observed) -> tuple[Action, ...]:
-    """What is missing. Nothing is ever taken away: a partition that is no longer configured may hold data."""
+    """The missing actions. Nothing is removed: a partition that is no longer configured may hold data."""
     wanted = tuple(partitions)
     return (
         *_users(config, wanted, observed),
@@ -112,7 +111,7 @@ def plan(config: NodeConfig, partitions: Iterable[Partition], observed: Observed
 
 
 def observe(config: NodeConfig, network: Network) -> Observed:
-    """Look at this computer."""
+    """Observe this computer."""
     addresses = network.addresses(config.format.interface_name) if config.format.alter_network else frozenset()
     folders = frozenset(path.name for path in config.instance_root.glob(f"{config.format.partition_base_name}*"))
     users = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
@@ -121,7 +120,7 @@ def observe(config: NodeConfig, network: Network) -> Observed:
 
 
 def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, network: Network) -> None:
-    """Carry a plan out, action by action; what was cut off is in the next plan again. First it is noted, to be undone."""
+    """Execute a plan, noting each action first, for undo. What was interrupted is in the next plan again."""
     planned = tuple(actions)
     Journal(config).note(action.made for action in planned)
     for action in planned:
@@ -143,7 +142,7 @@ def execute(config: NodeConfig, actions: Iterable[Action], runner: Runner, netwo
 
 
 def restore_network(config: NodeConfig, runner: Runner, network: Network) -> None:
-    """Addresses and interfaces, unlike users and folders, are gone when the machine was started anew."""
+    """Make addresses and interfaces again, which a restart of the computer removes."""
     form = config.format
     if (form.alter_network or form.create_tap) and (config.root / FORMATTED).exists():
         actions = plan(config, read_format(config).partitions, observe(config, network))
@@ -152,13 +151,13 @@ def restore_network(config: NodeConfig, runner: Runner, network: Network) -> Non
 
 
 def try_machines(config: NodeConfig, runner: Runner, clock: Clock) -> None:
-    """Where partitions may use KVM, find out whether guests run by it."""
+    """Probe KVM where partitions may use it."""
     if may_use_kvm(config.format):
         settle(runner, config.machines, clock)
 
 
 def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerConfiguration:
-    """Write down what this computer has now; what a node tells its master."""
+    """Save and return the computer's configuration, as a node reports it to its master."""
     configuration = ComputerConfiguration(
         partitions=partitions,
         labels=config.labels,
@@ -171,7 +170,7 @@ def finish(config: NodeConfig, partitions: tuple[Partition, ...]) -> ComputerCon
 
 
 def capabilities(config: NodeConfig, device: Path = KVM_DEVICE) -> frozenset[str]:
-    """What orders can ask for: the architecture, and what this computer can do beyond the ordinary."""
+    """Capabilities that requests can ask for: architecture, kvm, users, ipv6, firewall, tap."""
     found = {
         platform.machine(): True,
         "kvm": may_use_kvm(config.format, device) and is_proven(config.machines),
@@ -184,7 +183,7 @@ def capabilities(config: NodeConfig, device: Path = KVM_DEVICE) -> frozenset[str
 
 
 def check_rights(config: NodeConfig) -> None:
-    """Users, addresses and interfaces are for root to make."""
+    """Raise InvalidInput when root is needed and this process is not root."""
     form = config.format
     said = [name for name in ("alter_user", "alter_network", "create_tap") if getattr(form, name)]
     if said and not environment.is_root():

@@ -1,4 +1,4 @@
-"""The partitions that SlapOS's node made: it remembers them, with their addresses, in the file `computer_xml`.
+"""Partitions that SlapOS's node made, with their addresses, from its file `computer_xml`.
 
 Services are known by these addresses, and they are not always what counting gives: SlapOS draws IPv6 ones by chance.
 """
@@ -19,7 +19,7 @@ from slap.system.marshal import loads
 
 
 def read_remembered(path: Path, config: FormatConfig) -> tuple[Partition, ...]:
-    """As many as are configured, those it does not know of counted. Raises InvalidInput for what is no such file."""
+    """The remembered partitions, completed by counted ones. Raises InvalidInput for an invalid file."""
     try:
         told = partition_list(loads(path.read_bytes()))[: config.partition_amount]
         known = [_partition(each, number, config) for number, each in enumerate(told)]
@@ -44,7 +44,7 @@ def _partition(told: object, number: int, config: FormatConfig) -> Partition:
 
 
 def _more(known: list[Partition], config: FormatConfig) -> list[Partition]:
-    """Counted past the addresses that are taken."""
+    """Counted partitions, without addresses that are in use."""
     taken = {address for each in known for address in (*each.ipv4, *each.ipv6)}
     counted = (counted_partition(config, number) for number in count())
     free = (each for each in counted if taken.isdisjoint((*each.ipv4, *each.ipv6)))

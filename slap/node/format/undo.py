@@ -1,4 +1,4 @@
-"""Taking away what `slapos node format` made: what it noted, as far as it is still there, and nothing else."""
+"""Undo `slapos node format`: remove what its journal names and still exists, and nothing else."""
 
 import pwd
 import shutil
@@ -23,7 +23,7 @@ _ORDER = list(Kind)
 
 @dataclass(frozen=True)
 class UndoContext:
-    """What it is done by; `table` has the rules of this node's firewall."""
+    """What undo works with; `table` has the rules of this node's firewall."""
 
     config: NodeConfig
     runner: Runner
@@ -32,7 +32,7 @@ class UndoContext:
 
 
 def undo_plan(config: NodeConfig, network: Network) -> tuple[Made, ...]:
-    """Last made, first removed. What somebody else took away meanwhile is not missed."""
+    """What to remove, the last made first. What is gone already is left out."""
     made, links = Journal(config).made(), network.links()
     names = {each.interface for each in made} & set(links)
     addresses = {name: network.addresses(name) for name in names}
@@ -50,7 +50,7 @@ def undo_plan(config: NodeConfig, network: Network) -> tuple[Made, ...]:
 
 
 def check_undo(config: NodeConfig, plan: Iterable[Made], network: Network) -> None:
-    """Raises Conflict, which names each thing that is in use, and InvalidInput for who is not root."""
+    """Raise Conflict naming each thing that is in use, and InvalidInput without root's rights."""
     going = tuple(plan)
     reasons = [*_held(config, going), *_ports(going, network.links())]
     if reasons:
@@ -60,7 +60,7 @@ def check_undo(config: NodeConfig, plan: Iterable[Made], network: Network) -> No
 
 
 def execute_undo(plan: Iterable[Made], means: UndoContext) -> None:
-    """What was cut off is in the next plan again."""
+    """Remove what is planned. What was interrupted is in the next plan again."""
     ledger = Journal(means.config)
     for each in plan:
         _HOW[each.kind](each, means)
@@ -73,7 +73,7 @@ def execute_undo(plan: Iterable[Made], means: UndoContext) -> None:
 
 
 def _held(config: NodeConfig, going: tuple[Made, ...]) -> Iterable[str]:
-    """Why partitions cannot go."""
+    """Reasons why partitions cannot be removed."""
     instances = _instances(config)
     for name in (each.name for each in going if each.kind is Kind.PARTITION):
         if name in instances:
@@ -83,7 +83,7 @@ def _held(config: NodeConfig, going: tuple[Made, ...]) -> Iterable[str]:
 
 
 def _instances(config: NodeConfig) -> dict[str, str]:
-    """By partition, the names of those that are there or shall be."""
+    """Names of the instances that exist or are wanted, by partition."""
     if not config.store_file.exists():
         return {}
     store = Store(config.store_file)
@@ -101,7 +101,7 @@ def _is_gone(store: Store, instance: DesiredInstance) -> bool:
 
 
 def _ports(going: tuple[Made, ...], links: Mapping[str, Link]) -> Iterable[str]:
-    """A bridge that somebody plugged something else into is theirs by now."""
+    """Reasons why bridges cannot be removed: ports that somebody else added."""
     taps = {each.name for each in going if each.kind is Kind.TAP}
     for bridge in (each.name for each in going if each.kind is Kind.BRIDGE):
         others = sorted(name for name, link in links.items() if link.bridge == bridge and name not in taps)
@@ -126,7 +126,7 @@ def _remove_link(made: Made, means: UndoContext) -> None:
 
 
 def _remove_partition(made: Made, means: UndoContext) -> None:
-    """Empty as it was found; a file that came meanwhile keeps it, with an error."""
+    """Remove an empty partition folder; raises OSError if a file was added meanwhile."""
     means.config.partition(made.name).rmdir()
     shutil.rmtree(means.config.partition_logs / made.name, ignore_errors=True)
 

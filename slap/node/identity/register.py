@@ -1,4 +1,4 @@
-"""Making a computer known to a master: its identity, its token, its configuration file."""
+"""Registration of a computer at a master: identity, credentials, configuration file."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -75,12 +75,12 @@ def _with_credentials(config: NodeConfig, key: str, answer: RegisteredNode) -> N
 
 
 def _forget_certificate(config: NodeConfig) -> None:
-    """Of a former registration: what is no use any more should not lie about."""
+    """Remove the certificate of an earlier registration."""
     config.certificate_file.unlink(missing_ok=True)
 
 
 def make_config(master_url: str, wish: Registration) -> NodeConfig:
-    """The configuration of a new node, but for the name that its master gives it."""
+    """The configuration of a new node, without the name that its master gives it."""
     folders = {"software_root": wish.software_root, "instance_root": wish.instance_root}
     return NodeConfig(
         master_url=master_url,
@@ -104,5 +104,5 @@ def _own_network(wish: Registration) -> str:
 
 
 def loopback_network(root: Path) -> str:
-    """A part of 127.0.0.0/8 for a node without rights of its own: two nodes on one machine hardly ever share it."""
+    """A part of 127.0.0.0/8 for a node without root, chosen so that two nodes hardly ever share it."""
     return f"127.{64 + sha256(str(root).encode()).digest()[0] % 128}.0.0/16"

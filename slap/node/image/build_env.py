@@ -1,4 +1,4 @@
-"""What images are built with: programs, packages, and a folder for what is only needed meanwhile."""
+"""The environment that images are built in: programs, packages, scratch folder."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -25,13 +25,13 @@ class BuildEnvironment:
     say: Say = lambda words: None
 
     def apt(self) -> Apt:
-        """With the lists of packages of today."""
+        """apt with today's package lists."""
         apt = Apt(self.downloads / "apt", Kind.BINARY, self.runner, environment.clean(self.scratch))
         apt.prepare()
         return apt
 
     def unpacked(self, apt: Apt, packages: Sequence[Package], folder: Path, wanted: re.Pattern[str]) -> Path:
-        """What is wanted of packages, by its path, as it would lie on a machine."""
+        """Unpack the wanted paths of packages into a folder."""
 
         def rename(name: str) -> str:
             return path if wanted.match(path := debian.merged(name)) else _NOWHERE
@@ -46,7 +46,7 @@ class BuildEnvironment:
 
 
 def chosen(closure: Sequence[Package], names: Sequence[str]) -> tuple[Package, ...]:
-    """The packages of these names, and the kernel; raises NotFound for one that is not there."""
+    """The packages of these names, with the kernel; raises NotFound for a missing one."""
     found = tuple(each for each in closure if each.name in names or is_kernel(each))
     if lacking := sorted(set(names) - {each.name for each in found}):
         raise NotFound(f"apt knows no package {', '.join(lacking)}.", resolution="Check the machine's sources of apt.")
@@ -54,5 +54,5 @@ def chosen(closure: Sequence[Package], names: Sequence[str]) -> tuple[Package, .
 
 
 def is_kernel(package: Package) -> bool:
-    """Whether it has a kernel in it, and does not only depend on the newest one."""
+    """Whether a package contains a kernel; the meta-package only depends on one."""
     return package.name.startswith("linux-image-") and package.name.removeprefix("linux-image-")[0].isdigit()

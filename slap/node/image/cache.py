@@ -1,4 +1,4 @@
-"""Images in caches: a name and an architecture are the question, one signed archive is the answer."""
+"""Images in caches: found by name and architecture, downloaded as one signed archive."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ _MOST_TRIES = 3
 
 @dataclass(frozen=True)
 class DownloadedImage:
-    """A disk that came from a cache, not looked at yet, and who signed it."""
+    """A disk from a cache, not validated yet, and the key that signed it."""
 
     disk: Path
     signed_by: str
@@ -36,14 +36,14 @@ class DownloadedImage:
 
 
 def question_of(name: str, now: float, machine: str = "") -> Question:
-    """What caches are asked for an image; of the platform only the architecture counts."""
+    """The cache key of an image: its name and the architecture."""
     machine = machine or platform.machine()
     about = Platform(os="", version="", libc="", machine=machine, python="")
     return Question(f"image:{name}", _ROOT, about, now, EntryKind.IMAGE, f"{name}-{machine}")
 
 
 def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> DownloadedImage:
-    """The disk of a name, from whichever cache has it; `into` is made. Raises NotFound when none has, and SlapError."""
+    """Download an image by its name into a new folder. Raises NotFound when no cache has it, and SlapError."""
     if not tools.settings.caches:
         raise NotFound(
             f"This computer has no image {name}, and no cache to take it from.", "",
@@ -66,7 +66,7 @@ def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> Downl
 
 
 def leave(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Callable[[int], None]) -> Published:
-    """Sign an image, and leave it in the upload cache under a name. `disk` lies in a folder where links can be made."""
+    """Sign an image and upload it under a name. `disk` is in a folder where hard links can be made."""
     key = tools.signing_key()
     folder = disk.parent / "packed"
     folder.mkdir()
@@ -83,12 +83,12 @@ def leave(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Calla
 
 
 def look(name: str, tools: CacheTools) -> Lookup:
-    """What caches have of a name; without caches, nothing."""
+    """Look an image up in the caches; empty without caches."""
     return tools.client.look_up(question_of(name, tools.now)) if tools.settings.caches else Lookup()
 
 
 def _check(folder: Path) -> None:
-    """Whoever signed it is trusted to make images, not to have packed one rightly."""
+    """Raise InvalidInput unless an archive holds a disk for this machine: its signer may have packed it wrongly."""
     try:
         about = CachedImage.model_validate_json(files.read_or(folder / ABOUT, ""))
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Images that partitions ask for: each is fetched once, in the background, by whoever of the node comes first."""
+"""Download queue of the images that partitions request: each is fetched once, in the background."""
 
 import logging
 import threading
@@ -21,7 +21,7 @@ Start = Callable[[Callable[[], None]], None]
 
 @dataclass
 class _Job:
-    """What was tried for an entry, for the partition that asked first: how often it failed, and when it is tried again."""
+    """The download of an entry: the partition that requested it first, failures, next try."""
 
     runs: bool = False
     partition: str = ""
@@ -34,7 +34,7 @@ def start_thread(work: Callable[[], None]) -> None:
 
 
 class ImageQueue:
-    """Takes what is asked for, again and again, and never waits. It may be killed at any line, and asked again."""
+    """Fetches requested images in the background; requests never wait and can be repeated."""
 
     def __init__(self, fetcher: Fetcher, clock: Clock, start: Start = start_thread) -> None:
         self._fetcher = fetcher
@@ -46,7 +46,7 @@ class ImageQueue:
         self._wanted: dict[str, frozenset[str]] = {}  # keys of entries by partitions
 
     def want(self, partition: str, entries: Iterable[ImageEntry]) -> None:
-        """A partition needs these and no others. What is here is told at once, what is not is begun."""
+        """Set the images that a partition needs: report those that are here, start fetching the others."""
         asked = tuple(entries)
         self._note(partition, frozenset(entry.key for entry in asked))
         if asked:
@@ -63,7 +63,7 @@ class ImageQueue:
             self._store.use(partition, here)
 
     def leave(self, partition: str) -> None:
-        """Nothing of a partition is left."""
+        """Forget a partition that is empty."""
         self._note(partition, frozenset())
         self._store.forget_uses(partition)
 
@@ -95,7 +95,7 @@ class ImageQueue:
             self._start(lambda: self._work(entry, job))
 
     def _work(self, entry: ImageEntry, job: _Job) -> None:
-        """Of several processes one fetches; the others look again when they are asked again."""
+        """Fetch an entry; only one process of the node does so, others look again when requested."""
         failed = False
         try:
             with self._store.fetching(entry) as mine:
@@ -111,7 +111,7 @@ class ImageQueue:
                 job.due = self._clock.monotonic() + (delay(job.failures) if failed else 0)
 
     def _fetch(self, entry: ImageEntry) -> bool:
-        """Whether there is nothing more to do; what partitions are told says why not."""
+        """Fetch an entry; returns whether it is finished. The reason of a failure is reported to partitions."""
         try:
             kept = self._fetcher.fetch(entry, lambda state: self._tell(entry, state))
         except SlapError as error:
@@ -129,7 +129,7 @@ class ImageQueue:
         return True
 
     def _tell(self, entry: ImageEntry, state: ImageState) -> None:
-        """How far it is; what nobody waits for any more is ended."""
+        """Report progress to partitions; ends a download that no partition needs any more."""
         if not self._is_wanted(entry):
             raise NotFound(f"Nobody asks for image {entry} any more.")
         self._store.tell(entry, state)

@@ -1,4 +1,4 @@
-"""Which images a computer needs, and how the others go."""
+"""Which images this computer needs, and removing the others."""
 
 import json
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _SHORTEST = 8  # digits of a digest that are enough to name an image
 
 
 def in_use(config: NodeConfig, store: ImageStore) -> dict[str, set[str]]:
-    """Partitions by the digests of the images that they use: those that they had, and those that they ask for now."""
+    """Partitions by the digests of images: those that they use and those that they request now."""
     found = store.users()
     for partition, entry in _wishes(config):
         kept = store.find(entry)
@@ -32,13 +32,13 @@ def in_use(config: NodeConfig, store: ImageStore) -> dict[str, set[str]]:
 
 
 def unused(config: NodeConfig, store: ImageStore) -> list[KeptImage]:
-    """What was fetched for partitions that are gone. What somebody built or added stays until it is removed by name."""
+    """Images fetched for partitions that are gone. Those built or added here stay until removed by name."""
     used = in_use(config, store)
     return [each for each in store.records() if each.sha512 not in used and not each.origin.is_own]
 
 
 def meant(store: ImageStore, word: str) -> KeptImage:
-    """The image by one of its names, or by the beginning of its digest; raises NotFound."""
+    """The image of a name or of the beginning of a digest; raises NotFound."""
     found = store.named(word) if "/" not in word else None
     if found:
         return found
@@ -69,7 +69,7 @@ def remove(config: NodeConfig, store: ImageStore, word: str) -> KeptImage:
 
 
 def leftovers(config: NodeConfig) -> tuple[Leftover, ...]:
-    """What `prune` would remove: images that are unused, and what work that was cut off has left."""
+    """What `prune` would remove: unused images, and remains of interrupted work."""
     store = ImageStore(config.images)
     return (
         *(Leftover(store.disk(each.sha512), "no partition uses this image") for each in unused(config, store)),
@@ -78,7 +78,7 @@ def leftovers(config: NodeConfig) -> tuple[Leftover, ...]:
 
 
 def prune(config: NodeConfig) -> None:
-    """Remove all of that."""
+    """Remove unused images and remains of interrupted work."""
     store = ImageStore(config.images)
     for kept in unused(config, store):
         store.remove(kept.sha512)
@@ -91,13 +91,13 @@ def _litter(config: NodeConfig, store: ImageStore) -> list[Path]:
 
 
 def _wishes(config: NodeConfig) -> Iterable[tuple[str, ImageEntry]]:
-    """What partitions ask for now, with their names."""
+    """The entries that partitions request now, by partition."""
     for path in config.instance_root.glob(f"*/{WISH_FILE}"):
         yield from ((path.parent.name, entry) for entry in _asked(path))
 
 
 def _asked(path: Path) -> tuple[ImageEntry, ...]:
-    """What a partition wrote counts as far as it can be read."""
+    """The entries in one partition's request file; none while it is invalid."""
     with suppress(OSError, ValueError, ValidationError, RecursionError):
         return _ENTRIES.validate_python(json.loads(read_owned(path.parent, path.name, None, _LONGEST)))
     return ()

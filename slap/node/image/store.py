@@ -1,4 +1,4 @@
-"""Where a computer keeps images: each once, by its digest, readable by all who know that, and changed by nobody.
+"""The image store: each image once, by its digest, read-only and readable by all partitions.
 
 disks/<sha512>            the image itself, read-only
 records/<sha512>.json     what it is; written last: a disk without it was never finished
@@ -38,14 +38,14 @@ _PRIVATE = ("records", "names", "downloads", "uses", "incoming")
 
 
 class ImageStore:
-    """Files and nothing else, so that several processes may use it at the same time, and any of them be killed."""
+    """The store, made of files only, so that several processes can use it and any can be killed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.incoming = root / "incoming"
 
     def make(self) -> None:
-        """Have the folders."""
+        """Create the folders."""
         files.make_folder(self.root)
         for name in _OPEN:
             files.make_folder(self.root / name, 0o711)
@@ -57,7 +57,7 @@ class ImageStore:
 
     @contextmanager
     def aside(self) -> Iterator[Path]:
-        """A folder for something that may come to nothing."""
+        """A temporary folder."""
         folder = self.incoming / f"aside-{token_hex(8)}"
         folder.mkdir(mode=0o700)
         try:
@@ -67,12 +67,12 @@ class ImageStore:
             files.remove_tree(folder)
 
     def arriving(self, entry: ImageEntry) -> Path:
-        """The folder for what is on its way of an entry."""
+        """The folder for the download of an entry."""
         return self.incoming / entry.key
 
     @contextmanager
     def fetching(self, entry: ImageEntry) -> Iterator[bool]:
-        """Whether nobody else of the node fetches this entry while the block runs."""
+        """Lock an entry for its download while the block runs; yields whether this process got the lock."""
         lock = self._lock(entry.key)
         with files.exclusive(lock, wait=False) as mine:
             yield mine
@@ -80,7 +80,7 @@ class ImageStore:
                 lock.unlink(missing_ok=True)
 
     def keep(self, made: Path, record: KeptImage) -> None:
-        """Take a file in; it must be on the same disk, is checked already, and is gone from its place afterwards."""
+        """Store a validated file by moving it; it must be on the same disk."""
         made.chmod(0o444)
         files.put_in_place(made, self.disk(record.sha512))
         _write(self._record(record.sha512), record)
@@ -94,7 +94,7 @@ class ImageStore:
         return [each for each in found if each]
 
     def find(self, entry: ImageEntry) -> KeptImage | None:
-        """What an entry means here, if it is here."""
+        """The stored image of an entry, or None."""
         if entry.name:
             return self.named(entry.name)
         reference = _read(self._download(entry.digest), ImageReference)
@@ -106,7 +106,7 @@ class ImageStore:
         return self.record(reference.sha512) if reference else None
 
     def names(self) -> dict[str, str]:
-        """The digest of the image by each of its names."""
+        """Digests by name."""
         found = {path.stem: _read(path, ImageReference) for path in sorted((self.root / "names").glob("*.json"))}
         return {name: reference.sha512 for name, reference in found.items() if reference}
 
@@ -120,7 +120,7 @@ class ImageStore:
         _write(self._download(digest), ImageReference(sha512=became))
 
     def tell(self, entry: ImageEntry, state: ImageState) -> None:
-        """What cannot be told for want of room is told when there is some."""
+        """Write the status of an entry for partitions; on a full disk it is written later."""
         text = state.model_dump_json() + "\n"
         try:
             files.write_if_changed(state_file(self.root, entry), text)
@@ -134,7 +134,7 @@ class ImageStore:
         return _state(state_file(self.root, entry))
 
     def use(self, partition: str, found: Iterable[str]) -> None:
-        """Remember images of which a partition may have disks; they are its until it is empty."""
+        """Record the images that a partition uses, until it is empty."""
         path = self._uses(partition)
         before = _digests(path)
         if not before.issuperset(found := set(found)):
@@ -152,7 +152,7 @@ class ImageStore:
         return found
 
     def adopt(self, sha512: str, origin: Origin) -> KeptImage:
-        """From now on an image is there for another reason than that for which it came."""
+        """Change the reason for which an image is stored."""
         kept = self.record(sha512)
         if kept is None:
             raise NotFound(f"There is no image {sha512[:16]}.", resolution="slapos image list")
@@ -161,7 +161,7 @@ class ImageStore:
         return kept
 
     def remove(self, sha512: str) -> None:
-        """The record goes first: from then on nothing begins to use it."""
+        """Remove an image: its record first, so that nothing begins to use it."""
         if self.record(sha512) is None:
             raise NotFound(f"There is no image {sha512[:16]}.", resolution="slapos image list")
         self._record(sha512).unlink(missing_ok=True)
@@ -174,9 +174,7 @@ class ImageStore:
         self.disk(sha512).unlink(missing_ok=True)
 
     def litter(self, wished: Container[str] = ()) -> list[Path]:
-        """What work that was cut off has left, and will not be gone on with: nobody is at it, and none of the entries with
-        these keys needs it.
-        """
+        """Remains of interrupted work that no process holds and none of these entries needs."""
         known = {each.sha512 for each in self.records()}
         disks = [path for path in (self.root / "disks").glob("*") if path.name not in known]
         coming = [path for path in self.incoming.glob("*") if path.name not in wished and not self._is_at_work(path)]
@@ -184,7 +182,7 @@ class ImageStore:
         return [*disks, *coming, *(path for path in states if not isinstance(_state(path), ReadyImage))]
 
     def room(self) -> int:
-        """Free bytes."""
+        """Free bytes on the store's disk."""
         return shutil.disk_usage(self.root).free
 
     def ready(self, kept: KeptImage) -> ReadyImage:
@@ -193,7 +191,7 @@ class ImageStore:
         )
 
     def _is_at_work(self, path: Path) -> bool:
-        """Locks lie in the folders that they are of, or beside those of entries."""
+        """Whether a process holds the lock of a folder or entry."""
         if path.name.startswith("."):
             return _is_held(path)
         return any(map(_is_held, (self._lock(path.name), *path.glob(".*lock"))))

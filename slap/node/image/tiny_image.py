@@ -1,4 +1,4 @@
-"""The image `tiny`: a kernel, BusyBox, an SSH server and a web server, for machines of 96 MiB. Built in seconds.
+"""Build the image `tiny`: kernel, BusyBox, SSH and web server, for machines of 96 MiB, in seconds.
 
 It is put together from Debian's packages without installing them, and without being root.
 """
@@ -69,7 +69,7 @@ _KERNEL_OPTIONS = "console=tty0 console=ttyS0,115200 quiet loglevel=3 net.ifname
 
 
 def build_tiny(bench: BuildEnvironment, image: Path) -> None:
-    """Make the image, a qcow2, at a path."""
+    """Build the image, a qcow2, at a path."""
     apt = bench.apt()
     bench.say("Putting tiny together")
     root = bench.unpacked(apt, chosen(apt.closure(WANTED), PACKAGES), bench.scratch / "packages", _UNPACKED)
@@ -95,7 +95,7 @@ def build_tiny(bench: BuildEnvironment, image: Path) -> None:
 
 
 def early_items(root: Path, kernel: str, order: str) -> list[Item]:
-    """What the kernel finds in memory when it starts: enough to find the disk."""
+    """The files of the initial RAM disk: enough to find the disk."""
     wanted = modules_for(_EARLY, order)
     return [
         Item("init", _GUEST / "init.sh"),
@@ -106,7 +106,7 @@ def early_items(root: Path, kernel: str, order: str) -> list[Item]:
 
 
 def items(root: Path, kernel: str, order: str, made: tuple[Iterable[str], bytes]) -> list[Item]:
-    """All that is on the disk; `made` are the names of BusyBox's programs, and what the kernel finds in memory."""
+    """The files on the disk; `made` holds the names of BusyBox's programs, and the initial RAM disk."""
     applets, initrd = made
     programs = {Path(name).name for name in _PROGRAMS.values()}
     return [
@@ -129,7 +129,7 @@ def items(root: Path, kernel: str, order: str, made: tuple[Iterable[str], bytes]
 
 
 def modules_for(names: Iterable[str], order: str) -> list[str]:
-    """The files of modules by their names, with those that they need, from the lines of modules.dep."""
+    """The files of kernel modules and of those that they need, from the lines of modules.dep."""
     needs = dict(_dependencies(order))
     by_name = {Path(path).stem.replace("-", "_"): path for path in needs}
     wanted = [by_name[name] for name in names if name in by_name]  # others are part of the kernel
@@ -157,7 +157,7 @@ def _libraries(root: Path) -> list[Path]:
 
 
 def _index_modules(bench: BuildEnvironment, root: Path, kernel: str) -> None:
-    """Which module needs which."""
+    """Write the index of kernel modules by depmod."""
     argv = (str(root / "usr/bin/busybox"), "depmod", "-b", str(root / "usr"), kernel)
     bench.runner.run(Command(argv, env={"PATH": CLEAN_PATH}, timeout=60)).check()
 

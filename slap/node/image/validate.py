@@ -1,4 +1,4 @@
-"""What a file that came from somewhere is: nothing is booted that was not looked at before."""
+"""Validate images before they are used."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _OTHERS = {
 
 
 def kind_of(beginning: bytes) -> DiskFormat:
-    """The format by its first bytes; raises BrokenImage for what is neither."""
+    """The format of an image by its first bytes; raises BrokenImage for an unknown one."""
     if beginning.startswith(_QCOW2):
         return "qcow2"
     other = next((name for signs, name in _OTHERS.items() if beginning.startswith(signs)), "")
@@ -30,7 +30,7 @@ def kind_of(beginning: bytes) -> DiskFormat:
 
 
 def objection(seen: ImageInfo) -> str:
-    """Why a whole image must not be used; empty when there is nothing against it."""
+    """Why an intact image must not be used; empty when it may."""
     if seen.backing_file:
         return f"It is only what differs from another file, {seen.backing_file}."
     if seen.data_file:
@@ -41,7 +41,7 @@ def objection(seen: ImageInfo) -> str:
 
 
 def judge(path: Path, qemu: QemuImg) -> tuple[DiskFormat, int]:
-    """The format of an image, and the size of its disk; raises BrokenImage for one that cannot be used."""
+    """The format and disk size of an image; raises BrokenImage for one that cannot be used."""
     with path.open("rb") as file:
         kind = kind_of(file.read(64))
     seen = qemu.info(path, kind)

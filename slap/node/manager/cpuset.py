@@ -1,4 +1,4 @@
-"""A processor of its own for a process: the numbers in `.slapos-cpu-exclusive` of a partition, if its user may.
+"""CPU pinning: a processor of its own for each process that `.slapos-cpu-exclusive` names, if allowed.
 
 The first processor is left to everybody else. The file only grows, for whoever asks for a processor adds a line: what ended
 or is not the partition's is passed over.
@@ -16,7 +16,7 @@ from slap.system.processes import is_alive
 
 
 def assign(cpus: Sequence[int], taken: Mapping[int, frozenset[int]], wanted: Iterable[int]) -> dict[int, int]:
-    """A processor for each process that wants one and has none, as long as there are any; the first is everybody's."""
+    """Assign free processors to the processes that wait for one; the first processor is for all."""
     served = {pid for cpu in cpus[1:] for pid in taken.get(cpu, ())}
     free = iter(cpu for cpu in cpus[1:] if not taken.get(cpu))
     waiting = [pid for pid in dict.fromkeys(wanted) if pid not in served]
@@ -24,7 +24,7 @@ def assign(cpus: Sequence[int], taken: Mapping[int, frozenset[int]], wanted: Ite
 
 
 class Cpuset(Hooks):
-    """With each look, who waits gets what became free."""
+    """Pins processes; at each check, those that wait get processors that became free."""
 
     wish = ".slapos-cpu-exclusive"
 

@@ -1,4 +1,4 @@
-"""Whole disks for a partition: those that `.slapos-disk-permission` names become its user's, if slapos.cfg allows them.
+"""Whole disks for partitions: `.slapos-disk-permission` names them, slapos.cfg allows them.
 
 The file is a list of {"disk": "/dev/..."}. Unlike in SlapOS nothing is allowed that `allowed-disk-for-vm` of
 [manager:devperm] does not list, for any tenant could ask for the disk of the computer.
@@ -19,7 +19,7 @@ from slap.node.partition.request_files import read_list
 
 @dataclass(frozen=True)
 class Disk:
-    """What is known of a path that was asked for."""
+    """The facts on a requested path that decide about it."""
 
     path: str
     is_block_device: bool
@@ -27,7 +27,7 @@ class Disk:
 
 
 def refusal(disk: Disk, allowed: Iterable[str]) -> str:
-    """Why a disk is not given away; empty when it may be."""
+    """Why a disk is not given to a partition; empty when it is."""
     if disk.path not in set(allowed):
         return "it is not in allowed-disk-for-vm of [manager:devperm]"
     if not disk.is_block_device:
@@ -36,7 +36,7 @@ def refusal(disk: Disk, allowed: Iterable[str]) -> str:
 
 
 def disks_of(entries: Iterable[Any]) -> tuple[str, ...]:
-    """Raises InvalidInput for an entry of another form."""
+    """The requested disks; raises InvalidInput for an entry of another form."""
     found = []
     for entry in entries:
         path = entry.get("disk") if isinstance(entry, dict) else None
@@ -47,7 +47,7 @@ def disks_of(entries: Iterable[Any]) -> tuple[str, ...]:
 
 
 class Devperm(Hooks):
-    """The disk stays the partition's until it is empty, and is root's afterwards."""
+    """Gives disks to a partition's user until the partition is empty, and then back to root."""
 
     wish = ".slapos-disk-permission"
 

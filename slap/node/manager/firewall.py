@@ -37,14 +37,14 @@ _EXAMINATION = 600.0  # the same for rules alone; this takes longer the more the
 
 
 def is_wanted(config: NodeConfig) -> bool:
-    """Whether this node shall have one: `auto` is where that is possible at all."""
+    """Whether this node has a partition firewall; `auto` means where it is possible."""
     if config.partition_firewall != "auto":
         return config.partition_firewall == "true"
     return config.format.alter_user and environment.is_root() and environment.find_program("nft") != ""
 
 
 def wish_of(folder: PartitionFolder) -> Firewall:
-    """What the partition closes. Raises InvalidInput for what makes no sense: passed over, it would be left open."""
+    """The firewall request of a partition. Raises InvalidInput rather than leave something open."""
     text = read_request(folder, FIREWALL_FILE)
     if text is None:
         return OPEN
@@ -56,7 +56,7 @@ def wish_of(folder: PartitionFolder) -> Firewall:
 
 
 class PartitionFirewall(Hooks):
-    """What is applied is kept in mind, so a look at which nothing changed starts no program."""
+    """Applies rules; remembers what it applied, so that a check without changes starts no program."""
 
     wish = FIREWALL_FILE
 
@@ -73,7 +73,7 @@ class PartitionFirewall(Hooks):
         self._works: bool | None = None
 
     def guards(self) -> bool:
-        """Whether the kernel takes the rules. Where nobody asked for them, that it does not is no error."""
+        """Whether the kernel accepts the rules. That it does not is an error only where they were requested."""
         with self._lock:
             if self._works is None:
                 self._works = self._try()
@@ -125,7 +125,7 @@ class PartitionFirewall(Hooks):
         return True
 
     def _say(self, around: FirewallContext, script: str) -> None:
-        """A script, after all that it builds upon where that is not as it was."""
+        """Apply a script, with all that it depends on where that changed."""
         if script and around is self._seen and self._is_there():
             try:
                 self._nft.apply(script)
@@ -135,7 +135,7 @@ class PartitionFirewall(Hooks):
         self._renew(around, script)
 
     def _renew(self, around: FirewallContext, script: str = "") -> None:
-        """All at once: whoever flushed the rules took those of all partitions."""
+        """Apply the rules of all partitions again: whoever flushed the rules removed all of them."""
         found = frame(around)
         self._nft.apply(found.text + "".join(self._applied.values()) + script)
         self._seen, self._frame = around, found

@@ -1,5 +1,4 @@
-"""What of a node and its computer the partition firewall has to know: where the master is, and the resolvers, and whose
-addresses are published."""
+"""Facts that the partition firewall needs: addresses of master, resolvers and other partitions."""
 
 import logging
 import socket
@@ -31,14 +30,14 @@ Resolve = Callable[[str], list[str]]
 
 
 def table_of(config: NodeConfig) -> str:
-    """Each node of a computer has a table of its own; that in the system's place has the plain name."""
+    """The name of this node's nft table; the node in the system's place has the plain name."""
     if config.root == SYSTEM_ROOT:
         return "slapos"
     return f"slapos-{sha256(str(config.root).encode()).hexdigest()[:8]}"
 
 
 class MasterAddress:
-    """Where the master is: by its addresses, which are asked for again now and then."""
+    """The master's addresses, resolved again now and then."""
 
     def __init__(self, url: str, clock: Clock, resolve: Resolve) -> None:
         parts = urlsplit(url)
@@ -50,7 +49,7 @@ class MasterAddress:
         self._asked = float("-inf")
 
     def endpoints(self) -> frozenset[Endpoint]:
-        """The last ones that are known, when nobody answers."""
+        """The master's endpoints; the last known ones when the resolver fails."""
         if self._host and self._clock.monotonic() - self._asked > _RESOLVED:
             self._asked = self._clock.monotonic()
             try:
@@ -61,7 +60,7 @@ class MasterAddress:
 
 
 class Neighbourhood:
-    """What is read from files of the node and the computer, and asked of resolvers: again when it may have changed."""
+    """Reads the facts from files and resolvers, again when they may have changed."""
 
     def __init__(self, config: NodeConfig, clock: Clock, resolve: Resolve) -> None:
         self._config = config
@@ -81,7 +80,7 @@ class Neighbourhood:
         return self._surroundings
 
     def users(self) -> dict[str, int]:
-        """Of partitions, by their addresses."""
+        """Users of partitions, by their addresses."""
         self._refresh()
         return dict(_users_of(self._config, self._partitions))
 
@@ -107,7 +106,7 @@ def surroundings(config: NodeConfig, partitions: tuple[Partition, ...], resolver
 
 
 def resolve_host(host: str) -> list[str]:
-    """The addresses of a host, as plain as they go into rules."""
+    """The addresses of a host, without zones, as rules need them."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return sorted({str(address[4][0]) for address in found if "%" not in str(address[4][0])})
 

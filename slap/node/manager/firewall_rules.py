@@ -1,4 +1,4 @@
-"""The partition firewall's rules, as scripts of nft: what is common to a node, and what is each partition's.
+"""nft scripts of the partition firewall: common rules of a node, and rules of each partition.
 
 Packets are told by the user who sends them. A partition's user reaches its own addresses, the published ones of partitions,
 the master and the outside, and nothing else of this computer: what is local goes out by `lo`, whatever its address.
@@ -81,7 +81,7 @@ add rule bridge {table} taps iifname "{taps}*" meta mark set {mark}
 
 @dataclass(frozen=True)
 class FirewallContext:
-    """What of a node concerns all partitions. `private` networks are those whose addresses are not published."""
+    """Facts that concern all partitions; `private` networks have unpublished addresses."""
 
     table: str
     master: frozenset[Endpoint] = frozenset()
@@ -94,7 +94,7 @@ class FirewallContext:
 
 @dataclass(frozen=True)
 class GuardedPartition:
-    """A partition: its user, its addresses, what it closes, and all partitions' users by their addresses."""
+    """A partition: its user, addresses, request, and the users of all partitions by address."""
 
     name: str
     user: int
@@ -113,7 +113,7 @@ class Frame:
 
 
 def frame(node: FirewallContext) -> Frame:
-    """What all partitions have in common; said anew it leaves what is each partition's own alone."""
+    """The script of the common rules; applied again it leaves the partitions' own rules alone."""
     text = _FRAME.format(table=node.table)
     text += "".join(_SETS.format(table=node.table, version=each, kind=kind) for each, kind in _KINDS.items())
     for name, addresses in (("published", node.published), ("resolvers", node.resolvers)):
@@ -134,7 +134,7 @@ def frame(node: FirewallContext) -> Frame:
 
 
 def rules(table: str, partition: GuardedPartition) -> str:
-    """What is a partition's own, in place of what was."""
+    """The script that replaces a partition's own rules."""
     wish = partition.wish
     text = _chain(table, _out(partition), _outgoing(partition))
     text += _chain(table, _in(partition), _incoming(wish))
@@ -144,7 +144,7 @@ def rules(table: str, partition: GuardedPartition) -> str:
 
 
 def removal(table: str, partition: GuardedPartition) -> str:
-    """What forgets a partition; what is not there is made first, for only that can be deleted."""
+    """The script that removes a partition; it creates missing objects first, since only those can be deleted."""
     return (
         rules(table, partition)
         + "".join(_doors(table, partition, opened=False))
@@ -159,7 +159,7 @@ def chains(partition: GuardedPartition) -> tuple[str, str, str]:
 
 
 def _outgoing(partition: GuardedPartition) -> Iterable[str]:
-    """The master comes first, for it may listen on all addresses, those of the partition among them."""
+    """Rules of outgoing packets. The master comes first, since it may listen on the partition's addresses."""
     wish = partition.wish
     verdict = "accept" if wish.master else _REJECT
     yield from (f"{family} daddr . tcp dport @master{v} {verdict}" for v, family in _FAMILIES.items())
@@ -180,7 +180,7 @@ def _outgoing(partition: GuardedPartition) -> Iterable[str]:
 
 
 def _incoming(wish: Firewall) -> Iterable[str]:
-    """From outside: those who are named reach a port, the others do not."""
+    """Rules of packets from outside: named visitors reach a port, others do not."""
     for port, sources in _by_port(wish):
         for source in sources:
             yield f"{_family(source)} saddr {source} {port} accept"
@@ -199,13 +199,13 @@ def _calling(partition: GuardedPartition) -> Iterable[str]:
 
 
 def _by_port(wish: Firewall) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """Ports that are named come before all others."""
+    """Rules of named ports, before those of all other ports."""
     for port, sources in sorted(wish.visitors.items(), key=lambda item: item[0] == EVERY_PORT):
         yield ("meta l4proto { tcp, udp }" if port == EVERY_PORT else f"{_PORT} {port}"), sources
 
 
 def _doors(table: str, partition: GuardedPartition, *, opened: bool) -> Iterable[str]:
-    """Where packets for its addresses are judged. An element cannot be changed: it is made, deleted and made."""
+    """Map elements that send packets to the partition's chains; changed by deletion and creation."""
     for address in partition.addresses:
         version = ipaddress.ip_address(address).version
         for name, chain in (("doors", _in(partition)), ("callers", _near(partition))):
@@ -225,7 +225,7 @@ def _chain(table: str, name: str, lines: Iterable[str]) -> str:
 
 
 def _elements(table: str, name: str, elements: Mapping[str, str]) -> str:
-    """Elements of the sets of both versions, by the addresses that tell which."""
+    """Elements of the IPv4 and IPv6 sets, by address."""
     text = ""
     for version in _KINDS:
         own = sorted(each for address, each in elements.items() if ipaddress.ip_address(address).version == version)

@@ -1,4 +1,4 @@
-"""Images: a partition names those that its machines start from in `.slapos-images`, and the node fetches them."""
+"""Images for machines: a partition names them in `.slapos-images`, and the node fetches them."""
 
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ _ALLOW = "The computer's operator can allow it: `allow = NETWORK` in section [ma
 
 
 class Images(Hooks):
-    """Nothing waits for an image here: whoever needs one reads how far it is."""
+    """Requests images in the background; a partition reads their status from the image store."""
 
     wish = WISH_FILE
 
@@ -58,7 +58,7 @@ def sessions_of(config: NodeConfig) -> Sessions:
 
 
 def address_policy_of(config: NodeConfig) -> AddressPolicy:
-    """Where images may come from that partitions name; raises InvalidInput for what slapos.cfg says wrongly."""
+    """The addresses that requested images may come from; raises InvalidInput for invalid options."""
     text = config.managers.get("images", {}).get("allow")
     try:
         allowed = tuple(map(parse_network, text.split())) if text is not None else None
@@ -69,7 +69,7 @@ def address_policy_of(config: NodeConfig) -> AddressPolicy:
 
 
 def entries_of(asked: list[Any], partition: str) -> tuple[ImageEntry, ...]:
-    """Raises InvalidInput for what is no list of a few images. A tenant does not name files of the computer."""
+    """The requested images; raises InvalidInput unless they are a short list without local files."""
     try:
         entries = _ENTRIES.validate_python(asked)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Port redirection: what `.slapos-port-redirect` of a partition asks for, by a supervised socat for each port.
+"""Port redirection: a supervised socat for each port in `.slapos-port-redirect`.
 
 A list of {"srcPort", "destPort", and if need be "srcAddress", "destAddress", "type": "tcp" or "udp"}. A port below 1024 is
 opened by root; whoever enables this manager lets tenants have those that are free.
@@ -34,7 +34,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Redirect(BaseModel):
-    """One port of the computer that leads to one of the partition, unless another address is named."""
+    """A port of the computer that leads to one of the partition, or to another address."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
@@ -50,7 +50,7 @@ class Redirect(BaseModel):
 
 
 def redirects_of(entries: Iterable[Any]) -> tuple[Redirect, ...]:
-    """Raises InvalidInput for an entry that makes no sense, and for a port that is redirected twice."""
+    """The requested redirections; raises InvalidInput for an invalid entry or a repeated port."""
     found: dict[str, Redirect] = {}
     for entry in entries:
         try:
@@ -66,7 +66,7 @@ def redirects_of(entries: Iterable[Any]) -> tuple[Redirect, ...]:
 
 
 def forward_of(redirect: Redirect, target: str, user: str, first_free: int) -> Forward:
-    """What root has to open goes on as the partition's user."""
+    """socat's command. Root opens a privileged port, then socat runs as the partition's user."""
     return Forward(
         port=redirect.source_port,
         target=target,
@@ -78,7 +78,7 @@ def forward_of(redirect: Redirect, target: str, user: str, first_free: int) -> F
 
 
 class Portredir(Hooks):
-    """Its processes are a supervised group of their own, so they come and go without touching the services."""
+    """Runs socat in a supervised group of its own, apart from the partition's services."""
 
     wish = ".slapos-port-redirect"
 
@@ -114,7 +114,7 @@ class Portredir(Hooks):
         )
 
     def _check(self, folder: PartitionFolder) -> None:
-        """One that does not stay up, for its port is taken, is an error until it does; it is tried again now and then."""
+        """Raise an error while a redirection does not stay up; it is restarted now and then."""
         group, now = folder.name + FORWARDER_SUFFIX, self.tools.clock.now().timestamp()
         dead = [each for each in self.tools.supervisor.processes(group) if not each.state.is_alive]
         if not dead:
@@ -130,7 +130,7 @@ class Portredir(Hooks):
 
 
 def _own_address(folder: PartitionFolder) -> str:
-    """Its IPv6 address as in SlapOS, or the first that it has."""
+    """The partition's IPv6 address as in SlapOS, or else its first address."""
     if not folder.addresses:
         raise InvalidInput(f"{folder.name} has no address to redirect to.", resolution="Give a destAddress.")
     return folder.addresses[0]

@@ -1,4 +1,4 @@
-"""Scripts in etc/prerm run before a partition is emptied: its services have ended, its data is still there.
+"""Pre-removal scripts (etc/prerm): run after the services ended, before the partition is emptied.
 
 They run once each, as the partition's user, under supervision: an agent that is killed finds them at work, or ended, when
 it comes back. A supervisord that is killed begins them anew, so they are to be written for being run twice.
@@ -28,7 +28,7 @@ _LAST_LINES = 3
 
 @dataclass(frozen=True)
 class ScriptStatus:
-    """Which scripts still run, which failed, and whether those that run have had their time."""
+    """Which scripts run, which failed, and whether the running ones are overdue."""
 
     running: tuple[str, ...]
     failed: tuple[str, ...]
@@ -36,7 +36,7 @@ class ScriptStatus:
 
 
 def judge(processes: Sequence[ProcessInfo], now: float, patience: float) -> ScriptStatus:
-    """What to make of the scripts; supervisor tries again what it could not start, so that runs, too."""
+    """The status of the scripts; one that supervisor starts again counts as running."""
     running = [each for each in processes if each.state.is_alive or each.state is ProcessState.BACKOFF]
     begun = min((each.started for each in running if each.started), default=now)
     failed = [each.name for each in processes if each not in running and each.status != 0]
@@ -44,7 +44,7 @@ def judge(processes: Sequence[ProcessInfo], now: float, patience: float) -> Scri
 
 
 class Prerm(Hooks):
-    """Waits for the scripts, but not for ever: a partition is not theirs to keep."""
+    """Waits for the scripts, for a limited time."""
 
     def is_leaving(self, folder: PartitionFolder) -> bool:
         return self._file(folder).exists()
@@ -74,7 +74,7 @@ class Prerm(Hooks):
         self.tools.supervisor.remove(folder.name + REMOVAL_SUFFIX)
 
     def _begin(self, folder: PartitionFolder) -> bool:
-        """Whether there are scripts. supervisord is told each time, for one that knows the group does nothing then."""
+        """Start the scripts; returns whether there are any. Repeating it is harmless."""
         if not self._file(folder).exists():
             programs = [self._program(folder, name) for name in scripts_of(folder.path)]
             if not programs:
@@ -102,7 +102,7 @@ class Prerm(Hooks):
 
 
 def scripts_of(partition: Path) -> list[str]:
-    """The names of the scripts; a file that cannot be one is left alone, for it must not keep the partition for ever."""
+    """The names of the scripts; a file that cannot be one is skipped, so that it blocks nothing."""
     folder = partition / "etc/prerm"
     try:
         found = list_files(partition, "etc/prerm", _MAX_ENTRIES)

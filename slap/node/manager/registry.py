@@ -1,4 +1,4 @@
-"""Which managers there are, and those that slapos.cfg asks for."""
+"""The registry of managers."""
 
 from collections.abc import Callable, Mapping
 
@@ -28,7 +28,7 @@ KNOWN: Mapping[str, Callable[[Tools], Manager]] = {
 
 
 def make_managers(tools: Tools) -> Managers:
-    """Those of `manager_list`, and the partition firewall where it is wanted; raises InvalidInput for a name that is none."""
+    """The managers that slapos.cfg enables; raises InvalidInput for an unknown name."""
     names = dict.fromkeys(tools.config.manager_list.replace(",", " ").split())
     if is_wanted(tools.config):
         names[_FIREWALL] = None

@@ -1,4 +1,4 @@
-"""The connection parameters of a partition: what its profile published, and what its service adds while it runs."""
+"""Connection parameters of a partition: published by its profile, and added by its service at run time."""
 
 import json
 from dataclasses import dataclass, field
@@ -18,20 +18,20 @@ _PARAMETERS: TypeAdapter[Parameters] = TypeAdapter(Parameters)
 
 @dataclass(frozen=True)
 class Published:
-    """What a service adds. With a `fault`, why it cannot be reported, nothing is added."""
+    """Parameters that a service added, or a `fault`: the reason why they are not reported."""
 
     parameters: StoredParameters = field(default_factory=dict)
     fault: str = ""
 
 
 def connection_of(published: Published, record: InstanceRecord) -> StoredParameters | None:
-    """None for a profile that publishes nothing."""
+    """The connection parameters to report; None for a profile that publishes nothing."""
     added = published.parameters
     return {**added, **(record.connection or {})} if added else record.connection
 
 
 def read_published(folder: PartitionFolder) -> Published:
-    """What the service of a partition wrote, judged as the master judges it: nothing else is remembered or reported."""
+    """The parameters that a partition's service wrote, validated as the master validates them."""
     try:
         text = read_request(folder, PUBLISHED_FILE)
         return Published(_PARAMETERS.validate_python(json.loads(text))) if text else Published()

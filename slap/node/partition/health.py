@@ -1,4 +1,4 @@
-"""From what was seen of a partition's processes and promises: is it ready, and if not, why not, in whose words."""
+"""Judge a partition by its processes and promises: ready or not, and why."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ _TOO_QUICKLY = "Exited too quickly"
 
 @dataclass(frozen=True)
 class Verdict:
-    """`dead` means that nothing goes on by itself with one of the programs."""
+    """The state to report. `dead`: a program failed that does not restart by itself."""
 
     state: ReportedInstanceState
     message: str = ""
@@ -25,13 +25,13 @@ class Verdict:
         return self.state is ReportedInstanceState.STARTED
 
     def with_fault(self, fault: str) -> "Verdict":
-        """The same of a partition that is in error for another reason, too."""
+        """The same verdict with another fault added: in error."""
         return replace(self, state=ReportedInstanceState.ERROR, message="\n".join(filter(None, (self.message, fault))))
 
 
 @dataclass(frozen=True)
 class GracePeriod:
-    """Whether failing is still part of starting: it was never ready, nothing was given up, the grace is not over."""
+    """Whether failures still count as starting."""
 
     starting: bool
 
@@ -43,7 +43,7 @@ def judge(
     patience: GracePeriod,
     last_words: Callable[[str], str],
 ) -> Verdict:
-    """The state to report of a partition that shall be started; `last_words` gives the end of a program's log."""
+    """The verdict on a partition that should run; `last_words` gives the end of a program's log."""
     seen = {process.name: process for process in processes}
     troubles = [*_process_troubles(installed, seen, last_words), *_promise_troubles(installed, results)]
     dead = any(is_given_up(installed, process) for process in seen.values())
@@ -57,7 +57,7 @@ def judge(
 
 
 def is_given_up(installed: Installed, process: ProcessInfo) -> bool:
-    """Whether supervisord leaves it at that: a service that never stays up, a program to be run once that failed."""
+    """Whether supervisord gave a process up: it never stays up, or ran once and failed."""
     return process.state is ProcessState.FATAL or (process.name in installed.runs and _run_failed(process))
 
 
@@ -99,7 +99,7 @@ def _promise_troubles(installed: Installed, results: Mapping[str, PromiseResult]
 
 
 def _unfinished(installed: Installed, seen: Mapping[str, ProcessInfo], results: Mapping[str, PromiseResult]) -> str:
-    """What is on its way. Promises that passed prove more than supervisor's one second of staying up."""
+    """Programs that are starting. Passed promises prove more than supervisord's one second."""
     missing = [name for name in (*installed.services, *installed.runs) if name not in seen]
     if missing:
         return f"Starting {', '.join(missing)}."

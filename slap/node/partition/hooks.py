@@ -1,4 +1,4 @@
-"""What the steps of a partition call of others: managers, and limits."""
+"""What the steps of a partition call: managers and limits."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from slap.system.host.launch import UNLIMITED, LaunchLimits
 
 @dataclass(frozen=True)
 class RemovalStatus:
-    """Before a partition is emptied: what that has to wait for, or else what went wrong while it waited."""
+    """What emptying a partition waits for, or what failed meanwhile."""
 
     waits_for: str = ""
     complaints: str = ""
@@ -52,7 +52,7 @@ class Manager:
 
 @contextmanager
 def _audited(manager: Manager, folder: PartitionFolder) -> Iterator[None]:
-    """Log what a partition asks for and does not get. Raises InvalidInput, also for JSON that is nested too deeply."""
+    """Log a refused request of a partition. Raises InvalidInput, also for JSON that is nested too deeply."""
     try:
         yield
     except InvalidInput as error:
@@ -102,7 +102,7 @@ class Managers:
         return any(manager.guards() for manager in self._managers)
 
     def watch(self, folder: PartitionFolder) -> bool:
-        """Whether the partition asks for something, and may ask for something else without being instantiated again."""
+        """Whether the partition has a request file, which may change without an instantiation."""
         return any(os.path.lexists(folder.path / manager.wish) for manager in self._managers if manager.wish)
 
 

@@ -1,4 +1,4 @@
-"""Watching over started partitions: their processes and promises, as often as is due, and the verdict on them."""
+"""Monitor started partitions: run due promises, judge health, report."""
 
 import logging
 import threading
@@ -29,7 +29,7 @@ _SELDOM = 60.0
 
 
 class PartitionMonitor:
-    """Keeps the last result of each promise; what it forgot, it reads from the store or finds out again.
+    """Remembers the last result of each promise; missing ones come from the store or a new run.
 
     `trouble` says of a partition what was ended in it because it took too much.
     """
@@ -52,12 +52,12 @@ class PartitionMonitor:
         self._results: dict[str, dict[str, PromiseResult]] = {}
 
     def forget(self, partition: str) -> None:
-        """The partition changed: all of its promises are to be asked again."""
+        """Forget a partition's results, so that all promises run again."""
         with self._lock:
             self._results[partition] = {}
 
     def check(self, folder: PartitionFolder, record: InstanceRecord) -> tuple[InstanceRecord, Requeue]:
-        """The record with a new report, and when to look again."""
+        """Check a partition; returns the record with a new report, and when to check again."""
         processes = self._supervisor.processes(record.partition)
         results = self._sense(folder, record, max((each.started for each in processes), default=0.0))
         published = read_published(folder)
@@ -72,7 +72,7 @@ class PartitionMonitor:
         return checked, self._again(checked, verdict, results)
 
     def _sense(self, folder: PartitionFolder, record: InstanceRecord, changed: float) -> Mapping[str, PromiseResult]:
-        """What passed before a process was started (`changed`) says nothing of it."""
+        """Run due promises. Results older than `changed`, the last start of a process, do not count."""
         known = {name: each for name, each in self._known(record).items() if each.at.timestamp() >= changed}
         checks = self._promises.as_learned(record.installed.checks)
         fine = record.was_ready and record.report.state is ReportedInstanceState.STARTED
@@ -104,7 +104,7 @@ class PartitionMonitor:
         results: Mapping[str, PromiseResult],
         published: Published,
     ) -> InstanceRecord:
-        """Promises are reported when an outcome changed, not each time that a clock did."""
+        """The record with a new report. Promises are reported when an outcome changes."""
         report = InstanceReport(
             guid=record.guid,
             state=verdict.state,
@@ -138,7 +138,7 @@ class PartitionMonitor:
 
 
 def _grace(record: InstanceRecord, ordinary: float) -> float:
-    """Seconds that promises may fail after a start: as the node has it, or as long as a machine of the partition takes."""
+    """Seconds in which promises may fail after a start: the node's, or more for a machine."""
     machines = (each.grace for each in record.installed.checks.values() if isinstance(each, MachineCheck))
     return max(ordinary, *machines, 0.0)
 
@@ -155,6 +155,6 @@ def _unchanged_or_new(before: tuple[PromiseResult, ...], now: tuple[PromiseResul
 
 
 def _last_words(folder: PartitionFolder, program: str) -> str:
-    """Without what it repeats each time that it is started again."""
+    """The end of a program's log, without lines that repeat at each restart."""
     lines = files.tail(folder.logs / f"{program}.log", 3).strip().splitlines()
     return "\n".join(dict.fromkeys(lines))

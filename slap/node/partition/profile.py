@@ -1,4 +1,4 @@
-"""What a partition's buildout is told: the release's template, and the sections that profiles for SlapOS expect."""
+"""The buildout profile of a partition: the release's template and the sections that profiles expect."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _CHOOSES = re.compile(r"slapos\.cookbook:(switch-)?softwaretype\b")
 
 
 def find_template(software: Path, software_type: str) -> Path:
-    """instance-TYPE.cfg of the release when it has one and does not choose by itself; otherwise instance.cfg.
+    """instance-TYPE.cfg of the release if it exists and instance.cfg does not choose by type; else instance.cfg.
 
     Old releases call that template.cfg.
     """
@@ -52,7 +52,7 @@ def instance_profile(desired: DesiredInstance, template: str, options: Mapping[s
 
 
 def with_credentials(url: str, name: str, token: str) -> str:
-    """The master's URL for programs that know nothing of tokens: they send what stands before the @ as a password."""
+    """The master's URL with the token as password, for programs that know no tokens."""
     parts = urlsplit(url)
     if not token or "@" in parts.netloc:
         return url
@@ -84,7 +84,7 @@ def _section(name: str, options: Mapping[str, str]) -> str:
 
 
 def _plain(value: str) -> str:
-    """A value of one line; raises InvalidInput for what buildout would read as more, an option or a section."""
+    """A one-line value; raises InvalidInput for one that buildout would read as more options."""
     if _UNFIT.search(value):
         raise InvalidInput(
             f"{value[:200]!r} cannot stand in the profile of a partition.", "It has line ends or control characters."

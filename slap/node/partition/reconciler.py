@@ -1,4 +1,4 @@
-"""Instances in partitions: one step at a time is decided from what is wanted and what is seen, and then done."""
+"""Decide the steps of a partition from desired and observed state, and take them one by one."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Step(StrEnum):
-    """What can be done next in a partition."""
+    """The next step in a partition."""
 
     CLEAR = "clear"  # what another instance left
     DESTROY = "destroy"
@@ -36,7 +36,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of a partition before deciding.
+    """The observed state of a partition.
 
     `digest` is of all that an instantiation depends on, empty while the release is not there; `configured` is whether
     supervisord's configuration of the partition is the one that the record wants; `full` says how its disk is full.
@@ -52,7 +52,7 @@ class Observation:
 
 
 def decide(desired: DesiredInstance, seen: Observation) -> Step:
-    """The next step towards what is wanted; after each, look and decide again until it is CHECK, REST or a WAIT."""
+    """The next step; decide again after each, until it is CHECK, REST or a WAIT."""
     record = seen.record
     if record and record.guid != desired.guid:
         return Step.CLEAR
@@ -65,7 +65,7 @@ def decide(desired: DesiredInstance, seen: Observation) -> Step:
 
 
 def digest_of(desired: DesiredInstance, fingerprint: str, addresses: tuple[str, ...]) -> str:
-    """Of all that an instantiation depends on; its state is not among them, so stop and start run no buildout."""
+    """A digest of all that an instantiation depends on. The state is left out: start and stop run no buildout."""
     text = desired.model_dump_json(exclude=_NOT_INSTANTIATED)
     return sha256("\0".join((text, fingerprint, *addresses)).encode()).hexdigest()
 
@@ -95,7 +95,7 @@ class Reconciler:
         self._fail = fail
 
     def once(self, partition: str) -> Requeue:
-        """A step that returns when to look again ends the round; after any other the partition is looked at anew."""
+        """Take steps until one returns when to look again; after any other, observe the partition again."""
         while True:
             desired = self._desired_in(partition)
             if desired is None:
@@ -105,7 +105,7 @@ class Reconciler:
                 return again
 
     def next_step(self, partition: str) -> Step | None:
-        """What `once` would do first; None when nothing shall be in the partition."""
+        """The step that `once` would take first; None when no instance is wanted."""
         desired = self._desired_in(partition)
         return decide(desired, self._look(desired)) if desired else None
 
@@ -117,7 +117,7 @@ class Reconciler:
 
 
 def fresh_record(desired: DesiredInstance, report: InstanceReport | None = None) -> InstanceRecord:
-    """The record of an instance of which nothing was done yet."""
+    """The record of a new instance."""
     return InstanceRecord(
         partition=desired.partition,
         guid=desired.guid,

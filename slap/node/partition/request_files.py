@@ -1,4 +1,4 @@
-"""What a partition asks of its node: small files in its folder, written by somebody who is not trusted."""
+"""Request files: small files in a partition by which an untrusted tenant asks its node for something."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def read_request(folder: PartitionFolder, name: str) -> str | None:
 
 
 def read_list(folder: PartitionFolder, name: str) -> list[Any] | None:
-    """The JSON list in such a file; raises InvalidInput for anything else."""
+    """The JSON list in a request file; raises InvalidInput for anything else."""
     text = read_request(folder, name)
     if text is None:
         return None
@@ -42,7 +42,7 @@ def read_list(folder: PartitionFolder, name: str) -> list[Any] | None:
 
 
 def unix_user(folder: PartitionFolder) -> int:
-    """By whom a partition's packets are told; raises InvalidInput where partitions have no users of their own."""
+    """The user id of a partition, for packet filters; raises InvalidInput where partitions have no users."""
     if folder.account.user is None or not environment.is_root():
         raise InvalidInput(
             f"{folder.name} asks for a firewall, which this node cannot give it.",

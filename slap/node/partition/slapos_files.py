@@ -1,4 +1,4 @@
-"""Small files in a partition that software written for SlapOS reads, and by which its operators steer.
+"""Files in a partition that SlapOS's software reads, and by which SlapOS's operators trigger a run.
 
 They lie at the top of the partition, whose own folder a tenant cannot replace, so root can write them safely; what a tenant
 puts in their places, a pipe without end or a link, root does not read.
@@ -21,7 +21,7 @@ _LONGEST_ERROR = 20_000  # characters
 
 
 def resource(partition: Partition, path: Path, user: str) -> dict[str, Any]:
-    """What the partition has of the computer, in SlapOS's words; slapconfiguration of slapos.cookbook reads it."""
+    """The resources of a partition in SlapOS's form, as slapos.cookbook's slapconfiguration reads it."""
     return {
         "reference": partition.name,
         "path": str(path),
@@ -35,19 +35,19 @@ def resource(partition: Partition, path: Path, user: str) -> dict[str, Any]:
 
 
 def write_resource(folder: PartitionFolder) -> None:
-    """Before recipes read it."""
+    """Write the resource file, before recipes read it."""
     known = resource(folder.partition, folder.path, folder.account.name)
     files.write(folder.path / RESOURCE, json.dumps(known, indent=4, sort_keys=True))
 
 
 def write_success(folder: PartitionFolder, revision: int) -> None:
-    """Who removes the time stamp has the next `slapos node instance` process the partition again."""
+    """Write the time stamp; removing it has the next `slapos node instance` process the partition again."""
     error_file(folder).unlink(missing_ok=True)
     files.write(folder.path / TIMESTAMP, str(revision))
 
 
 def write_failure(folder: PartitionFolder, message: str) -> None:
-    """Why it could not be instantiated, for its own promises; a disk that is full must not hide the reason itself."""
+    """Write why the instantiation failed, for SlapOS's promises; a full disk is ignored."""
     with suppress(OSError):
         files.write(error_file(folder), message[:_LONGEST_ERROR])
 

@@ -1,4 +1,4 @@
-"""Where SlapOS keeps supervisord's files, there are links to ours: operators and their tools look there."""
+"""Links from SlapOS's places of supervisord's files to ours, for operators and their tools."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ _PATIENCE = 60.0
 
 
 def links(config: NodeConfig) -> dict[Path, Path]:
-    """Each link with what it leads to."""
+    """The target of each link."""
     root, instances = config.root, config.instance_root
     return {
         instances / "sv.sock": config.supervisor_socket,
@@ -27,7 +27,7 @@ def links(config: NodeConfig) -> dict[Path, Path]:
 
 
 def link_layout(config: NodeConfig) -> None:
-    """Make the links that are missing. Files of a SlapOS that was here before stay, but its supervisord must not run."""
+    """Make missing links. Raises Conflict while SlapOS's own supervisord runs; its files stay."""
     for socket in (config.instance_root / "sv.sock", config.instance_root / "supervisord.socket"):
         if socket.is_socket() and not socket.is_symlink() and _goes_on(socket):
             raise Conflict(
@@ -48,7 +48,7 @@ def link_layout(config: NodeConfig) -> None:
 
 
 def _goes_on(socket: Path) -> bool:
-    """Whether somebody listens there, and not just until its services ended."""
+    """Whether supervisord still answers after the time that it takes to end."""
     deadline = time.monotonic() + _PATIENCE
     while answers(socket):
         if time.monotonic() > deadline or not is_ending(socket):

@@ -1,4 +1,4 @@
-"""The steps that can be taken in a partition, each of which may be cut off at any line and simply taken again."""
+"""The steps of a partition. Each can be interrupted at any line and repeated."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ class StepContext:
 
 
 class Steps:
-    """Each method takes one step and returns when to look again, or None to decide anew at once."""
+    """Each method takes one step; it returns when to look again, or None to decide again at once."""
 
     def __init__(self, hands: StepContext, watch: PartitionMonitor, reporter: Reporter) -> None:
         self._context = hands
@@ -84,7 +84,7 @@ class Steps:
         }
 
     def fail(self, desired: DesiredInstance, error: SlapError | OSError) -> Requeue:
-        """A step could not be taken: the requester is told why, and it is taken again later."""
+        """Report that a step failed; returns when to take it again."""
         if isinstance(error, Unreachable):  # supervisord is about to be started again
             return Requeue(0.2, content=False)
         log.error("%s: %s", desired.partition, error)
@@ -107,7 +107,7 @@ class Steps:
         return Requeue(_UNWRITTEN)
 
     def look(self, desired: DesiredInstance) -> Observation:
-        """What decides the next step."""
+        """Observe a partition."""
         record = self._context.store.instance_record(desired.partition)
         folder = self._context.partitions.get(desired.partition)
         processes = tuple(self._context.supervisor.processes(desired.partition))
@@ -122,7 +122,7 @@ class Steps:
         )
 
     def _clear(self, desired: DesiredInstance) -> Requeue | None:
-        """Another instance had this partition before; its master knows that it is gone."""
+        """Empty the partition of a previous instance, whose end the master knows."""
         folder = self._context.partitions.get(desired.partition)
         if self._leave(folder).waits_for:
             return Requeue(_LEAVING, content=False)
@@ -146,7 +146,7 @@ class Steps:
         return _REST
 
     def _leave(self, folder: PartitionFolder) -> RemovalStatus:
-        """Its services end before its last words are heard, and only once: those are processes of it, too."""
+        """Stop the services of a destroyed instance, then let managers finish."""
         if not self._context.managers.is_leaving(folder):
             self._end(folder)
         return self._context.managers.leaving(folder)
@@ -158,7 +158,7 @@ class Steps:
         self._context.limits.forget(folder)
 
     def _end(self, folder: PartitionFolder) -> None:
-        """End all that runs. What starts something by itself is told first: cron, and a supervisord that begins anew."""
+        """End all processes; first remove what would start new ones: cron jobs, supervisord's group."""
         record = self._context.store.instance_record(folder.name)
         if record and record.was_ready:
             self._context.store.save_instance(record.model_copy(update={"was_ready": False}))
@@ -176,7 +176,7 @@ class Steps:
         return _REST
 
     def _hold(self, desired: DesiredInstance) -> Requeue:
-        """Its disk is full: nothing that could write more goes on."""
+        """Stop a partition whose disk limit is exceeded."""
         self._end(self._context.partitions.get(desired.partition))
         full = self._context.limits.fullness(desired)
         self._report(desired, self._record(desired), ReportedInstanceState.ERROR, full)
@@ -301,7 +301,7 @@ class Steps:
         return Requeue(max(0.1, record.retry_at - self._now()))
 
     def _start(self, desired: DesiredInstance) -> None:
-        """Give supervisord what the instantiation installed; only what changed is restarted."""
+        """Give supervisord what the instantiation installed; it restarts only changed programs."""
         folder = self._context.partitions.get(desired.partition)
         record = self._record(desired)
         text = folder.group(record.installed)
@@ -349,7 +349,7 @@ class Steps:
         self._save(desired, record.model_copy(update={"report": report}))
 
     def _save(self, desired: DesiredInstance, acted: InstanceRecord) -> None:
-        """Remember, and have the master told what is new to it: also that all is well with what it wants now."""
+        """Save a record and report it if the master does not know it."""
         report = acted.report.model_copy(update={"revision": desired.revision})
         record = acted.model_copy(update={"report": report})
         told = self._context.store.save_instance(record, anew=record.partition in self._said)
@@ -366,7 +366,7 @@ class Steps:
 
 
 def _is_configured(folder: PartitionFolder, record: InstanceRecord, supervised: bool) -> bool:
-    """Written down, for a supervisord that begins anew, and taken by the one that runs."""
+    """Whether supervisord's file of a partition is current, and loaded by the running supervisord."""
     wanted = folder.group(record.installed)
     if files.read_or(folder.group_file, "") != wanted or supervised != bool(wanted):
         return False

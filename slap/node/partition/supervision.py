@@ -1,4 +1,4 @@
-"""Supervisord of a node: its configuration, one file a partition, and keeping it alive."""
+"""The node's supervisord: its configuration, a group a partition, starting and stopping it."""
 
 import logging
 import os
@@ -97,7 +97,7 @@ REMOVAL_SUFFIX = "-prerm"
 
 @dataclass(frozen=True)
 class Program:
-    """A supervised program; `digest` has it restarted when the executable changed under the same name."""
+    """A supervised program; a new `digest` restarts it."""
 
     name: str
     argv: tuple[str, ...]
@@ -114,7 +114,7 @@ class Program:
 
 
 def group_text(group: str, programs: list[Program]) -> str:
-    """The configuration file of one group."""
+    """The configuration file of a group."""
     names = ",".join(f"{_word(group)}.{_word(program.name)}" for program in programs)
     log_bytes = _MAX_LOG_BYTES >> (max(0, len(programs) - 1) // _MANY_PROGRAMS).bit_length()
     texts = (_program_text(group, program, log_bytes) for program in programs)
@@ -122,7 +122,7 @@ def group_text(group: str, programs: list[Program]) -> str:
 
 
 def partition_programs(config: NodeConfig, partition: str, user: str, installed: Installed) -> list[Program]:
-    """The programs that an instantiation put into a partition."""
+    """The programs that an instantiation installed."""
     runs = (_partition_program(config, partition, user, each, once=True) for each in installed.runs.items())
     services = (_partition_program(config, partition, user, each, once=False) for each in installed.services.items())
     patience = installed.patience
@@ -130,14 +130,14 @@ def partition_programs(config: NodeConfig, partition: str, user: str, installed:
 
 
 def partition_environment(config: NodeConfig, partition: str, user: str = "") -> dict[str, str]:
-    """The whole environment of what runs in a partition."""
+    """The environment of all programs of a partition."""
     home = config.partition(partition)
     own = {"TMPDIR": str(home / "tmp"), NODE_MARK: str(config.root), PARTITION_MARK: str(home)}
     return environment.bare(home, {**own, **({"USER": user, "LOGNAME": user} if user else {})})
 
 
 def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
-    """Start supervisord unless it runs; whether it had to be started.
+    """Start supervisord unless it runs; returns whether it was started.
 
     What a killed one left behind is ended first: it would run twice, hold ports, and belong to nobody.
     """
@@ -160,7 +160,7 @@ def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
 
 
 def become_supervisord(config: NodeConfig) -> NoReturn:
-    """Be supervisord from now on; only when none runs."""
+    """Replace this process by supervisord. Only when none runs: it ends what a previous one left."""
     _make_way(config)
     argv, marked = configure(config)
     config.supervisor_socket.unlink(missing_ok=True)
@@ -178,7 +178,7 @@ def _make_way(config: NodeConfig) -> None:
 
 
 def shut_down(config: NodeConfig) -> bool:
-    """End supervisord with all that it runs, and whatever escaped from it; whether anything ran."""
+    """End supervisord and all its programs, also escaped ones; returns whether any ran."""
     supervisor = connect(config, News())
     ran = is_running(supervisor)
     if ran:
@@ -236,7 +236,7 @@ def _program_text(group: str, program: Program, log_bytes: int) -> str:
 
 
 def _value(text: str, *, is_quoted: bool = False) -> str:
-    """A value of supervisord's configuration, in which it expands %(NAME)s. Raises InvalidInput for what would say more."""
+    """A value for supervisord's configuration, with % escaped. Raises InvalidInput for one that cannot be."""
     return (text if is_quoted else _plain(text)).replace("%", "%%")
 
 
@@ -251,7 +251,7 @@ def _plain(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    """A name, or a list of names, in supervisord's configuration."""
+    """A name, or a list of names, checked for supervisord's configuration."""
     if not _WORD.fullmatch(text):
         raise InvalidInput(f"{text[:200]!r} is no name that supervisord's configuration can have.")
     return text
@@ -262,7 +262,7 @@ def configuration_file(config: NodeConfig) -> Path:
 
 
 def configure(config: NodeConfig) -> tuple[list[str], dict[str, str]]:
-    """Write supervisord's configuration; returns the command line to start it by, and its environment."""
+    """Write supervisord's configuration; returns its command line and environment."""
     text = _MAIN.format(
         folder=_value(str(config.supervisor_folder)),
         socket=_value(str(config.supervisor_socket)),

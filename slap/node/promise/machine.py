@@ -1,4 +1,4 @@
-"""Whether a machine is what its service says, and its guest answers: one small file and one connection, no program."""
+"""Whether a machine is in the phase that its service reports, and its guest answers."""
 
 import shutil
 from collections.abc import Callable
@@ -22,14 +22,14 @@ _LEAST_ROOM = 4 << 20  # bytes
 
 
 def free_bytes(folder: Path) -> int:
-    """Room on the disk of a folder."""
+    """Free bytes on the disk of a folder."""
     return shutil.disk_usage(folder).free
 
 
 def sense_machine(
     check: MachineCheck, folder: Path, user: int | None, now: float, free: Callable[[Path], int] = free_bytes
 ) -> tuple[bool, str]:
-    """Whether it passes, and in the phase's words why not."""
+    """Whether the check passes, and a message when it does not."""
     phase = read_phase(folder, user)
     if phase is None:
         return False, "The machine was not started yet."
@@ -48,7 +48,7 @@ def sense_machine(
 
 
 def read_phase(folder: Path, user: int | None) -> Phase | None:
-    """What its file says; None without one, or for one that no machine's service wrote."""
+    """The phase in a machine's file; None without a valid one."""
     try:
         return Phase.model_validate_json(read_owned(folder, PHASE_FILE, user, _LONGEST))
     except (OSError, ValidationError):

@@ -1,4 +1,4 @@
-"""Runs the plugins of one partition, and says of each what it found: a JSON document a line. A program by itself.
+"""Runs the plugins of one partition in a program of its own; prints one JSON document a plugin.
 
 Started by the node as the partition's user, with a copy of this file, in a bare Python: what a plugin needs is in the eggs
 of its release, which its first lines put on the path. Each plugin runs in a fork, which is killed when its time is over.
@@ -34,7 +34,7 @@ _USUAL_MINUTES = 2.0
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plugin, and how long it may take."""
+    """A plugin with its time-out."""
 
     name: str
     path: str
@@ -54,7 +54,7 @@ class Round:
 
 @dataclass
 class Running:
-    """A plugin in its process."""
+    """A plugin's running process."""
 
     plugin: Plugin
     pid: int
@@ -68,7 +68,7 @@ class Running:
 
 
 class Queue:
-    """Where a promise puts its result."""
+    """The queue that a promise puts its result into."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
@@ -80,7 +80,7 @@ class Queue:
 
 
 class Shim(importlib.abc.MetaPathFinder):
-    """Finds a promise's base classes where a release has none: in a file beside this one."""
+    """Finds the base classes of promises, where a release has none, in files beside this one."""
 
     NAMES = ("slapos", "slapos.grid", "zope")
     FILES = {
@@ -115,7 +115,7 @@ def read(text: str) -> Round:
 
 
 def warm_up(paths: Sequence[Path]) -> None:
-    """Import once what several plugins will import each, when all of them have the same packages."""
+    """Import what several plugins need once, when all of them have the same packages."""
     heads = {paths_of(path) for path in paths}
     if len(paths) > 1 and len(heads) == 1:
         sys.path[0:0] = heads.pop()
@@ -136,7 +136,7 @@ def paths_of(plugin: Path) -> tuple[str, ...]:
 
 
 def run_all(wanted: Round) -> Iterator[dict[str, Any]]:
-    """The answers, in the order in which they come."""
+    """Run all plugins; yields answers as they arrive."""
     waiting = list(wanted.plugins)
     with selectors.DefaultSelector() as selector:
         while waiting or selector.get_map():
@@ -167,7 +167,7 @@ def start(wanted: Round, plugin: Plugin) -> Running:
 
 
 def be_plugin(wanted: Round, plugin: Plugin, writer: int) -> None:
-    """Whatever it prints goes nowhere: its words are in its result and its log."""
+    """Run a plugin in the forked child; what it prints is discarded."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
@@ -198,7 +198,7 @@ def run_plugin(wanted: Round, plugin: Plugin) -> dict[str, Any]:
 
 
 def make(wanted: Round, plugin: Plugin, queue: Queue) -> Any:
-    """The promise that a plugin is, configured as SlapOS does it."""
+    """Create a plugin's promise, configured as SlapOS does it."""
     module = load(plugin)
     folders = {"partition-folder": str(wanted.folder), "log-folder": str(wanted.folder / STATE / "log")}
     config: dict[str, Any] = {
@@ -217,7 +217,7 @@ def make(wanted: Round, plugin: Plugin, queue: Queue) -> Any:
 
 
 def identity_of(folder: Path) -> dict[str, str]:
-    """Who the partition is, for plugins that speak to the master: those that bang when they find a trouble."""
+    """The partition's identity, for plugins that call the master."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         context = json.loads((folder / ".slapos-context.json").read_text())
         partition, token = context["instance"]["partition"], context["instance"]["token"]
@@ -247,7 +247,7 @@ def has_ended(running: Running) -> bool:
 
 
 def finish(wanted: Round, running: Running) -> dict[str, Any]:
-    """The answer of a plugin that ended, or whose time is over. What it left behind ends with it."""
+    """The answer of a plugin that ended or timed out; ends all processes that it started."""
     os.close(running.pipe)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(running.pid, signal.SIGKILL)
@@ -295,7 +295,7 @@ def last_result(folder: Path, name: str) -> dict[str, Any]:
 
 
 def save(folder: Path, name: str, document: dict[str, Any]) -> None:
-    """Where the monitor of SlapOS reads it."""
+    """Save a result where SlapOS's monitor reads it."""
     path = result_file(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".aside")

@@ -1,4 +1,4 @@
-"""The node's side of promise plugins: all that are due of a partition run in one process, which is started as its user."""
+"""Start one process a partition for all of its due promise plugins, as the partition's user."""
 
 import json
 import math
@@ -26,7 +26,7 @@ _SOONEST, _LATEST = 10.0, 86400.0  # seconds between two runs of a plugin, whate
 
 
 class PluginAnswer(Frozen):
-    """What a plugin found. `minutes` is how long it wants to be left alone then."""
+    """A plugin's result. `minutes`: how long it wants not to run again."""
 
     name: Line
     passed: bool
@@ -40,7 +40,7 @@ class PluginAnswer(Frozen):
 
 
 class PluginLauncher:
-    """Runs plugins. `folder` is for the program that they run in; it is made when it is needed."""
+    """Runs plugins. `folder` holds copies of the host program, made when needed."""
 
     def __init__(self, folder: Path, runner: Runner, python: Path | None = None) -> None:
         self._folder = folder
@@ -49,7 +49,7 @@ class PluginLauncher:
         self._is_ready = False
 
     def run(self, base: Command, plugins: Mapping[str, PluginCheck], *, anomaly: bool) -> dict[str, PluginAnswer]:
-        """An answer of each plugin. `base` says as whom, where and with which environment."""
+        """Run plugins; returns an answer for each. `base` has user, folder and environment."""
         self._prepare()
         command = Command(
             (str(self._python), "-I", "-S", str(self._folder / _PROGRAM[0]), _request(base, plugins, anomaly)),
@@ -87,7 +87,7 @@ def _longest(plugins: Mapping[str, PluginCheck]) -> float:
 
 
 def _read(base: Command, lines: Sequence[str]) -> dict[str, PluginAnswer]:
-    """The answers that are some; the process is the tenant's, and may say anything."""
+    """The valid answers in a process's output, which the tenant controls."""
     answers = {}
     for line in lines:
         try:

@@ -1,4 +1,4 @@
-"""Running promises: side by side, with time-outs, only when due, and mostly without starting a program."""
+"""Run promises: in parallel, with time-outs, when due, mostly without a program."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ _Alone = NetworkCheck | MachineCheck | CommandCheck
 
 @dataclass(frozen=True)
 class PartitionPlace:
-    """Where and as whom the promises of a partition run."""
+    """Folder, addresses, environment, user and limits by which a partition's promises run."""
 
     folder: Path
     addresses: frozenset[str]
@@ -45,7 +45,7 @@ class PartitionPlace:
 
 
 class PromiseRunner:
-    """Runs the promises of a partition side by side, in threads of its own: those of another may all hang."""
+    """Runs the promises of a partition in parallel, in its own threads: those of another may hang."""
 
     def __init__(self, runner: Runner, clock: Clock, plugins: PluginLauncher | None = None) -> None:
         """Without `plugins` there is nothing that could run one."""
@@ -70,7 +70,7 @@ class PromiseRunner:
         return tuple(sorted(_side_by_side(work), key=lambda result: result.name))
 
     def as_learned(self, checks: Mapping[str, Check]) -> dict[str, Check]:
-        """The checks, with plugins as often as they said at their last run that they want to be run."""
+        """The checks, with plugins at the frequency that their last run asked for."""
         return {name: self._as_learned(check) for name, check in checks.items()}
 
     def _as_learned(self, check: Check) -> Check:
@@ -148,7 +148,7 @@ def _side_by_side(work: Sequence[Callable[[], list[PromiseResult]]]) -> list[Pro
 def due_checks(
     checks: Mapping[str, Check], last: Mapping[str, float], now: float, *, all_of_them: bool
 ) -> dict[str, Check]:
-    """The checks that are to be run now; `last` says when each was run."""
+    """The checks to run now, by the time of their last run in `last`."""
     return {
         name: check
         for name, check in checks.items()
@@ -157,12 +157,12 @@ def due_checks(
 
 
 def _pause(check: Check) -> float:
-    """Between two runs while all checks are asked anew and anew: those that cost a Python are spared a little."""
+    """Minimum interval between re-runs; plugins are throttled because each starts a Python process."""
     return _BETWEEN_PLUGINS if isinstance(check, PluginCheck) else 0.0
 
 
 def limited(checks: Mapping[str, Check], timeout: float) -> dict[str, Check]:
-    """The checks with a time-out that is not their own; with their own, when it is 0."""
+    """The checks with another time-out, unless it is 0."""
     return {name: each.model_copy(update={"timeout": timeout} if timeout else {}) for name, each in checks.items()}
 
 
@@ -172,7 +172,7 @@ def next_due(checks: Mapping[str, Check], last: Mapping[str, float], now: float)
 
 
 def _left(check: Check, age: float) -> float:
-    """A result from the future is none: somebody has set the clock."""
+    """Seconds until a check is due; 0 for a result from the future, after a change of the clock."""
     return check.frequency - age if 0 <= age < check.frequency else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Software releases and caches: what a node does before it builds one, and after."""
+"""Download releases from caches before building, and queue uploads after."""
 
 import logging
 import threading
@@ -32,7 +32,7 @@ _QUIET = 1.0
 
 
 class NodeCache:
-    """`watch` is told of every piece that arrives: for a progress bar in this very process."""
+    """`watch` is called for every downloaded piece, for a progress bar in this process."""
 
     def __init__(self, tools: CacheTools, account: Account, uploads: Uploader) -> None:
         self.tools = tools
@@ -67,7 +67,7 @@ class NodeCache:
         return BuildResult(id=0, outcome=Outcome.DONE, message=taken.message, fingerprint=found[-1], is_taken=True)
 
     def built(self, url: str) -> None:
-        """A release was built here: it is uploaded when there is time."""
+        """Queue the upload of a release that was built here."""
         now = int(self.tools.now)
         started = self._asked_at.pop(url, now)
         if not self.tools.can_publish():
@@ -86,7 +86,7 @@ class NodeCache:
 
     @contextmanager
     def building(self) -> Iterator[dict[str, str]]:
-        """While a build runs it may ask for shared parts; yields what its environment says of that."""
+        """Serve shared parts while a build runs; yields environment variables for the build."""
         if not self.tools.settings.caches:
             yield {}
             return
@@ -103,7 +103,7 @@ class NodeCache:
                     self._open.close()
 
     def fetch_part(self, name: str, digest: str) -> str:
-        """Have a shared part here, if a cache has it; what there is to say about that.
+        """Download a shared part if a cache has it; returns a message.
 
         Of several releases that want it at the same moment, one brings it, and the others wait.
         """
@@ -120,7 +120,7 @@ class NodeCache:
             return taken.message
 
     def _check(self, release: Path) -> str:
-        """The fingerprint of a release that came, with all shared parts that it uses in their places."""
+        """The fingerprint of a downloaded release, after fetching the shared parts that it uses."""
         shared = self.tools.config.shared_parts
         for name, digest in parts_of(release, shared):
             words = self.fetch_part(name, digest)
@@ -155,7 +155,7 @@ class NodeCache:
 
 
 def make_node_cache(tools: CacheTools, account: Account, whole: Callable[[Path], str | None], marker: str) -> NodeCache:
-    """`whole` gives the fingerprint of a release that is complete, `marker` the name of the file that says so."""
+    """`whole` returns the fingerprint of a complete release, `marker` is its marker's file name."""
 
     def state(upload: Upload) -> str | None:
         if upload.kind is EntryKind.RELEASE:

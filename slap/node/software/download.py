@@ -34,21 +34,21 @@ Check = Callable[[Path], None]  # raises SlapError for a folder that is not what
 
 @dataclass(frozen=True)
 class DownloadResult:
-    """What came of it: whether the folder is there now, and what there is to say about that."""
+    """Whether the folder is there now, and a message."""
 
     done: bool
     message: str = ""
 
 
 class ReleaseDownloader:
-    """Brings one folder at a time for each question; several questions at once."""
+    """Downloads folders by cache key; one at a time for each key."""
 
     def __init__(self, tools: CacheTools, account: Account) -> None:
         self._tools = tools
         self._account = account
 
     def take(self, question: Question, progress: Progress, check: Check) -> DownloadResult:
-        """Have the folder of a question in its place, unless no cache has it, or none gives it in time."""
+        """Download the folder of a cache key into its place, if a cache delivers it in time."""
         tools = self._tools
         bad = tools.bad_caches()
         if len(bad) == len(tools.settings.caches):
@@ -103,7 +103,7 @@ class ReleaseDownloader:
 
 
 def put_in_place(staged: Path, target: Path) -> None:
-    """One rename; what lay there before, which was not whole, goes out of the way and then away."""
+    """Move a complete folder into its place, and delete an incomplete one that was there."""
     former = target.with_name(f".former-{target.name}")
     files.remove_tree(former)
     with suppress(FileNotFoundError):
@@ -113,7 +113,7 @@ def put_in_place(staged: Path, target: Path) -> None:
 
 
 def own_tree(folder: Path, account: Account) -> None:
-    """Give all of it to who would have built it. From the inside out: what that user may write to, we are done with.
+    """Give a tree to its account, from the inside out: what that user may write to is finished.
 
     In a folder that is the user's already, only what is the user's is touched: hard links to other people's files may lie
     there. Raises PermissionError for a folder of anybody else.

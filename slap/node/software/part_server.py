@@ -1,4 +1,4 @@
-"""Shared parts and caches: a build asks for one by its name and digest, and the node, who has the keys, brings it."""
+"""Server for builds: they request shared parts by digest, and the node downloads them."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ Bring = Callable[[str, str], str]
 
 
 class PartServer:
-    """Listens at a Unix socket that only builds can open. What a stranger could ask it for is only what is signed."""
+    """Listens at a Unix socket that only builds can open, and delivers only signed parts."""
 
     def __init__(self, path: Path, bring: Bring) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class PartServer:
 
     @contextmanager
     def open(self, account: Account) -> Iterator[None]:
-        """Answer while the block runs."""
+        """Serve requests while the block runs."""
         self.path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.path))
@@ -73,7 +73,7 @@ class PartServer:
 
 
 def parts_of(release: Path, shared: Path) -> tuple[tuple[str, str], ...]:
-    """Names and digests of the shared parts that a built release depends on: its record of what is installed has them."""
+    """Names and digests of the shared parts that a built release uses, from its buildout record."""
     record = read_below(release, ".installed.cfg")
     found = re.findall(re.escape(f"{shared}/") + r"([A-Za-z0-9_][A-Za-z0-9_.+@-]*)/([0-9a-f]{32,64})\b", record)
     return tuple(sorted(set(found)))

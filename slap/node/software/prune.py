@@ -1,4 +1,4 @@
-"""What nothing needs any more: releases that no supply wants, downloads, logs and records of what is gone."""
+"""Find what nothing needs: unwanted releases, old downloads, logs and records."""
 
 import time
 from collections.abc import Iterable
@@ -18,14 +18,14 @@ _ABANDONED = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that can go, and why."""
+    """A path that can be removed, and the reason."""
 
     path: Path
     reason: str
 
 
 def find_leftovers(config: NodeConfig, store: Store, elsewhere: Iterable[Path] = ()) -> tuple[Leftover, ...]:
-    """What `slapos node prune` would remove. A release that an instance uses is never among it.
+    """What `slapos node prune` would remove; never a release that an instance uses.
 
     Nor is one that a release in another folder (`elsewhere`) was built with.
     """
@@ -56,7 +56,7 @@ def is_release(config: NodeConfig, leftover: Leftover) -> bool:
 
 
 def _mentioned(config: NodeConfig, folders: Iterable[Path]) -> set[str]:
-    """Releases of ours whose folder the records of buildout name that lie in releases elsewhere."""
+    """Releases whose folder is named in buildout records of releases elsewhere."""
     records = [read_below(path.parent, path.name) for folder in folders for path in folder.glob("*/.installed.cfg")]
     return {path.name for path in config.software_root.glob("[0-9a-f]*") if any(str(path) in text for text in records)}
 

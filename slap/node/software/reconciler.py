@@ -1,4 +1,4 @@
-"""Software releases on this computer: what to do about one, and doing it."""
+"""Software releases of this computer: decide the next step for each, and take it."""
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
@@ -38,7 +38,7 @@ FORCED = -1
 
 
 class Step(StrEnum):
-    """What can be done about a release."""
+    """The next step for a release."""
 
     BUILD = "build"
     WAIT = "wait"
@@ -48,7 +48,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of a release before deciding."""
+    """The observed state of a release."""
 
     record: SoftwareRecord | None
     complete: bool
@@ -72,7 +72,7 @@ def decide(supply: DesiredSupply, seen: Observation) -> Step:
 
 
 def build_profile(config: NodeConfig, url: str) -> str:
-    """The buildout.cfg by which a release is built."""
+    """The buildout.cfg that builds a release."""
     folder = config.software(url)
     return "\n".join(
         [
@@ -92,13 +92,13 @@ def build_profile(config: NodeConfig, url: str) -> str:
 
 
 def is_built_by_slapos(folder: Path) -> bool:
-    """Whether SlapOS's node built here: what its buildout wrote down as installed is nothing that ours can go on with."""
+    """Whether SlapOS's node built here: its buildout record cannot be continued."""
     profile = read_below(folder, PROFILE)
     return bool(profile) and _OWN_SECTION not in profile
 
 
 def remove_slapos_build(folder: Path) -> None:
-    """Remove what SlapOS's node built here; by one rename first, so that half of it is never taken for ours."""
+    """Remove a build of SlapOS's node, by a rename first, so that no half of it is taken for ours."""
     aside = folder.with_name(f"{folder.name}.foreign")
     files.remove_tree(aside)
     if is_built_by_slapos(folder):
@@ -108,7 +108,7 @@ def remove_slapos_build(folder: Path) -> None:
 
 
 class SoftwareReconciler:
-    """Builds and removes releases, a few side by side."""
+    """Builds and removes releases, a few at a time."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class SoftwareReconciler:
         self.cache: NodeCache | None = None  # where built releases are looked for first, and left for others
 
     def once(self, url: str) -> Requeue:
-        """Do what is to be done about a release now; returns when to look again."""
+        """Take the next step for a release; returns when to look again."""
         supply = self._store.supply(url)
         if supply is None:
             return _IDLE
@@ -152,12 +152,12 @@ class SoftwareReconciler:
         return _IDLE
 
     def _origin(self, url: str) -> str:
-        """What was said of where a release came from, when it became available."""
+        """The message from when a release became available, on where it came from."""
         record = self._store.software_record(url)
         return record.report.message if record and record.report.state is ReportedSupplyState.AVAILABLE else ""
 
     def next_step(self, url: str) -> Step | None:
-        """What `once` would do; None for a release that nobody speaks of."""
+        """The step that `once` would take; None without a supply."""
         supply = self._store.supply(url)
         return decide(supply, self._look(supply)) if supply else None
 
@@ -168,7 +168,7 @@ class SoftwareReconciler:
         return Observation(self._store.software_record(url), complete, users, self._clock.now().timestamp())
 
     def _users(self, url: str) -> tuple[str, ...]:
-        """Partitions that shall run it, and those that still do while their next release is being built."""
+        """Partitions that should run a release, and those that still do."""
         shall = (
             each.partition
             for each in self._store.instances()
@@ -188,7 +188,7 @@ class SoftwareReconciler:
         return self._fail(supply, result)
 
     def _make(self, supply: DesiredSupply, is_forced: bool) -> BuildResult:
-        """Take a release from a cache, or else build it. Only what is behind a URL is the same for everybody."""
+        """Download a release from a cache, or build it. Only releases behind URLs are in caches."""
         if self.cache is None or not _is_immutable(supply.url):
             return self._run(supply.url)
         end_marked(self._mark(self._config.software(supply.url)))
@@ -205,7 +205,7 @@ class SoftwareReconciler:
         self._save(supply, report, self._failures(supply))
 
     def _is_forced(self, url: str) -> bool:
-        """Whether somebody asked for a build although there was one: then none of a cache will do."""
+        """Whether a rebuild was requested, which no cache can satisfy."""
         record = self._store.software_record(url)
         return record is not None and record.revision == FORCED
 
@@ -239,11 +239,11 @@ class SoftwareReconciler:
             end_marked(self._mark(folder))
 
     def _mark(self, folder: Path) -> Mark:
-        """Of what a build started. A partition that carried it, and forked without end, would hold up all builds."""
+        """The mark of a build's processes: one mark a build, since ending marked processes waits for all."""
         return Mark(PARTITION_MARK, str(folder), self._account.user)
 
     def _environment(self, folder: Path) -> dict[str, str]:
-        """What pip, npm and others keep is for all builds, and no part of a release."""
+        """The environment of a build; caches of pip and npm are shared by all builds."""
         own = environment.registry_clients() if self._account.user is None else {}
         kept = self._config.download_cache / "tools"
         caches = {
@@ -278,7 +278,7 @@ class SoftwareReconciler:
         return record.failures if record and record.revision == supply.revision else 0
 
     def _wait(self, url: str) -> Requeue:
-        """Until the retry after a failure, or until partitions have left a release that is to be removed."""
+        """Wait for the retry after a failure, or for partitions to leave a release that is to be removed."""
         record = self._store.software_record(url)
         left = record.retry_at - self._clock.now().timestamp() if record else 0.0
         return Requeue(left if left > 0 else 30.0)
@@ -305,10 +305,10 @@ class SoftwareReconciler:
 
 
 def _is_immutable(url: str) -> bool:
-    """A release behind a URL never changes; a folder on this machine does, while somebody develops it."""
+    """Whether a release never changes: one behind a URL, unlike a folder under development."""
     return url.startswith(("http://", "https://"))
 
 
 def _escape(text: str) -> str:
-    """Buildout substitutes ${section:option} in every value."""
+    """A value with ${section:option} escaped, which buildout would substitute."""
     return text.replace("${", "$${")

@@ -1,4 +1,4 @@
-"""Uploads run behind the builds: one at a time, from a queue that outlives us, again and again with growing pauses."""
+"""Upload builds in the background: one at a time, from a stored queue, with growing retry pauses."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ Sent = Callable[[Upload, int], None]  # bytes of chunks that are in the cache
 
 
 class Uploader:
-    """One of them works at a time on a node, whichever process it is in."""
+    """Uploads builds; one process of a node does so at a time."""
 
     def __init__(self, tools: CacheTools, fingerprint: Callable[[Upload], str | None], without: frozenset[str]) -> None:
         """`fingerprint` tells one state of a folder from another; None for what is not whole. `without` is not packed."""
@@ -42,7 +42,7 @@ class Uploader:
         self._stopped = threading.Event()
 
     def queue(self, upload: Upload) -> None:
-        """Remember to upload a build, if builds of this node are uploaded at all. Never fails: it was built all the same."""
+        """Queue the upload of a build, if this node uploads any. Never raises: the build succeeded anyway."""
         settings = self._tools.settings
         is_wanted = upload.kind is not EntryKind.RELEASE or settings.may_upload(upload.key)
         if not self._tools.can_publish() or not is_wanted:
@@ -54,7 +54,7 @@ class Uploader:
         self._woken.set()
 
     def run(self) -> None:
-        """Upload until `stop`, with less right to the processors than builds and services have."""
+        """Upload until `stop`, with low CPU and disk priority."""
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._stopped.is_set():
             self._woken.clear()
@@ -66,14 +66,14 @@ class Uploader:
         self._woken.set()
 
     def is_due(self) -> bool:
-        """Whether there is something to upload now."""
+        """Whether an upload is due."""
         if not self._tools.can_publish():
             return False
         upload = self._tools.store.next_upload()
         return upload is not None and upload.due <= self._tools.now
 
     def once(self, sent: Sent = lambda upload, size: None) -> float:
-        """Upload the next one that is due; returns the seconds until there is something to do again."""
+        """Upload the next build that is due; returns seconds until the next one."""
         with files.exclusive(self._tools.config.run / _LOCK, wait=False) as mine:
             if not mine:
                 return _GLANCE
@@ -86,7 +86,7 @@ class Uploader:
         return 0.0
 
     def upload(self, upload: Upload, sent: Sent = lambda upload, size: None) -> Published:
-        """Do it now; raises SlapError. A build that changed meanwhile is not published."""
+        """Upload a build now; raises SlapError. A build that changed meanwhile is not published."""
         before = self._fingerprint(upload)
         if before is None:
             raise SlapError(f"{upload.key} is not built here.", f"{upload.folder} is not whole.")

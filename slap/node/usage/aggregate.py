@@ -1,4 +1,4 @@
-"""From counters of processes, which only grow, to what each partition used since the last look: pure arithmetic."""
+"""Turn growing counters of processes into what each partition used since the last measurement."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ class Counters(Frozen):
 
 @dataclass
 class Amounts:
-    """What a partition used between two looks; memory is what it has now."""
+    """What a partition used between two measurements; memory is the current one."""
 
     cpu: float = 0.0
     memory: int = 0
@@ -32,7 +32,7 @@ class Amounts:
 
 
 def counters(at: float, processes: Iterable[ProcessUse], sockets: Mapping[int, SocketUse]) -> Counters:
-    """The counters of what belongs to partitions, as far as they are now."""
+    """The counters of processes of partitions now."""
     found = list(processes)
     used = {inode for process in found for inode in process.sockets if inode in sockets}
     return Counters(
@@ -45,7 +45,7 @@ def counters(at: float, processes: Iterable[ProcessUse], sockets: Mapping[int, S
 def amounts(
     before: Counters | None, processes: Iterable[ProcessUse], sockets: Mapping[int, SocketUse]
 ) -> dict[str, Amounts]:
-    """By partition what was used since `before`; at the first look of all only memory is known.
+    """What each partition used since `before`; only memory at the first measurement.
 
     What a process used after the last look at it, and before it ended, is not seen.
     """
@@ -70,7 +70,7 @@ def _key(process: ProcessUse) -> str:
 
 
 def _add_sockets(found: Mapping[str, Amounts], sockets: Mapping[int, SocketUse], before: Counters) -> None:
-    """A socket that several processes have is counted once."""
+    """Add traffic of sockets; one that several processes share counts once."""
     for amount in found.values():
         for inode in amount.sockets & sockets.keys():
             received, sent = before.sockets.get(inode, (0, 0))

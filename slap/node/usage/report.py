@@ -1,4 +1,4 @@
-"""Measuring and telling, as long as the agent runs."""
+"""Measure and report usage while the agent runs."""
 
 import logging
 import threading
@@ -22,7 +22,7 @@ _LOOKS = 5
 
 
 class UsageMaster:
-    """Tells the master of this computer, over a connection of the thread that tells."""
+    """Reports usage to the master, over a connection of the calling thread."""
 
     def __init__(self, master: Callable[[], Master], computer: str) -> None:
         self._master = master
@@ -36,7 +36,7 @@ class UsageMaster:
 
 
 class UsageReporter:
-    """Looks each minute at what partitions use, and tells the master every few minutes."""
+    """Measures usage each minute, and reports it every few minutes."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class UsageReporter:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Repeat until `stop`; what cannot be measured or told is logged, and tried again with the next look."""
+        """Measure and report until `stop`; errors are logged, and retried the next time."""
         looks = 0
         while not self._stopped.wait(EVERY):
             looks += 1
@@ -68,7 +68,7 @@ class UsageReporter:
                 log.warning("What partitions use was not measured or told: %s", error)
 
     def report(self) -> int:
-        """Tell the master what it does not know; returns of how many instances that was.
+        """Report what the master does not have; returns how many instances that were.
 
         One that takes only TioXML is told of whole days, once they are over.
         """

@@ -1,4 +1,4 @@
-"""Making a backup of a machine that runs.
+"""Back up a running machine.
 
 qemu notes in a bitmap, named after the point that it begins at, which parts of a disk change. The next backup copies
 those, and another bitmap begins. The former one goes only when the copy is kept: cut off anywhere, the next backup has
@@ -25,7 +25,7 @@ _SOONEST, _LATEST = 0.05, 2.0  # seconds between two looks at a copy on its way
 
 @dataclass(frozen=True)
 class BackupMaker:
-    """`blocks` is a talk with the machine that runs: short ones, for nobody else can talk to it meanwhile."""
+    """`blocks` opens a short session with the running machine, which excludes all others."""
 
     past: Past
     backups: Backups
@@ -34,7 +34,7 @@ class BackupMaker:
     blocks: Callable[[], AbstractContextManager[Blocks]]
 
     def make(self, wish: BackupWish) -> BackupPoint:
-        """Make one now, and let those go that are not kept any more."""
+        """Make a backup now, and delete those that are not retained."""
         store = self.backups.store(wish.vault)
         with files.exclusive(self.backups.scratch.parent / "backup.lock"):
             index = store.index()
@@ -55,7 +55,7 @@ class BackupMaker:
 
     @contextmanager
     def _scratch(self) -> Iterator[None]:
-        """A folder for copies on their way; a copy that broke off does not fill the disk until the next one is made."""
+        """A temporary folder for copies; an interrupted copy is deleted from the disk at once."""
         files.remove_tree(self.backups.scratch)
         files.make_folder(self.backups.scratch, 0o700)
         try:
@@ -97,7 +97,7 @@ class BackupMaker:
             return progress
 
     def _clear_leftovers(self, blocks: Blocks) -> None:
-        """Of a backup whose process was killed; its copies may still be on their way."""
+        """Remove copies of a backup whose process was killed, which qemu may still be writing."""
         blocks.cancel_copies()
         while not blocks.progress(()).ended:
             self.clock.sleep(_SOONEST)
@@ -107,7 +107,7 @@ class BackupMaker:
         return {disk: self.backups.scratch / f"{disk}.qcow2" for disk in self.disks}
 
     def _keep(self, store: Store, index: BackupIndex, point: BackupPoint, keep: int) -> None:
-        """The index has a point only while all its files are there; cut off anywhere, the next backup clears away the rest.
+        """Store a backup: the index names a point only while all its files exist.
 
         When the index is written last, a failure may be of the answer only: the point may be in it, so its files stay.
         """
@@ -129,7 +129,7 @@ class BackupMaker:
 def plan_copies(
     index: BackupIndex, bitmaps: Iterable[Bitmap], targets: Mapping[str, Path], keep: int
 ) -> tuple[Copy, ...]:
-    """What changed since the last point where that is known, all of it otherwise, and when a row begins anew."""
+    """Copies of what changed since the last point, or of all; and whether a full backup begins."""
     last = index.points[-1] if index.points else None
     if last is None or is_full_backup_due(index, keep):
         return tuple(Copy(disk, target) for disk, target in targets.items())

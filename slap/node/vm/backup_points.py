@@ -1,4 +1,4 @@
-"""Backups as a row of points: when the next is due, what it begins from, which may go, and what one is made of."""
+"""Arithmetic of backup points: when the next is due, its base, which to delete, how to restore."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ _RETRY = 300.0  # seconds after which a backup that failed is tried again, at th
 
 
 def point_name(now: datetime, index: BackupIndex) -> str:
-    """By its time, and later than all others whatever the clock says."""
+    """The name of a new point: its time, but later than all others."""
     name = now.astimezone(UTC).strftime(_FORM)
     newest = index.points[-1].name if index.points else ""
     if name > newest:
@@ -20,12 +20,12 @@ def point_name(now: datetime, index: BackupIndex) -> str:
 
 
 def time_of(point: str) -> float:
-    """Seconds since the epoch."""
+    """The time of a point, in seconds since the epoch."""
     return datetime.strptime(point, _FORM).replace(tzinfo=UTC).timestamp()
 
 
 def due_at(wish: BackupWish, index: BackupIndex, record: LifeRecord) -> float | None:
-    """When the next backup is to be made; None when nobody asked for one. In the past is at once."""
+    """When the next backup is due; None without a schedule. A past time means now."""
     if wish.serial > record.backed_up:
         return 0.0
     if not wish.every:
@@ -37,13 +37,13 @@ def due_at(wish: BackupWish, index: BackupIndex, record: LifeRecord) -> float | 
 
 
 def is_full_backup_due(index: BackupIndex, keep: int) -> bool:
-    """Whether the next point is a whole one: after as many as are kept, those before can go once these are enough."""
+    """Whether the next point is a full backup: after `keep` points, so that older ones can be deleted."""
     ages = (age for age, point in enumerate(reversed(index.points), 1) if point.is_whole)
     return next(ages, keep) >= keep
 
 
 def retain(index: BackupIndex, keep: int) -> tuple[BackupIndex, tuple[BackupPoint, ...]]:
-    """What stays and what goes: the last `keep` stay, with all that any of them is made of."""
+    """The points to keep and to delete: the last `keep` and all that they depend on are kept."""
     needed: set[str] = set()
     for point in index.points[-keep:]:
         for disk in point.disks:
@@ -53,12 +53,12 @@ def retain(index: BackupIndex, keep: int) -> tuple[BackupIndex, tuple[BackupPoin
 
 
 def restorable(index: BackupIndex) -> tuple[BackupPoint, ...]:
-    """The points that can be restored: all of which no part is missing."""
+    """The points that can be restored: no part is missing."""
     return tuple(point for point in index.points if all(chain(index.points, point.name, disk) for disk in point.disks))
 
 
 def chain(points: Sequence[BackupPoint], name: str, disk: str) -> tuple[BackupPoint, ...]:
-    """What a disk at a point is made of, the whole one first; empty when that cannot be had any more."""
+    """The files that a disk at a point consists of, the full one first; empty when one is missing."""
     found: list[BackupPoint] = []
     for point in reversed([each for each in points if each.name <= name]):
         if disk not in point.disks:
@@ -70,7 +70,7 @@ def chain(points: Sequence[BackupPoint], name: str, disk: str) -> tuple[BackupPo
 
 
 def find_point(index: BackupIndex, name: str | None) -> BackupPoint:
-    """The point of that name, or the newest; raises NotFound with the names that there are."""
+    """The point of a name, or the newest; raises NotFound, naming the points that exist."""
     points = restorable(index)
     found = points[-1:] if name is None else [point for point in points if point.name == name]
     if found:

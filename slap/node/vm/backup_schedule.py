@@ -1,4 +1,4 @@
-"""Backups at their time, and telling what there is: to whoever ordered the machine, and to the clock of its partition."""
+"""Make backups when they are due, and publish which exist."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _MOST_TOLD = 50  # backups: what a partition publishes is bounded
 
 @dataclass(frozen=True)
 class BackupScheduler:
-    """`monitor` is a talk with qemu about a machine that runs."""
+    """`monitor` talks to qemu about a running machine."""
 
     folder: Path
     past: MachineHistory
@@ -33,7 +33,7 @@ class BackupScheduler:
     monitor: Callable[[str], AbstractContextManager[Monitor]]
 
     def backup(self, machine: Machine) -> BackupPoint | None:
-        """Make the backup that is due; None when none is. Raises SlapError, after the failure was written down."""
+        """Make the backup that is due, or return None. Raises SlapError after recording the failure."""
         wish = machine.life.backup
         if wish is None or not self._is_due(wish):
             self.tell(machine)  # whoever called this has another time in mind
@@ -52,12 +52,12 @@ class BackupScheduler:
             self.tell(machine)
 
     def backup_if_asked(self, machine: Machine) -> None:
-        """One that somebody waits for; those of the clock come by themselves."""
+        """Make a backup that a user requested; the schedule's own are left to the clock."""
         if machine.life.backup and machine.life.backup.serial > self.past.record().backed_up:
             self.backup(machine)
 
     def tell(self, machine: Machine) -> None:
-        """Say what there is, and when the next backup is due."""
+        """Publish the backups that exist, and schedule the next."""
         wish = machine.life.backup
         record, index = self.past.record(), self._index(wish)
         self._publish(published(self.past.snapshots(machine), index, record))
@@ -69,7 +69,7 @@ class BackupScheduler:
             files.write_if_changed(path, f"{int(due)}\n", 0o600)
 
     def _publish(self, told: dict[str, Any]) -> None:
-        """What others added to the connection parameters stays."""
+        """Add to the connection parameters, leaving those of others."""
         path = self.folder / PUBLISHED_FILE
         known = {name: value for name, value in json.loads(files.read_or(path, "{}")).items() if name not in _OURS}
         files.write_if_changed(path, json.dumps({**known, **told}, sort_keys=True), 0o600)
@@ -79,7 +79,7 @@ class BackupScheduler:
         return due is not None and due <= self._now()
 
     def _index(self, wish: BackupWish | None) -> BackupIndex:
-        """Also of backups in the partition that nobody asks for any more."""
+        """The index, also of backups in the partition that are not requested any more."""
         return self.past.backups.known(wish.vault if wish else None)
 
     def _maker(self, machine: Machine) -> BackupMaker:
@@ -97,7 +97,7 @@ class BackupScheduler:
 
 
 def published(snapshots: tuple[Snapshot, ...], index: BackupIndex, record: LifeRecord) -> dict[str, Any]:
-    """What is added to the machine's connection parameters; nothing for what there is none of."""
+    """The connection parameters on backups; empty ones are left out."""
     told: dict[str, Any] = {
         "snapshots": [{"name": each.name, "at": _words(each.at)} for each in snapshots],
         "backups": [_told(point) for point in restorable(index)[-_MOST_TOLD:]],

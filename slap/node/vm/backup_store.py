@@ -1,4 +1,4 @@
-"""Where backups are kept: in a folder of the partition, or in a vault."""
+"""Stores of backups: a folder of the partition, or a vault in another partition."""
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,25 +23,25 @@ _INDEX = "index.json"
 
 
 class Store(Protocol):
-    """Files of disks by point, and the index: what is not among its points does not exist."""
+    """Files of disks by point, and an index: a point that it does not name does not exist."""
 
     def index(self) -> BackupIndex: ...
 
     def write_index(self, index: BackupIndex) -> None: ...
 
     def put(self, point: str, disk: str, made: Path) -> None:
-        """Keep a file that was made aside; it is not there any more afterwards."""
+        """Store a file by moving it."""
 
     def fetch(self, point: str, disk: str, folder: Path) -> Path:
-        """The file, where it can be read: in a folder for that, or where it is kept."""
+        """The file: downloaded into a folder, or where it is stored."""
 
     def remove(self, point: str) -> None:
-        """All that there is of it, which may be nothing."""
+        """Remove all files of a point that exist."""
 
 
 @dataclass(frozen=True)
 class FolderStore:
-    """In the partition itself."""
+    """A store in the partition itself."""
 
     folder: Path
 
@@ -65,7 +65,7 @@ class FolderStore:
 
 @dataclass(frozen=True)
 class VaultStore:
-    """In another partition."""
+    """A store in another partition."""
 
     dav: "Dav"
     folder: str
@@ -98,7 +98,7 @@ class VaultStore:
 
 @dataclass(frozen=True)
 class Backups:
-    """All backups that a machine can get at. `connect` is how a vault is reached."""
+    """All backups that a machine can access. `connect` opens a vault."""
 
     folder: Path  # of the partition
     past: Past
@@ -118,18 +118,18 @@ class Backups:
         return VaultStore(self.connect(vault, certificate), vault.folder, self._copy(vault))
 
     def known(self, vault: Vault | None) -> BackupIndex:
-        """What was last kept there, without asking anybody."""
+        """The index as last read, without asking the store."""
         if vault is None:
             return FolderStore(self.folder / BACKUP_FOLDER).index()
         return _read_index(files.read_or(self._copy(vault), "{}"), vault.url)
 
     def check(self, vault: Vault | None, point: str) -> None:
-        """Raises NotFound for a point that cannot be restored."""
+        """Raise NotFound for a point that cannot be restored."""
         self._find(vault, point)
 
     @contextmanager
     def assembled(self, vault: Vault | None, point: str | None) -> Iterator[Mapping[str, Path]]:
-        """By disk a file with all that it was at that point, for as long as the block runs; None is the newest point."""
+        """Yield a complete file for each disk at a point (None: the newest) while the block runs."""
         store, found = self._find(vault, point)
         points = store.index().points
         files.remove_tree(self.scratch)
@@ -144,7 +144,7 @@ class Backups:
         return self.folder / BACKUP_FOLDER / f"vault-{key}.json"
 
     def _find(self, vault: Vault | None, point: str | None) -> tuple[Store, BackupPoint]:
-        """In the vault, or else in the partition: backups that were made before there was a vault are still good."""
+        """The store that has a point: the vault, or the partition for earlier backups."""
         for place in (vault, None) if vault else (None,):
             store = self.store(place)
             try:
@@ -161,7 +161,7 @@ class Backups:
 
 
 def connect_vault(vault: Vault, certificate: Path) -> "Dav":
-    """Loaded when it is needed: each start of a machine pays for what it loads, and most have no vault."""
+    """Open a vault; its client is imported lazily, since most machines have no vault."""
     module = importlib.import_module("slap.system.network.webdav")
     return cast("Dav", module.WebDav(vault.url, vault.user, vault.password, certificate))
 

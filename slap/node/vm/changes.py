@@ -1,4 +1,4 @@
-"""What a change of a machine's document means: what is done while it runs, and what only a restart can do."""
+"""Compare two documents of a machine: live changes, and changes that need a restart."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from slap.model.vm.size import in_words
 
 @dataclass(frozen=True)
 class Open:
-    """Let a port of the host lead to one of the guest."""
+    """Forward a port of the host to one of the guest."""
 
     forward: Forward
 
@@ -43,7 +43,7 @@ class SetCpus:
 
 @dataclass(frozen=True)
 class Grow:
-    """Make a disk as large as is ordered; the guest sees it at once. One that is as large already stays what it is."""
+    """Grow a disk to the requested size; the guest sees it at once."""
 
     disk: Disk
 
@@ -56,20 +56,20 @@ Action = Open | Close | SetMemory | SetCpus | Grow
 
 @dataclass(frozen=True)
 class Changes:
-    """`restart` names what cannot be changed otherwise; then nothing is done live, for the restart does all of it."""
+    """`restart` names what cannot change live; then nothing is done live, since the restart does it all."""
 
     live: tuple[Action, ...] = ()
     restart: tuple[str, ...] = ()
 
 
 def changes(running: Machine, wanted: Machine) -> Changes:
-    """How a machine that runs becomes the wanted one."""
+    """The changes from a running machine to the wanted one."""
     restart = tuple(_only_by_restart(running, wanted))
     return Changes(restart=restart) if restart else Changes(live=tuple(_live(running, wanted)))
 
 
 def after(running: Machine, action: Action) -> Machine:
-    """The machine that runs, when that is done."""
+    """The running machine's document after live changes."""
     network, disks = running.network, running.disks
     match action:
         case Open(forward):

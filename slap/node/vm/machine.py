@@ -1,4 +1,4 @@
-"""Running, changing and ending the machine of a partition, as its user, from what `etc/vm.json` says.
+"""Run, change and stop the machine of a partition, as its user, by `etc/vm.json`.
 
 Each of it may be repeated, cut off, or done twice at a time: the driver is had by one process after the other.
 """
@@ -34,7 +34,7 @@ _REGION = 2 << 20
 
 @dataclass(frozen=True)
 class Tools:
-    """What is worked with. `environment` is for qemu's process, so that its node finds it."""
+    """What a machine is run with. `environment` is that of qemu's process, by which its node finds it."""
 
     folder: MachineFolder
     images: Images
@@ -47,7 +47,7 @@ class Tools:
 
 
 def run(tools: Tools) -> None:
-    """Have the machine run; one that runs already is left alone. Raises SlapError, and says why as its phase."""
+    """Start the machine unless it runs. Raises SlapError, and writes the reason as its phase."""
     folder = tools.folder
     try:
         tools.images.wait(lambda: folder.wanted().images, lambda words: folder.tell(Stage.WAITING_FOR_IMAGE, words))
@@ -59,7 +59,7 @@ def run(tools: Tools) -> None:
 
 
 def stop(tools: Tools) -> None:
-    """End the machine: its guest is asked to, and has as much time for it as was ordered."""
+    """Stop the machine: ask the guest, and wait as long as requested."""
     wanted = tools.folder.wanted()
     tools.folder.tell(Stage.STOPPING)
     with tools.driver(wanted.name) as driver:
@@ -69,13 +69,13 @@ def stop(tools: Tools) -> None:
 
 
 def plan(tools: Tools) -> Changes:
-    """What `apply` would do to a machine that runs."""
+    """The changes that `apply` would make to a running machine."""
     running = tools.folder.running()
     return changes(running, tools.folder.wanted()) if running else Changes()
 
 
 def apply(tools: Tools) -> Changes:
-    """Make the machine what is wanted now. One that has to be off for that ends here, and its service starts it again."""
+    """Change the machine to the wanted document; stop it if it needs a restart, which its service does."""
     folder = tools.folder
     wanted = folder.wanted()
     with tools.driver(wanted.name) as driver:
@@ -106,7 +106,7 @@ def apply(tools: Tools) -> Changes:
 
 
 def keep(tools: Tools) -> BackupPoint | None:
-    """Make the backup of the machine that is due, if it runs."""
+    """Make the backup that is due, if the machine runs."""
     wanted = tools.folder.wanted()
     with tools.driver(wanted.name) as driver:
         runs = driver.look(wanted.name) is not None
@@ -144,7 +144,7 @@ def _boot(driver: Driver, xml: str, machine: Machine) -> None:
 
 
 def _end(clock: Clock, driver: Driver, machine: Machine) -> None:
-    """By the power button, and by force when that is of no use."""
+    """Stop by the power button, then by force."""
     name, deadline, asked = machine.name, clock.monotonic() + machine.stop_timeout, float("-inf")
     while driver.look(name) is not None and (now := clock.monotonic()) < deadline:
         if now - asked >= _ASK_AGAIN:
@@ -183,7 +183,7 @@ def _taken(forward: Forward) -> CommandFailed:
 
 
 def without_unsafe_hotplug(todo: Changes, driver: Driver, name: str) -> Changes:
-    """The changes, or a restart for them.
+    """The changes, or a restart where adding a processor live could crash qemu.
 
     A new processor of an emulated machine needs a region for what it translates; where all are taken, qemu 7.2 aborts, and
     the guest with it. That half of them is filled leaves enough for whoever writes meanwhile.

@@ -1,4 +1,4 @@
-"""Carrying out what is wanted of a machine's past, before it starts and while it runs.
+"""Snapshots, restores and clones of a machine: before it starts and while it runs.
 
 A restore is done while the machine is off, before it starts, and written down after; cut off, it is done once more.
 """
@@ -42,7 +42,7 @@ class MachineHistory:
         files.write(self.folder / LIFE_FILE, record.model_dump_json(), 0o600)
 
     def disks(self, machine: Machine) -> dict[str, Path]:
-        """Those that can keep their past."""
+        """The disks that support snapshots and backups."""
         return {
             disk.name: self.folder / DISK_FOLDER / f"{disk.name}.qcow2"
             for disk in machine.disks
@@ -50,7 +50,7 @@ class MachineHistory:
         }
 
     def snapshots(self, machine: Machine) -> tuple[Snapshot, ...]:
-        """By name and time, from the oldest on; one that some disk has."""
+        """All snapshots on any disk, by name and time, the oldest first."""
         found: dict[str, Snapshot] = {}
         for path in self.disks(machine).values():
             if path.exists():
@@ -58,7 +58,7 @@ class MachineHistory:
         return tuple(sorted(found.values(), key=lambda each: each.at))
 
     def restart_for(self, machine: Machine) -> str:
-        """What the machine has to be off for, in words; empty for nothing. Raises SlapError for what is impossible."""
+        """Why the machine has to stop; empty if it need not. Raises SlapError for what is impossible."""
         restore = self._pending(machine)
         if restore is None:
             return ""
@@ -66,7 +66,7 @@ class MachineHistory:
         return str(restore)
 
     def before_disks(self, machine: Machine) -> None:
-        """While the machine is off, before what its disks lack is made: begin as another was, or go back."""
+        """Before disks are created, while the machine is off: clone from a backup, or restore."""
         check_disks(machine)
         is_new = not any(path.exists() for path in self.disks(machine).values())
         self._begin(machine)
@@ -77,7 +77,7 @@ class MachineHistory:
             self._note(restore)  # its order is that of another machine: what gets that name here later was never meant
 
     def _begin(self, machine: Machine) -> None:
-        """Make the disks of one that begins as another was; each once."""
+        """Create the disks of a clone, each once."""
         if machine.life.clone is None:
             return
         missing = {disk: path for disk, path in self.disks(machine).items() if not path.exists()}
@@ -89,14 +89,14 @@ class MachineHistory:
                     self._make(tops[disk], path)
 
     def _make(self, top: Path, path: Path) -> None:
-        """Aside first: half a disk is none."""
+        """Create a disk, under a temporary name first: half a disk is none."""
         files.make_folder(path.parent, 0o700)
         aside = path.with_suffix(".new")
         self.past.flatten(top, aside)
         files.put_in_place(aside, path)
 
     def before_start(self, machine: Machine) -> None:
-        """While the machine is off and has its disks: make and remove snapshots."""
+        """Make and remove snapshots while the machine is off and has its disks."""
         disks, todo = self.disks(machine), self._snapshot_changes(machine)
         for path in disks.values():
             for name in todo.make:
@@ -106,7 +106,7 @@ class MachineHistory:
                     self.past.delete_snapshot(path, name)
 
     def while_running(self, machine: Machine, monitor: Monitor) -> None:
-        """Make and remove snapshots; the guest does not notice."""
+        """Make and remove snapshots while the machine runs."""
         check_disks(machine)
         disks, todo = self.disks(machine), self._snapshot_changes(machine)
         blocks = Blocks(monitor, machine.name, disks)
@@ -143,7 +143,7 @@ class MachineHistory:
         return pending_restore(machine.life, self.record().restored)
 
     def _note(self, restore: Restore) -> None:
-        """It is done, or never will be."""
+        """Record a restore as done or given up."""
         self.write(self.record().model_copy(update={"restored": restore.serial}))
 
     def _check(self, machine: Machine, restore: Restore) -> None:
@@ -154,7 +154,7 @@ class MachineHistory:
             self.backups.check(vault, restore.backup)
 
     def _is_possible(self, machine: Machine, restore: Restore) -> bool:
-        """A machine starts all the same when it cannot go back; whoever wants that was told so by then."""
+        """Whether a restore can be done; the machine starts without it otherwise."""
         try:
             self._check(machine, restore)
         except NotFound:
@@ -165,7 +165,7 @@ class MachineHistory:
         return tuple(each.name for each in self.snapshots(machine))
 
     def _names_of(self, path: Path) -> tuple[str, ...]:
-        """None for a disk that is yet to be made."""
+        """Names of the snapshots of a disk; None for a disk that does not exist yet."""
         if not path.exists():
             return ()
         return tuple(each.name for each in self.past.snapshots(path))

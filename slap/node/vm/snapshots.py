@@ -1,4 +1,4 @@
-"""Which snapshots are to be made and which to go: from those that are wanted and those that exist."""
+"""Which snapshots to make and to remove."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from slap.model.vm.machine import Machine
 
 @dataclass(frozen=True)
 class SnapshotChanges:
-    """To be made, and to be removed; making comes first."""
+    """Snapshots to make first, and to remove then."""
 
     make: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
 
 
 def snapshot_changes(wanted: tuple[str, ...] | None, existing: Iterable[str]) -> SnapshotChanges:
-    """Nothing at all where nothing was said."""
+    """The changes from existing to wanted snapshots; none without a request."""
     if wanted is None:
         return SnapshotChanges()
     found = tuple(existing)
@@ -28,12 +28,12 @@ def snapshot_changes(wanted: tuple[str, ...] | None, existing: Iterable[str]) ->
 
 
 def pending_restore(life: Life, restored: int) -> Restore | None:
-    """What is to be gone back to, unless that was done before."""
+    """The requested restore, unless it was done before."""
     return life.restore if life.restore and life.restore.serial > restored else None
 
 
 def check_snapshot(name: str, existing: Iterable[str]) -> None:
-    """Raises NotFound with the names that there are."""
+    """Raise NotFound, naming the snapshots that exist."""
     found = tuple(existing)
     if name not in found:
         known = f"There are: {', '.join(found)}." if found else "It has none."
@@ -41,7 +41,7 @@ def check_snapshot(name: str, existing: Iterable[str]) -> None:
 
 
 def check_disks(machine: Machine) -> None:
-    """Only a qcow2 disk can keep what it was; raises InvalidInput for another one, where that is asked for."""
+    """Raise InvalidInput where snapshots or backups are requested of a disk that is not qcow2."""
     life = machine.life
     raw = [disk.name for disk in machine.disks if disk.format != "qcow2"]
     if raw and (life.snapshots or life.backup or life.restore):

@@ -1,4 +1,4 @@
-"""What a machine needs before it can start: its disks, its seed, and what libvirt is to be told of it."""
+"""Prepare a machine's start: disks, seed, libvirt's definition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ LABEL = "cidata"
 
 @dataclass(frozen=True)
 class MachineStarter:
-    """Makes what is missing; all of it may be called again, and leaves alone what is there."""
+    """Creates what is missing; repeating it leaves alone what exists."""
 
     folder: MachineFolder
     images: Images
     runner: Runner
 
     def check(self, machine: Machine) -> None:
-        """Raises InvalidInput for a disk that would have to become smaller; may be asked while the machine runs."""
+        """Raise InvalidInput for a disk that would have to shrink; may be called while the machine runs."""
         for disk in machine.disks:
             self._must_grow(disk)
 
@@ -74,7 +74,7 @@ class MachineStarter:
         return DiskFile(self.folder.disk(disk), disk.format, disk.bus, disk.cache)
 
     def _cdroms(self, machine: Machine) -> tuple[DiskFile, ...]:
-        """The seed is a disk of the simple kind, which every guest can read that can read its root."""
+        """The CD-ROMs: the seed as a simple disk that every guest can read, and a boot image."""
         seed = DiskFile(self.folder.seed, "raw", "virtio", is_cdrom=False, is_read_only=True)
         if machine.boot_iso is None:
             return (seed,)
@@ -87,7 +87,7 @@ class MachineStarter:
         return must_grow(disk.name, QemuImg(self.runner).info(path, disk.format).virtual_size, disk.size)
 
     def _create(self, disk: Disk, path: Path) -> None:
-        """Aside first: half a disk is none."""
+        """Create a disk, under a temporary name first: half a disk is none."""
         aside = path.with_suffix(".new")
         aside.unlink(missing_ok=True)
         image = self._image(disk.image) if disk.image else None
@@ -115,7 +115,7 @@ def rule_of(forward: Forward) -> Rule:
 
 
 def make_seed(seed: Seed, path: Path) -> bool:
-    """Have a seed's disk at a path, to attach read-only (as a virtio disk or a CD-ROM); whether it changed.
+    """Write the seed's disk (read-only virtio disk or CD-ROM); returns whether it changed.
 
     The same seed leaves the file untouched, so this may be called before each start, also of a machine that runs.
     Only its owner can read it: user-data may hold secrets.
