@@ -45,6 +45,16 @@ KNOWN_CYCLES = {
     }
 }
 
+# What slap/node has for SlapOS's sake only, and the one place where each is plugged in; SlapOS's operators trigger passes
+# by files, so those have two.
+SLAPOS_IMPORTERS = {
+    "slap.node.buildout.slapos_dialect": {"slap.node.buildout.run"},
+    "slap.node.core.slapos_config": {"slap.node.core.config"},
+    "slap.node.format.slapos_memory": {"slap.node.format.definition"},
+    "slap.node.partition.slapos_files": {"slap.node.partition.steps", "slap.node.passes"},
+    "slap.node.partition.slapos_links": {"slap.node.partition.supervision"},
+}
+
 Graph = dict[str, set[str]]
 
 
@@ -80,6 +90,13 @@ def unit_cycles(graph: Graph) -> set[frozenset[str]]:
     reached = {unit: _reachable(graph, unit) for unit in graph}
     mutual = (frozenset(other for other in reached[unit] if unit in reached[other]) for unit in graph)
     return {group for group in mutual if group}
+
+
+def slapos_importers(sources: Iterable[Source]) -> Graph:
+    """For each module named slapos_*, the modules that import it."""
+    own = list(sources)
+    wing = {source.module for source in own if source.name.rpartition("/")[2].startswith("slapos_")}
+    return {module: {source.module for source in own if module in _targets(source, wing)} for module in wing}
 
 
 def backward_imports(graph: Graph, order: Sequence[str]) -> list[str]:

@@ -6,9 +6,11 @@ from tests.house.layers import (
     KNOWN_CYCLES,
     NODE_ORDER,
     ROOMS,
+    SLAPOS_IMPORTERS,
     backward_imports,
     cycle,
     forbidden_imports,
+    slapos_importers,
     unit_cycles,
     unit_imports,
 )
@@ -35,6 +37,10 @@ def test_node_imports_downwards_only() -> None:
     graph = unit_imports(CODE, "node")
     assert set(graph) == set(NODE_ORDER)
     assert backward_imports(graph, NODE_ORDER) == []
+
+
+def test_compatibility_with_slapos_is_plugged_in_at_one_place_each() -> None:
+    assert slapos_importers(source for source in CODE if source.room == "node") == SLAPOS_IMPORTERS
 
 
 def test_all_rooms_are_on_the_plan() -> None:
@@ -68,6 +74,15 @@ def test_the_plan_is_applied(name: str, text: str, allowed: bool) -> None:
 def test_a_cycle_is_found() -> None:
     first, second = Source("slap/a/b.py", "from slap.a import c"), Source("slap/a/c.py", "from slap.a.b import d")
     assert set(cycle([first, second])) == {"slap.a.b", "slap.a.c"}
+
+
+def test_importers_of_compatibility_are_found() -> None:
+    sources = [
+        Source("slap/node/a/slapos_x.py", ""),
+        Source("slap/node/a/y.py", "from slap.node.a import slapos_x"),
+        Source("slap/node/b.py", "from slap.node.a.slapos_x import z"),
+    ]
+    assert slapos_importers(sources) == {"slap.node.a.slapos_x": {"slap.node.a.y", "slap.node.b"}}
 
 
 def test_a_cycle_of_units_is_found_where_no_modules_form_one() -> None:
