@@ -106,7 +106,7 @@ class Node:
         if desired.since and desired.revision == known and not desired.logs:
             return set()
         try:
-            self.store.absorb(desired)
+            self.store.apply(desired)
         except SlapError as error:
             self._decline(desired, error)
             raise
@@ -115,7 +115,7 @@ class Node:
         for guid, reason in desired.unusable.items():
             words = f"This node cannot use what is requested of this instance: {reason}"
             report = InstanceReport(guid=guid, state=ReportedInstanceState.ERROR, message=words)
-            self.reporter.say(report.model_copy(update={"revision": desired.revision}))
+            self.reporter.report(report.model_copy(update={"revision": desired.revision}))
         for request in desired.logs:
             self.executor.submit(self._answer_logs, request)
         return keys_of(desired)
@@ -124,10 +124,10 @@ class Node:
         """Report that the desired state could not be stored, so that requesters learn why nothing happens."""
         why = str(error)
         for supply in desired.supplies:
-            self.reporter.say(SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=why))
+            self.reporter.report(SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=why))
         for each in desired.instances:
             state, revision = ReportedInstanceState.ERROR, each.revision
-            self.reporter.say(InstanceReport(guid=each.guid, revision=revision, state=state, message=why))
+            self.reporter.report(InstanceReport(guid=each.guid, revision=revision, state=state, message=why))
 
     def all_keys(self) -> set[Key]:
         """All supplies and instances that this node knows."""

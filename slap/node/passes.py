@@ -89,7 +89,7 @@ def plan_pass(node: Node, kind: Kind, asked: PassOptions) -> dict[str, str]:
 
 def report_all(node: Node) -> int:
     """Report everything to the master, whether it was reported before or not."""
-    node.store.untell()
+    node.store.mark_all_unreported()
     node.reporter.requeue_unreported()
     return node.reporter.flush() + node.usage.report()
 

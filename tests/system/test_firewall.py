@@ -106,7 +106,7 @@ class Host:
         """What the user reaches, when the partition closes something."""
         path = self.folder.path / FIREWALL_FILE
         path.write_text(json.dumps(wish))
-        self.folder.account.own(path)
+        self.folder.account.chown(path)
         self.manager().configured(self.folder)
         return reached(self.inside, USER)
 

@@ -219,7 +219,7 @@ if environment.is_root():
 
         def ask(inside: Namespace, *addresses: str) -> set[str]:
             wish.write_text(json.dumps(addresses))
-            NOBODYS.own(wish)
+            NOBODYS.chown(wish)
             WhitelistFirewall(Tools(folder.config, FakeSupervisor(), inside, SystemClock())).configured(folder)
             return reached(inside, NOBODY.pw_uid)
 
@@ -276,7 +276,7 @@ if environment.is_root():
             folder = a_partition(tmp_path / "node", NOBODYS)
             wish = folder.path / Cpuset.wish
             wish.write_text(f"1\n{sleeper.pid}\n")  # the first is somebody else's
-            NOBODYS.own(wish)
+            NOBODYS.chown(wish)
             eventually(lambda: Path(f"/proc/{sleeper.pid}").stat().st_uid == NOBODY.pw_uid)
             Cpuset(Tools(folder.config, FakeSupervisor(), SystemRunner(), SystemClock()), sets).configured(folder)
             given = {cpu for cpu, pids in sets.taken().items() if sleeper.pid in pids}

@@ -44,7 +44,7 @@ class ImageInfo(ImageShow):
         return self.fields(fields_of(place, kept))
 
     def _of_caches(self, place: Place, name: str) -> dict[str, Any]:
-        found = cache.look(name, place.tools)
+        found = cache.look_up(name, place.tools)
         if not found.found:
             why = "\n".join([*found.refused, *map(str, found.troubles)])
             raise NotFound(f"Neither this computer nor a cache has image {name}.", harmless(why), "slapos image list")
@@ -80,7 +80,7 @@ class ImagePush(ImageShow):
 
             disk = folder / "disk"
             disk.hardlink_to(place.store.disk(kept.sha512))
-            published = cache.leave(name, kept, disk, place.tools, tell)
+            published = cache.publish_image(name, kept, disk, place.tools, tell)
         entry = published.entry
         say(left(published), Style.GOOD)
         self.text = columns([("Key", entry.key), ("For", entry.platform.machine), ("Builder", entry.builder)], indent=0)

@@ -23,7 +23,7 @@ class Account:
         """User and group id of its folders and files; None where they belong to the user that runs the node."""
         return None if self.user is None or self.folders is None else (self.user, self.folders)
 
-    def own(self, path: Path) -> None:
+    def chown(self, path: Path) -> None:
         """Make this account the owner of a path that lies where only the node may write."""
         if self.owner:
             os.chown(path, *self.owner, follow_symlinks=False)

@@ -67,7 +67,7 @@ class Reporter:
             self._urgent |= urgent
             self._changed.notify_all()
 
-    def say(self, report: InstanceReport | SupplyReport) -> None:
+    def report(self, report: InstanceReport | SupplyReport) -> None:
         """Send a report once that cannot be stored."""
         with self._changed:
             if isinstance(report, InstanceReport):

@@ -119,7 +119,7 @@ class Store:
         """Whether part of the desired state was left out that a later version may be able to use."""
         return bool(self._rows("select key from item where kind = 'unusable' limit 1"))
 
-    def absorb(self, desired: DesiredState) -> None:
+    def apply(self, desired: DesiredState) -> None:
         """Store the desired state: a complete one replaces what was stored, a partial one updates it.
 
         A master that sends a whole state to a node that knew something is another one, or one that was restored from a
@@ -128,7 +128,7 @@ class Store:
         with self._transaction():
             if desired.since == 0:
                 if self.revision():  # what the reports are about may have the number of something else now
-                    self._mark_all_unreported(revision=0)
+                    self._mark_unreported(revision=0)
                 # An instance whose new request this node cannot use keeps its previous one.
                 self._connection.execute(
                     "delete from item where kind in ('supply', 'instance') and key not in (select value from json_each(?))",
@@ -237,10 +237,10 @@ class Store:
             if record and record.report == report:
                 self._put("software-record", record.url, "", _told(record))
 
-    def untell(self) -> None:
+    def mark_all_unreported(self) -> None:
         """Mark everything as unreported."""
         with self._transaction():
-            self._mark_all_unreported()
+            self._mark_unreported()
 
     def add_results(self, partition: str, results: tuple[PromiseResult, ...]) -> None:
         """Add results of promises to the history, which keeps the newest of each."""
@@ -255,7 +255,7 @@ class Store:
         query = "select name, passed, message, at, seconds from promise where partition = ? and (name = ? or ? = '')"
         return [_result(row) for row in self._rows(f"{query} order by at desc", partition, name, name)]
 
-    def _mark_all_unreported(self, **changes: object) -> None:
+    def _mark_unreported(self, **changes: object) -> None:
         """Mark all records as unreported, and update the reports of instances by `changes`."""
         for record in self.instance_records():
             report = record.report.model_copy(update=changes)

@@ -42,7 +42,7 @@ def question_of(name: str, now: float, machine: str = "") -> Question:
     return Question(f"image:{name}", _ROOT, about, now, EntryKind.IMAGE, f"{name}-{machine}")
 
 
-def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> DownloadedImage:
+def fetch_image(name: str, tools: CacheTools, into: Path, progress: Progress) -> DownloadedImage:
     """Download an image by its name into a new folder. Raises NotFound when no cache has it, and SlapError."""
     if not tools.settings.caches:
         raise NotFound(
@@ -65,7 +65,7 @@ def bring(name: str, tools: CacheTools, into: Path, progress: Progress) -> Downl
     raise _not_had(name, question, reasons)
 
 
-def leave(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Callable[[int], None]) -> Published:
+def publish_image(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Callable[[int], None]) -> Published:
     """Sign an image and upload it under a name. `disk` is in a folder where hard links can be made."""
     key = tools.signing_key()
     folder = disk.parent / "packed"
@@ -82,7 +82,7 @@ def leave(name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Calla
     return published
 
 
-def look(name: str, tools: CacheTools) -> Lookup:
+def look_up(name: str, tools: CacheTools) -> Lookup:
     """Look an image up in the caches; empty without caches."""
     return tools.client.look_up(question_of(name, tools.now)) if tools.settings.caches else Lookup()
 

@@ -77,7 +77,7 @@ class Fetcher:
     def _from_cache(self, name: str, progress: Progress) -> KeptImage:
         """Download from a cache. Chunks are kept in the node's chunk store, so an interrupted one continues."""
         with self.store.aside() as folder:
-            brought = cache.bring(name, self._tools, folder / "image", progress)
+            brought = cache.fetch_image(name, self._tools, folder / "image", progress)
             kept = self.take(brought.disk, Origin.CACHE, f"signed by {brought.signed_by[:16]}")
         self.store.name(name, kept.sha512)
         return kept

@@ -56,7 +56,7 @@ class Devperm(Hooks):
             path = os.path.realpath(named)
             if why := refusal(look_at(path), self._allowed()):
                 raise InvalidInput(f"{folder.name} does not get {named}: {why}.")
-            folder.account.own(Path(path))
+            folder.account.chown(Path(path))
 
     def emptied(self, folder: PartitionFolder) -> None:
         for path in map(Path, self._allowed()):

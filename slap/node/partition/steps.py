@@ -103,7 +103,7 @@ class Steps:
     def _say(self, desired: DesiredInstance, error: SlapError | OSError) -> Requeue:
         self._said.add(desired.partition)
         report = InstanceReport(guid=desired.guid, state=ReportedInstanceState.ERROR, message=str(error))
-        self._reporter.say(report.model_copy(update={"revision": desired.revision}))
+        self._reporter.report(report.model_copy(update={"revision": desired.revision}))
         return Requeue(_UNWRITTEN)
 
     def look(self, desired: DesiredInstance) -> Observation:

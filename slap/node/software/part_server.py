@@ -39,7 +39,7 @@ class PartServer:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.path))
             self.path.chmod(0o600)
-            account.own(self.path)
+            account.chown(self.path)
             listener.listen(_MOST)
             threading.Thread(target=self._serve, args=(listener,), name="parts", daemon=True).start()
             try:

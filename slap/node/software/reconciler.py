@@ -270,7 +270,7 @@ class SoftwareReconciler:
             self._save(supply, report, failures)
         except SlapError:  # not even that can be written down
             self._said.add(supply.url)
-            self._reporter.say(report.model_copy(update={"revision": supply.revision}))
+            self._reporter.report(report.model_copy(update={"revision": supply.revision}))
         return Requeue(delay(failures))
 
     def _failures(self, supply: DesiredSupply) -> int:

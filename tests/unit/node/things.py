@@ -62,7 +62,7 @@ def wants(store: Store, *wishes: DesiredInstance | DesiredSupply, revision: int 
     supplies = tuple(each for each in wishes if isinstance(each, DesiredSupply))
     instances = tuple(each for each in wishes if isinstance(each, DesiredInstance))
     state = DesiredState(computer="COMP-1", revision=revision, since=since, supplies=supplies, instances=instances)
-    store.absorb(state)
+    store.apply(state)
 
 
 @dataclass

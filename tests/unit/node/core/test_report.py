@@ -144,8 +144,8 @@ def test_a_release_that_is_gone_is_forgotten_too(world: World) -> None:
 
 
 def test_what_cannot_be_remembered_is_told_all_the_same(world: World) -> None:
-    world.reporter.say(a_report(ReportedInstanceState.ERROR, message="full"))
-    world.reporter.say(SupplyReport(url=URL, state=ReportedSupplyState.ERROR, message="full"))
+    world.reporter.report(a_report(ReportedInstanceState.ERROR, message="full"))
+    world.reporter.report(SupplyReport(url=URL, state=ReportedSupplyState.ERROR, message="full"))
     world.ear.refuses = lambda report: Unreachable("gone")
     with pytest.raises(Unreachable):
         world.reporter.flush()

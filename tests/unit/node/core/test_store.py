@@ -72,7 +72,7 @@ def test_what_the_master_knows_is_not_taken_from_who_saves(store: Store) -> None
     store.mark_told(PART, stale.report)
     assert store.save_instance(stale.model_copy(update={"applied": "x"}))
     told = record_in(store)
-    store.untell()
+    store.mark_all_unreported()
     assert not store.save_instance(told)
     store.mark_told(PART, stale.report)
     assert not store.save_instance(told, anew=True)
@@ -131,12 +131,12 @@ def test_a_memory_that_cannot_be_read_is_told_in_words(store: Store, tmp_path: P
 def test_what_a_master_does_not_name_in_a_partition_it_speaks_of_shall_go(store: Store) -> None:
     """A master that keeps no destroyed instances says that a partition is free, or has another one."""
     wants(store, an_instance(), an_instance(guid="INST-2", partition="slappart1", root="INST-2"), revision=1)
-    store.absorb(DesiredState(computer="COMP-1", revision=2, since=1, complete=("slappart1",)))
+    store.apply(DesiredState(computer="COMP-1", revision=2, since=1, complete=("slappart1",)))
     assert {each.guid: each.state.value for each in store.instances()} == {"INST-1": "started", "INST-2": "destroyed"}
     state = DesiredState(
         computer="COMP-1", revision=3, since=2, complete=(PART,), instances=(an_instance(guid="INST-3"),)
     )
-    store.absorb(state)
+    store.apply(state)
     known = {each.guid: each.state.value for each in store.instances()}
     assert (known["INST-1"], known["INST-3"]) == ("destroyed", "started")
 

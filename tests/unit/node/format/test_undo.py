@@ -136,11 +136,11 @@ def test_partitions_that_hold_something_are_refused_by_name(tmp_path: Path) -> N
     config, _ = formatted(tmp_path, network)
     (config.partition("slappart1") / "data").touch()
     store = Store(config.store_file)
-    store.absorb(DesiredState(computer="C", revision=1, since=0, instances=(an_instance(partition="slappart0"),)))
+    store.apply(DesiredState(computer="C", revision=1, since=0, instances=(an_instance(partition="slappart0"),)))
     with pytest.raises(Conflict, match=r"(?s)slappart0 holds the instance .*slappart1 is not empty"):
         check_undo(config, undo_plan(config, network), network)
     gone = an_instance(partition="slappart0", state=InstanceState.DESTROYED)
-    store.absorb(DesiredState(computer="C", revision=2, since=0, instances=(gone,)))
+    store.apply(DesiredState(computer="C", revision=2, since=0, instances=(gone,)))
     (config.partition("slappart1") / "data").unlink()
     if environment.is_root():
         check_undo(config, undo_plan(config, network), network)
