@@ -68,12 +68,6 @@ class InstanceRecord(Frozen):
     told: bool = False
 
 
-class PromiseHistory(Frozen):
-    """The last results of one promise, the newest first."""
-
-    results: tuple[PromiseResult, ...] = ()
-
-
 Record = TypeVar("Record", bound=Frozen)
 
 Told = TypeVar("Told", InstanceRecord, SoftwareRecord)

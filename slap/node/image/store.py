@@ -83,10 +83,10 @@ class ImageStore:
         """Store a validated file by moving it; it must be on the same disk."""
         made.chmod(0o444)
         files.put_in_place(made, self.disk(record.sha512))
-        _write(self._record(record.sha512), record)
+        _write(self._file("records", record.sha512), record)
 
     def record(self, sha512: str) -> KeptImage | None:
-        found = _read(self._record(sha512), KeptImage)
+        found = _read(self._file("records", sha512), KeptImage)
         return found if found and self.disk(sha512).exists() else None
 
     def records(self) -> list[KeptImage]:
@@ -97,12 +97,12 @@ class ImageStore:
         """The stored image of an entry, or None."""
         if entry.name:
             return self.named(entry.name)
-        reference = _read(self._download(entry.digest), ImageReference)
+        reference = _read(self._file("downloads", entry.digest), ImageReference)
         found = reference.sha512 if reference else entry.sha512
         return self.record(found) if found else None
 
     def named(self, name: str) -> KeptImage | None:
-        reference = _read(self._name(name), ImageReference)
+        reference = _read(self._file("names", name), ImageReference)
         return self.record(reference.sha512) if reference else None
 
     def names(self) -> dict[str, str]:
@@ -111,13 +111,13 @@ class ImageStore:
         return {name: reference.sha512 for name, reference in found.items() if reference}
 
     def name(self, name: str, sha512: str) -> None:
-        _write(self._name(name), ImageReference(sha512=sha512))
+        _write(self._file("names", name), ImageReference(sha512=sha512))
 
     def unname(self, name: str) -> None:
-        self._name(name).unlink(missing_ok=True)
+        self._file("names", name).unlink(missing_ok=True)
 
     def note_download(self, digest: str, became: str) -> None:
-        _write(self._download(digest), ImageReference(sha512=became))
+        _write(self._file("downloads", digest), ImageReference(sha512=became))
 
     def tell(self, entry: ImageEntry, state: ImageState) -> None:
         """Write the status of an entry for partitions; on a full disk it is written later."""
@@ -135,13 +135,13 @@ class ImageStore:
 
     def use(self, partition: str, found: Iterable[str]) -> None:
         """Record the images that a partition uses, until it is empty."""
-        path = self._uses(partition)
+        path = self._file("uses", partition)
         before = _digests(path)
         if not before.issuperset(found := set(found)):
             files.write(path, json.dumps(sorted(before | found)))
 
     def forget_uses(self, partition: str) -> None:
-        self._uses(partition).unlink(missing_ok=True)
+        self._file("uses", partition).unlink(missing_ok=True)
 
     def users(self) -> dict[str, set[str]]:
         """Names of partitions by the digests of images that they use."""
@@ -157,14 +157,14 @@ class ImageStore:
         if kept is None:
             raise NotFound(f"There is no image {sha512[:16]}.", resolution="slapos image list")
         kept = kept.model_copy(update={"origin": origin})
-        _write(self._record(sha512), kept)
+        _write(self._file("records", sha512), kept)
         return kept
 
     def remove(self, sha512: str) -> None:
         """Remove an image: its record first, so that nothing begins to use it."""
         if self.record(sha512) is None:
             raise NotFound(f"There is no image {sha512[:16]}.", resolution="slapos image list")
-        self._record(sha512).unlink(missing_ok=True)
+        self._file("records", sha512).unlink(missing_ok=True)
         for name in [name for name, digest in self.names().items() if digest == sha512]:
             self.unname(name)
         for path in (self.root / "state").glob("*.json"):
@@ -199,17 +199,8 @@ class ImageStore:
     def _lock(self, key: str) -> Path:
         return self.incoming / f".{key}.lock"
 
-    def _record(self, sha512: str) -> Path:
-        return self.root / "records" / f"{sha512}.json"
-
-    def _name(self, name: str) -> Path:
-        return self.root / "names" / f"{name}.json"
-
-    def _download(self, digest: str) -> Path:
-        return self.root / "downloads" / f"{digest}.json"
-
-    def _uses(self, partition: str) -> Path:
-        return self.root / "uses" / f"{partition}.json"
+    def _file(self, folder: str, name: str) -> Path:
+        return self.root / folder / f"{name}.json"
 
 
 def _write(path: Path, document: Frozen) -> None:
