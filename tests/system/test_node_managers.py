@@ -215,7 +215,7 @@ if environment.is_root():
     def test_a_partition_reaches_what_its_whitelist_names_and_nobody_else_notices(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
         folder = a_partition(tmp_path / "node", NOBODYS)
-        wish = folder.path / WhitelistFirewall.wish
+        wish = folder.path / WhitelistFirewall.request_file
 
         def ask(inside: Namespace, *addresses: str) -> set[str]:
             wish.write_text(json.dumps(addresses))
@@ -274,7 +274,7 @@ if environment.is_root():
             (root / "cgroup.procs").write_text(str(sleeper.pid))
             sets = FirstVersion(root)
             folder = a_partition(tmp_path / "node", NOBODYS)
-            wish = folder.path / Cpuset.wish
+            wish = folder.path / Cpuset.request_file
             wish.write_text(f"1\n{sleeper.pid}\n")  # the first is somebody else's
             NOBODYS.chown(wish)
             eventually(lambda: Path(f"/proc/{sleeper.pid}").stat().st_uid == NOBODY.pw_uid)

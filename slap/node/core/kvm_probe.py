@@ -59,12 +59,12 @@ class Prober:
     clock: Clock = field(default_factory=SystemClock)
     patience: float = _PATIENCE
 
-    def has_kvm(self, wish: Acceleration) -> bool:
+    def has_kvm(self, wanted: Acceleration) -> bool:
         """Whether to use KVM; raises CommandFailed when it is required and does not work."""
-        if wish == "emulation":
+        if wanted == "emulation":
             return False
         verdict = self.verdict()
-        if wish == "kvm" and not verdict.kvm:
+        if wanted == "kvm" and not verdict.kvm:
             raise CommandFailed(
                 "This computer cannot accelerate machines.",
                 verdict.words,

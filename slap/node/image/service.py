@@ -17,14 +17,14 @@ from slap.system import files
 from slap.system.trust.stranger import read_owned
 
 _ENTRIES = TypeAdapter(tuple[ImageEntry, ...])
-_LONGEST = 64 * 1024  # bytes of a wish
+_LONGEST = 64 * 1024  # bytes of a request file
 _SHORTEST = 8  # digits of a digest that are enough to name an image
 
 
 def in_use(config: NodeConfig, store: ImageStore) -> dict[str, set[str]]:
     """Partitions by the digests of images: those that they use and those that they request now."""
     found = store.users()
-    for partition, entry in _wishes(config):
+    for partition, entry in _requests(config):
         kept = store.find(entry)
         if kept:
             found.setdefault(kept.sha512, set()).add(partition)
@@ -87,16 +87,16 @@ def prune(config: NodeConfig) -> None:
 
 
 def _litter(config: NodeConfig, store: ImageStore) -> list[Path]:
-    return store.litter({entry.key for _, entry in _wishes(config)})
+    return store.litter({entry.key for _, entry in _requests(config)})
 
 
-def _wishes(config: NodeConfig) -> Iterable[tuple[str, ImageEntry]]:
+def _requests(config: NodeConfig) -> Iterable[tuple[str, ImageEntry]]:
     """The entries that partitions request now, by partition."""
     for path in config.instance_root.glob(f"*/{WISH_FILE}"):
-        yield from ((path.parent.name, entry) for entry in _asked(path))
+        yield from ((path.parent.name, entry) for entry in _read_entries(path))
 
 
-def _asked(path: Path) -> tuple[ImageEntry, ...]:
+def _read_entries(path: Path) -> tuple[ImageEntry, ...]:
     """The entries in one partition's request file; none while it is invalid."""
     with suppress(OSError, ValueError, ValidationError, RecursionError):
         return _ENTRIES.validate_python(json.loads(read_owned(path.parent, path.name, None, _LONGEST)))

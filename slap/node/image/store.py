@@ -173,12 +173,12 @@ class ImageStore:
                 path.unlink(missing_ok=True)
         self.disk(sha512).unlink(missing_ok=True)
 
-    def litter(self, wished: Container[str] = ()) -> list[Path]:
+    def litter(self, needed: Container[str] = ()) -> list[Path]:
         """Remains of interrupted work that no process holds and none of these entries needs."""
         known = {each.sha512 for each in self.records()}
         disks = [path for path in (self.root / "disks").glob("*") if path.name not in known]
-        coming = [path for path in self.incoming.glob("*") if path.name not in wished and not self._is_at_work(path)]
-        states = [path for path in (self.root / "state").glob("*.json") if path.stem not in wished]
+        coming = [path for path in self.incoming.glob("*") if path.name not in needed and not self._is_at_work(path)]
+        states = [path for path in (self.root / "state").glob("*.json") if path.stem not in needed]
         return [*disks, *coming, *(path for path in states if not isinstance(_state(path), ReadyImage))]
 
     def room(self) -> int:

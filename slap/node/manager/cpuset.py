@@ -26,14 +26,14 @@ def assign(cpus: Sequence[int], taken: Mapping[int, frozenset[int]], wanted: Ite
 class Cpuset(Hooks):
     """Pins processes; at each check, those that wait get processors that became free."""
 
-    wish = ".slapos-cpu-exclusive"
+    request_file = ".slapos-cpu-exclusive"
 
     def __init__(self, tools: Tools, sets: CpuSets | None = None) -> None:
         super().__init__(tools)
         self._sets = sets
 
     def configured(self, folder: PartitionFolder) -> None:
-        text = read_request(folder, self.wish)
+        text = read_request(folder, self.request_file)
         wanted = [pid for pid in _numbers(text or "") if _is_own(pid, folder)]
         if not wanted:
             return

@@ -49,10 +49,10 @@ def disks_of(entries: Iterable[Any]) -> tuple[str, ...]:
 class Devperm(Hooks):
     """Gives disks to a partition's user until the partition is empty, and then back to root."""
 
-    wish = ".slapos-disk-permission"
+    request_file = ".slapos-disk-permission"
 
     def configured(self, folder: PartitionFolder) -> None:
-        for named in disks_of(read_list(folder, self.wish) or ()):
+        for named in disks_of(read_list(folder, self.request_file) or ()):
             path = os.path.realpath(named)
             if why := refusal(look_at(path), self._allowed()):
                 raise InvalidInput(f"{folder.name} does not get {named}: {why}.")

@@ -43,7 +43,7 @@ def is_wanted(config: NodeConfig) -> bool:
     return config.format.alter_user and environment.is_root() and environment.find_program("nft") != ""
 
 
-def wish_of(folder: PartitionFolder) -> Firewall:
+def read_firewall_request(folder: PartitionFolder) -> Firewall:
     """The firewall request of a partition. Raises InvalidInput rather than leave something open."""
     text = read_request(folder, FIREWALL_FILE)
     if text is None:
@@ -58,7 +58,7 @@ def wish_of(folder: PartitionFolder) -> Firewall:
 class PartitionFirewall(Hooks):
     """Applies rules; remembers what it applied, so that a check without changes starts no program."""
 
-    wish = FIREWALL_FILE
+    request_file = FIREWALL_FILE
 
     def __init__(self, tools: Tools, resolve: Resolve = resolve_host) -> None:
         super().__init__(tools)
@@ -86,9 +86,9 @@ class PartitionFirewall(Hooks):
         user, around = unix_user(folder), self._neighbourhood.surroundings()
         if not self.guards():
             return
-        wish = wish_of(folder)
-        neighbours = self._neighbourhood.users() if wish.visitors else {}
-        script = rules(self._table, GuardedPartition(folder.name, user, folder.addresses, wish, neighbours))
+        request = read_firewall_request(folder)
+        neighbours = self._neighbourhood.users() if request.visitors else {}
+        script = rules(self._table, GuardedPartition(folder.name, user, folder.addresses, request, neighbours))
         with self._lock:
             is_new = self._applied.get(folder.name) != script
             self._applied[folder.name] = script

@@ -46,12 +46,12 @@ class MasterAddress:
         self._clock = clock
         self._resolve = resolve
         self._known: frozenset[Endpoint] = frozenset()
-        self._asked = float("-inf")
+        self._resolved_at = float("-inf")
 
     def endpoints(self) -> frozenset[Endpoint]:
         """The master's endpoints; the last known ones when the resolver fails."""
-        if self._host and self._clock.monotonic() - self._asked > _RESOLVED:
-            self._asked = self._clock.monotonic()
+        if self._host and self._clock.monotonic() - self._resolved_at > _RESOLVED:
+            self._resolved_at = self._clock.monotonic()
             try:
                 self._known = frozenset((address, self._port) for address in self._resolve(self._host))
             except OSError as error:

@@ -99,7 +99,7 @@ class GuardedPartition:
     name: str
     user: int
     addresses: tuple[str, ...]
-    wish: Firewall
+    request: Firewall
     neighbours: Mapping[str, int]
 
 
@@ -135,12 +135,12 @@ def frame(node: FirewallContext) -> Frame:
 
 def rules(table: str, partition: GuardedPartition) -> str:
     """The script that replaces a partition's own rules."""
-    wish = partition.wish
+    request = partition.request
     text = _chain(table, _out(partition), _outgoing(partition))
-    text += _chain(table, _in(partition), _incoming(wish))
+    text += _chain(table, _in(partition), _incoming(request))
     text += _chain(table, _near(partition), _calling(partition))
     text += f"add element inet {table} partitions {{ {partition.user} : jump {_out(partition)} }}\n"
-    return text + "".join(_doors(table, partition, opened=bool(wish.visitors)))
+    return text + "".join(_doors(table, partition, opened=bool(request.visitors)))
 
 
 def removal(table: str, partition: GuardedPartition) -> str:
@@ -160,28 +160,28 @@ def chains(partition: GuardedPartition) -> tuple[str, str, str]:
 
 def _outgoing(partition: GuardedPartition) -> Iterable[str]:
     """Rules of outgoing packets. The master comes first, since it may listen on the partition's addresses."""
-    wish = partition.wish
-    verdict = "accept" if wish.master else _REJECT
+    request = partition.request
+    verdict = "accept" if request.master else _REJECT
     yield from (f"{family} daddr . tcp dport @master{v} {verdict}" for v, family in _FAMILIES.items())
-    if wish.closes_something:
+    if request.closes_something:
         yield f'oifname "lo" meta mark set {_MARK}'
     yield from (f"{_family(each)} daddr {each} accept" for each in partition.addresses)
-    if wish.master or wish.internet:
+    if request.master or request.internet:
         yield from (f"{family} daddr @resolvers{v} {_PORT} 53 accept" for v, family in _FAMILIES.items())
-    if not wish.closes_something:
+    if not request.closes_something:
         yield "jump exceptions"
-    verdict = "accept" if wish.partitions else _REJECT
+    verdict = "accept" if request.partitions else _REJECT
     yield from (f"{family} daddr @published{v} {verdict}" for v, family in _FAMILIES.items())
     yield f'oifname "lo" {_REJECT}'
     yield "jump private"
-    if not wish.internet:
-        yield from (f"{_to(each)} accept" for each in wish.destinations)
+    if not request.internet:
+        yield from (f"{_to(each)} accept" for each in request.destinations)
         yield _REJECT
 
 
-def _incoming(wish: Firewall) -> Iterable[str]:
+def _incoming(request: Firewall) -> Iterable[str]:
     """Rules of packets from outside: named visitors reach a port, others do not."""
-    for port, sources in _by_port(wish):
+    for port, sources in _by_port(request):
         for source in sources:
             yield f"{_family(source)} saddr {source} {port} accept"
         yield f"{port} {_REJECT}"
@@ -190,7 +190,7 @@ def _incoming(wish: Firewall) -> Iterable[str]:
 def _calling(partition: GuardedPartition) -> Iterable[str]:
     """From this computer, where a caller's address says nothing: root and the partition itself, for checks, and the users of
     the partitions whose addresses are named."""
-    for port, sources in _by_port(partition.wish):
+    for port, sources in _by_port(partition.request):
         networks = [parse_network(each) for each in sources]
         named = {user for address, user in partition.neighbours.items() if _is_in(address, networks)}
         users = ", ".join(str(user) for user in sorted({0, partition.user, *named}))
@@ -198,9 +198,9 @@ def _calling(partition: GuardedPartition) -> Iterable[str]:
         yield f"{port} {_REJECT}"
 
 
-def _by_port(wish: Firewall) -> Iterable[tuple[str, tuple[str, ...]]]:
+def _by_port(request: Firewall) -> Iterable[tuple[str, tuple[str, ...]]]:
     """Rules of named ports, before those of all other ports."""
-    for port, sources in sorted(wish.visitors.items(), key=lambda item: item[0] == EVERY_PORT):
+    for port, sources in sorted(request.visitors.items(), key=lambda item: item[0] == EVERY_PORT):
         yield ("meta l4proto { tcp, udp }" if port == EVERY_PORT else f"{_PORT} {port}"), sources
 
 

@@ -27,14 +27,14 @@ _ALLOW = "The computer's operator can allow it: `allow = NETWORK` in section [ma
 class Images(Hooks):
     """Requests images in the background; a partition reads their status from the image store."""
 
-    wish = WISH_FILE
+    request_file = WISH_FILE
 
     def __init__(self, tools: Tools, desk: ImageQueue | None = None) -> None:
         super().__init__(tools)
         self._desk = desk or desk_of(tools)
 
     def configured(self, folder: PartitionFolder) -> None:
-        asked = read_list(folder, self.wish) or []
+        asked = read_list(folder, self.request_file) or []
         self._desk.want(folder.name, entries_of(asked, folder.name))
 
     def emptied(self, folder: PartitionFolder) -> None:

@@ -80,10 +80,10 @@ def forward_of(redirect: Redirect, target: str, user: str, first_free: int) -> F
 class Portredir(Hooks):
     """Runs socat in a supervised group of its own, apart from the partition's services."""
 
-    wish = ".slapos-port-redirect"
+    request_file = ".slapos-port-redirect"
 
     def configured(self, folder: PartitionFolder) -> None:
-        redirects = redirects_of(read_list(folder, self.wish) or ())
+        redirects = redirects_of(read_list(folder, self.request_file) or ())
         if not redirects:
             self.stopped(folder)
             return

@@ -69,7 +69,7 @@ def removal(partition: str, user: int) -> str:
 class WhitelistFirewall(Hooks):
     """Restricts a partition before it starts; a partition that cannot be restricted does not start."""
 
-    wish = ".slapos-whitelist-firewall"
+    request_file = ".slapos-whitelist-firewall"
 
     def __init__(self, tools: Tools) -> None:
         super().__init__(tools)
@@ -77,7 +77,7 @@ class WhitelistFirewall(Hooks):
 
     def configured(self, folder: PartitionFolder) -> None:
         """Apply the rules at each check, since others may have flushed all rules."""
-        entries = read_list(folder, self.wish)
+        entries = read_list(folder, self.request_file)
         if entries is not None:
             self._nft.apply(rules(folder.name, unix_user(folder), addresses_of(entries)))
         elif folder.account.user is not None and self._is_closed(folder):

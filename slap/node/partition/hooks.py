@@ -23,7 +23,7 @@ class RemovalStatus:
 class Manager:
     """Hooks in the life of a partition, all of which may be called again after a crash; by default each does nothing."""
 
-    wish = ""  # the file by which a partition asks for something, if there is one
+    request_file = ""  # the file by which a partition asks for something, if there is one
 
     def prepared(self, folder: PartitionFolder) -> None:
         """The partition is about to be instantiated: code of its release runs as its user."""
@@ -56,11 +56,11 @@ def _audited(manager: Manager, folder: PartitionFolder) -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        log_refusal(folder.name, manager.wish, error)
+        log_refusal(folder.name, manager.request_file, error)
         raise
     except RecursionError as error:
-        log_refusal(folder.name, manager.wish, error)
-        raise InvalidInput(f"{folder.name}: {manager.wish} is nested too deeply.") from error
+        log_refusal(folder.name, manager.request_file, error)
+        raise InvalidInput(f"{folder.name}: {manager.request_file} is nested too deeply.") from error
 
 
 class Managers:
@@ -103,7 +103,9 @@ class Managers:
 
     def watch(self, folder: PartitionFolder) -> bool:
         """Whether the partition has a request file, which may change without an instantiation."""
-        return any(os.path.lexists(folder.path / manager.wish) for manager in self._managers if manager.wish)
+        return any(
+            os.path.lexists(folder.path / manager.request_file) for manager in self._managers if manager.request_file
+        )
 
 
 class PartitionLimits:

@@ -13,7 +13,7 @@ from slap.model.errors import CommandFailed, InvalidInput
 from slap.model.network.firewall import FIREWALL_FILE, OPEN, Firewall, parse_destination
 from slap.node.core.accounts import Account
 from slap.node.format.plan import finish
-from slap.node.manager.firewall import PartitionFirewall, is_wanted, wish_of
+from slap.node.manager.firewall import PartitionFirewall, is_wanted, read_firewall_request
 from slap.node.manager.firewall_context import MasterAddress, surroundings, table_of
 from slap.node.manager.firewall_rules import FirewallContext, GuardedPartition, chains, frame, removal, rules
 from slap.node.partition.folder import PartitionFolder
@@ -112,7 +112,7 @@ def test_a_wish_that_makes_no_sense_is_refused(tmp_path: Path, wish: Any) -> Non
     room = Room(tmp_path)
     room.write(FIREWALL_FILE, wish if isinstance(wish, str) else json.dumps(wish))
     with pytest.raises(InvalidInput, match="slapos-firewall is wrong"):
-        wish_of(room.folder)
+        read_firewall_request(room.folder)
 
 
 def test_forgetting_makes_what_it_deletes_so_that_it_can_be_repeated() -> None:

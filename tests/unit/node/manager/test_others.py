@@ -55,7 +55,7 @@ def test_what_is_no_address_is_refused(entries: list[Any]) -> None:
 
 def test_without_users_a_firewall_is_refused(tmp_path: Path) -> None:
     room = Room(tmp_path)
-    room.write(WhitelistFirewall.wish, "[]")
+    room.write(WhitelistFirewall.request_file, "[]")
     with pytest.raises(InvalidInput, match="cannot give it"):
         WhitelistFirewall(room.tools).configured(room.folder)
 
@@ -93,12 +93,12 @@ def a_group(folder: Path, **files: str) -> Path:
 def test_only_power_users_get_a_processor_and_only_for_their_own_processes(tmp_path: Path) -> None:
     root = a_group(tmp_path / "v1", cpuset__cpus="0-2", cpuset__mems="0", cgroup__procs="4 5")
     room = Room(tmp_path / "node", {"power_user_list": "slapuser9"}, account=ME)
-    room.write(Cpuset.wish, f"1\n{os.getpid()}\nwords\n99999999999\n")
+    room.write(Cpuset.request_file, f"1\n{os.getpid()}\nwords\n99999999999\n")
     with pytest.raises(InvalidInput, match="may not have processors"):
         Cpuset(room.tools, FirstVersion(root)).configured(room.folder)
     allowed = Room(tmp_path / "other", {"power_user_list": "slapuser9, slapuser0"}, account=ME)
     own = os.getpid()
-    allowed.write(Cpuset.wish, f"{own}\nwords\n999999999\n")
+    allowed.write(Cpuset.request_file, f"{own}\nwords\n999999999\n")
     Cpuset(allowed.tools, FirstVersion(root)).configured(allowed.folder)
     assert (root / "cpu1/cgroup.procs").read_text() == str(own)
     assert (root / "cpu1/cpuset.cpus").read_text() == "1"
@@ -147,6 +147,6 @@ def test_what_names_no_disk_is_refused(entry: Any) -> None:
 
 def test_a_link_to_a_disk_is_judged_by_where_it_leads(tmp_path: Path) -> None:
     room = Room(tmp_path, {"managers": {"devperm": {"allowed-disk-for-vm": "/dev/null\n/dev/vdz"}}}, account=ME)
-    room.write(Devperm.wish, json.dumps([{"disk": "/dev/../dev/null"}]))
+    room.write(Devperm.request_file, json.dumps([{"disk": "/dev/../dev/null"}]))
     with pytest.raises(InvalidInput, match="not a disk"):
         Devperm(room.tools).configured(room.folder)

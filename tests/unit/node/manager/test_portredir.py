@@ -52,7 +52,7 @@ def test_what_makes_no_sense_is_refused(entries: list[Any]) -> None:
 
 
 def ask(room: Room, *entries: dict[str, Any]) -> Portredir:
-    room.write(Portredir.wish, json.dumps(entries))
+    room.write(Portredir.request_file, json.dumps(entries))
     return Portredir(room.tools)
 
 
@@ -65,7 +65,7 @@ def test_they_come_and_go_with_the_file(tmp_path: Path) -> None:
         True,
         True,
     )
-    (room.folder.path / Portredir.wish).unlink()
+    (room.folder.path / Portredir.request_file).unlink()
     manager.configured(room.folder)
     assert (room.group(FORWARDER_SUFFIX), room.supervisor.calls) == ("", [f"update {GROUP}", f"remove {GROUP}"])
 

@@ -244,11 +244,11 @@ def test_one_record_that_is_refused_keeps_nobody_from_the_others(tmp_path: Path)
 @pytest.mark.parametrize("text", ["{", '["a b"]', '[{"a": 1}]', "[" * 985 + "]" * 985])
 def test_what_is_refused_is_logged_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str) -> None:
     room = Room(tmp_path)
-    room.write(WhitelistFirewall.wish, text)
+    room.write(WhitelistFirewall.request_file, text)
     with caplog.at_level(logging.WARNING, "slap.node.refused"), pytest.raises(InvalidInput):
         Managers([WhitelistFirewall(room.tools)]).configured(room.folder)
     (line,) = [each.getMessage() for each in caplog.records]
-    assert line.startswith(f"{PART}: refused {WhitelistFirewall.wish}: ")
+    assert line.startswith(f"{PART}: refused {WhitelistFirewall.request_file}: ")
 
 
 def test_a_line_of_the_log_has_no_control_characters(caplog: pytest.LogCaptureFixture) -> None:
