@@ -9,7 +9,7 @@ from pathlib import Path
 from vm_crew import EMULATOR, MEMORY, Address, serve, wait_for_greetings
 
 from slap.model.vm.seed import Seed
-from slap.node.image.seed import make_seed
+from slap.node.vm.start import make_seed
 from tests.system.machines import make_key
 from tests.system.tiny import tiny_image
 

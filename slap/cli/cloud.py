@@ -14,7 +14,7 @@ from slap.client.connect import connect as connect_master
 from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.instance import Instance
-from slap.node.config import NodeConfig, default_root, read, write
+from slap.node.core.config import NodeConfig, default_root, read, write
 from slap.node.identity.register import Registration, register
 from slap.node.partition.supervision import Program, connect, ensure_running, group_text, is_running
 from slap.system import environment, files

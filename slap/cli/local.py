@@ -6,7 +6,7 @@ from pathlib import Path
 from slap.cli.base import Command
 from slap.client.config import SYSTEM_FILE
 from slap.model.errors import NotFound
-from slap.node.config import NodeConfig, read
+from slap.node.core.config import NodeConfig, read
 from slap.system import environment
 
 VARIABLE = "SLAPOS_CONFIGURATION"

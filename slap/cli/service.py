@@ -1,7 +1,6 @@
 """Services as their owner sees them: list, info, logs, history."""
 
 import argparse
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from slap.cli.base import ClientCommand, Lister, Show
+from slap.cli.find import find_member
 from slap.cli.formats import AsSlapos, Cell, Formats, list_formats, show_formats
 from slap.cli.order.wait import SIGNS, access_status, describe, summary
 from slap.cli.output import Style, age, columns, harmless, short_release, status_style
@@ -112,32 +112,6 @@ class ServiceHistory(Lister):
             for entry in entries
         ]
         return ("number", "when", "by", "changes"), rows
-
-
-def find(master: Master, name: str) -> Instance:
-    """The service of that name, or the instance with that guid, which may be deep in a tree."""
-    named = master.instances(name)
-    if named:
-        return named[0]
-    try:
-        return master.instance(name)
-    except NotFound as error:
-        known = [instance.reference for instance in master.instances()]
-        meant = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {meant[0]}?" if meant else f"You have: {', '.join(known) or 'none yet'}."
-        raise NotFound(f"There is no service {name}.", hint, "slapos service list") from error
-
-
-def find_member(master: Master, path: str) -> Instance:
-    """The same, and what a service ordered by itself: SERVICE/NAME."""
-    root, _, child = path.partition("/")
-    if not child or master.instances(path):
-        return find(master, path)
-    tree = master.tree(find(master, root).root)
-    found = {each.reference: each for each in tree.instances}
-    if child not in found:
-        raise NotFound(f"{root} has no {child}.", f"It has: {', '.join(sorted(found))}.", f"slapos service info {root}")
-    return found[child]
 
 
 def slapos_list(rows: list[dict[str, Any]]) -> str:

@@ -1,1 +1,1 @@
-"""A node: makes one computer what its master says, and tells the master what is."""
+"""The node: makes one computer match what its master requests, and reports what is there."""

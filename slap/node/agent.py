@@ -1,4 +1,4 @@
-"""The agent: repeats single passes, woken by its master, by supervisord's news, and by the clock."""
+"""The agent: repeats passes when the master, supervisord or the clock says so."""
 
 import logging
 import random
@@ -42,7 +42,7 @@ class Agent:
             if not parent_is("supervisord"):
                 ensure_running(self._node.config, self._node.supervisor)
             self._node.builder.warm_up()
-            self._node.reporter.recall()
+            self._node.reporter.requeue_unreported()
             self._node.scheduler.touch(self._node.all_keys())
             self._keep_up(
                 self._node.scheduler.run,
@@ -63,7 +63,7 @@ class Agent:
         self._node.cache.uploads.stop()
 
     def _keep_up(self, *loops: Callable[[], None]) -> None:
-        """A loop that ends by what nobody thought of begins anew: an agent that lost one of its threads looks alive."""
+        """Run each loop in a thread, and restart a loop that ends by an unexpected error."""
         threads = {loop: _begin(loop) for loop in loops}
         while not self._stopped.wait(_GLANCE):
             for loop in [loop for loop, thread in threads.items() if not thread.is_alive()]:
@@ -89,7 +89,7 @@ class Agent:
             self._node.touch_partition(group)
 
     def _guard_supervisord(self) -> None:
-        """Start supervisord again when it dies. If one had started this agent, the next one starts another agent."""
+        """Restart supervisord when it dies. If it had started this agent, the new one starts another agent."""
         while not self._stopped.is_set():
             try:
                 pid = self._node.supervisor.pid()
@@ -123,7 +123,7 @@ def _begin(loop: Callable[[], None]) -> threading.Thread:
 
 @contextmanager
 def only_agent(node: Node) -> Iterator[None]:
-    """Hold the node for oneself. Under supervisord, whose agent before us may be about to end, that is waited for."""
+    """Hold the lock of the node's only agent; under supervisord, wait for the previous agent to end."""
     with files.exclusive(node.config.run / "agent.lock", wait=_is_supervised()) as got:
         if not got:
             raise Conflict(
@@ -141,7 +141,7 @@ _TELLING = frozenset(
 
 
 def _in_words(error: SlapError) -> str:
-    """A master that is away comes back by itself; for one that does not know this computer, somebody has to act."""
+    """The error as one line. Only Unauthenticated needs somebody to act, so only it is explained."""
     return str(error) if isinstance(error, Unauthenticated) else error.brief
 
 
@@ -150,6 +150,6 @@ def _is_supervised() -> bool:
 
 
 def _backoff(failures: int) -> float:
-    """Growing, and different for each node, so that a master that comes back is not met by all of them at once."""
+    """Seconds until the next try: they grow, and are random, so that nodes do not return all at once."""
     longest: float = min(_LONGEST_BACKOFF, 0.2 * 2 ** min(failures, 10))
     return longest * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""A node put together: what its master wants is fetched, each change has its partition or release worked on."""
+"""A node: wires its parts, fetches the desired state, and dispatches work to reconcilers."""
 
 import logging
 import threading
@@ -12,32 +12,32 @@ from slap.client.master import Master
 from slap.model.errors import SlapError
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, LogRequest, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState, SupplyState
-from slap.node.build.builder import WarmBuilder
-from slap.node.cache.releases import make_node_cache
+from slap.node.buildout.builder import WarmBuilder
 from slap.node.cache.tools import CacheTools
-from slap.node.config import NodeConfig
+from slap.node.core.accounts import software_account
+from slap.node.core.config import NodeConfig
+from slap.node.core.logs import read_logs
+from slap.node.core.marker import MARKER, read_fingerprint
+from slap.node.core.report import Reporter
+from slap.node.core.scheduler import Requeue, Scheduler
+from slap.node.core.store import Store
 from slap.node.identity.credentials import Renewal, computer_credentials, stamp
-from slap.node.instance import Reconciler
+from slap.node.limits.enforcement import make_keeper
 from slap.node.limits.eyes import SystemEyes
-from slap.node.limits.keeper import make_keeper
-from slap.node.limits.watch import LimitsWatcher
-from slap.node.logs import read_logs
+from slap.node.limits.watcher import LimitsWatcher
 from slap.node.manager.base import Tools
-from slap.node.manager.groups import partition_of
-from slap.node.manager.table import make_managers
+from slap.node.manager.registry import make_managers
 from slap.node.partition.folder import Partitions
-from slap.node.partition.steps import Hands, Steps
-from slap.node.partition.supervision import connect
-from slap.node.partition.users import software_account
-from slap.node.partition.watch import Watch
-from slap.node.plugin.launch import PluginLauncher
-from slap.node.promise import PromiseRunner
-from slap.node.report import Reporter
-from slap.node.scheduler import Again, Scheduler
-from slap.node.software import MARKER, SoftwareReconciler, fingerprint_of
-from slap.node.store import Store
+from slap.node.partition.monitor import PartitionMonitor
+from slap.node.partition.reconciler import Reconciler
+from slap.node.partition.steps import StepContext, Steps
+from slap.node.partition.supervision import connect, partition_of
+from slap.node.promise.plugin_launcher import PluginLauncher
+from slap.node.promise.runner import PromiseRunner
+from slap.node.software.cached_releases import make_node_cache
+from slap.node.software.reconciler import SoftwareReconciler
 from slap.node.usage.collect import Collector
-from slap.node.usage.keep import UsageKeeper, UsageMaster
+from slap.node.usage.report import UsageMaster, UsageReporter
 from slap.node.usage.store import UsageStore
 from slap.system.clock import SystemClock
 from slap.system.process import SystemRunner
@@ -84,16 +84,16 @@ class Node:
         self.usage_store = UsageStore(config.usage_file)
         self.collector = Collector(config, self.usage_store, self.clock)
         told = UsageMaster(self.master, config.computer_id)
-        self.usage = UsageKeeper(self.collector, self.usage_store, self.store.instances, told)
+        self.usage = UsageReporter(self.collector, self.usage_store, self.store.instances, told)
         account = software_account(config)
-        self.cache = make_node_cache(CacheTools(config, self.clock), account, fingerprint_of, MARKER)
+        self.cache = make_node_cache(CacheTools(config, self.clock), account, read_fingerprint, MARKER)
         self._software = SoftwareReconciler(config, self.store, self.builder, self.clock, account, self.reporter)
         self._software.cache = self.cache
         self._instances = self._reconciler()
         self._software.limits = self.limits
 
     def master(self) -> Master:
-        """The master, over a connection of this thread's own, with the credentials that are in force now."""
+        """The master's client of this thread, with the credentials that are in force now."""
         now = stamp(self.config)
         if getattr(self._masters, "stamp", None) != now:
             master = connect_master(self.config.master_url, computer_credentials(self.config))
@@ -101,51 +101,48 @@ class Node:
         return self._masters.master  # type: ignore[no-any-return]
 
     def synchronize(self, wait: float = 0) -> set[Key]:
-        """Fetch what the master wants differently; returns what is to be worked on. Raises SlapError without a master."""
+        """Fetch and store changes of the desired state; returns the keys to work on. Raises SlapError."""
         wait = min(wait, self._renewal.once())
         known, self._begins_anew = 0 if self._begins_anew else self.store.revision(), False
         desired = self.master().desired_state(self.config.computer_id, known, wait, self.store.incarnation())
         if desired.since and desired.revision == known and not desired.logs:
             return set()
         try:
-            self.store.absorb(desired)
+            self.store.apply(desired)
         except SlapError as error:
             self._decline(desired, error)
             raise
         if desired.since == 0:
-            self.reporter.recall()
+            self.reporter.requeue_unreported()
         for guid, reason in desired.unusable.items():
-            self._report_unusable(desired, guid, reason)
+            words = f"This node cannot use what is requested of this instance: {reason}"
+            report = InstanceReport(guid=guid, state=ReportedInstanceState.ERROR, message=words)
+            self.reporter.report(report.model_copy(update={"revision": desired.revision}))
         for request in desired.logs:
             self.executor.submit(self._answer_logs, request)
         return keys_of(desired)
 
     def _decline(self, desired: DesiredState, error: SlapError) -> None:
-        """What is wanted cannot be written down, so it cannot be begun. Who ordered it learns why, until it can be."""
+        """Report that the desired state could not be stored, so that requesters learn why nothing happens."""
         why = str(error)
         for supply in desired.supplies:
-            self.reporter.say(SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=why))
+            self.reporter.report(SupplyReport(url=supply.url, state=ReportedSupplyState.ERROR, message=why))
         for each in desired.instances:
             state, revision = ReportedInstanceState.ERROR, each.revision
-            self.reporter.say(InstanceReport(guid=each.guid, revision=revision, state=state, message=why))
-
-    def _report_unusable(self, desired: DesiredState, guid: str, reason: str) -> None:
-        words = f"This node cannot use what is requested of this instance: {reason}"
-        report = InstanceReport(guid=guid, state=ReportedInstanceState.ERROR, message=words)
-        self.reporter.say(report.model_copy(update={"revision": desired.revision}))
+            self.reporter.report(InstanceReport(guid=each.guid, revision=revision, state=state, message=why))
 
     def all_keys(self) -> set[Key]:
-        """Everything that this node knows of."""
+        """All supplies and instances that this node knows."""
         supplies = {Key(Kind.SOFTWARE, supply.url) for supply in self.store.supplies()}
         return supplies | {Key(Kind.INSTANCE, each.partition) for each in self.store.instances()}
 
     def next_step(self, key: Key) -> str:
-        """In a word, what working on a key would do first."""
+        """The name of the first step that working on a key would take."""
         step = self._instances.next_step(key.name) if key.kind is Kind.INSTANCE else self._software.next_step(key.name)
         return step.value if step else "nothing"
 
     def touch_partition(self, group: str) -> None:
-        """Look at the partition whose group of processes this is, or that of one of its managers."""
+        """Work on the partition that a supervised group belongs to."""
         self.scheduler.touch([Key(Kind.INSTANCE, partition_of(group))])
 
     def close(self) -> None:
@@ -157,7 +154,9 @@ class Node:
 
     def _reconciler(self) -> Reconciler:
         managers = make_managers(Tools(self.config, self.supervisor, self.runner, self.clock))
-        hands = Hands(self.config, self.store, self.builder, self.supervisor, self.clock, self.partitions, managers)
+        hands = StepContext(
+            self.config, self.store, self.builder, self.supervisor, self.clock, self.partitions, managers
+        )
         self.limits = LimitsWatcher(
             make_keeper(self.config),
             SystemEyes(self.config),
@@ -166,12 +165,12 @@ class Node:
             self.config.instance_root,
         )
         hands = replace(hands, limits=self.limits)
-        watch = Watch(self.config, self.store, self.supervisor, self.promises, self.clock)
+        watch = PartitionMonitor(self.config, self.store, self.supervisor, self.promises, self.clock)
         watch.trouble = self.limits.trouble
         steps = Steps(hands, watch, self.reporter)
         return Reconciler(self.store.instance_in, steps.look, steps.table(), steps.fail)
 
-    def _work(self, key: Key) -> Again:
+    def _work(self, key: Key) -> Requeue:
         if key.kind is Kind.INSTANCE:
             return self._instances.once(key.name)
         before = self.store.software_record(key.name)
@@ -184,7 +183,7 @@ class Node:
         return [Key(Kind.INSTANCE, each.partition) for each in self.store.instances() if each.software_release == url]
 
     def _partition_is_free(self, partition: str) -> None:
-        """The next instance may come, and a release that it was the last to use may go."""
+        """Work on a partition whose instance is gone, and on the release that it used."""
         going = [each.url for each in self.store.supplies() if each.state is SupplyState.DESTROYED]
         self.scheduler.touch([Key(Kind.INSTANCE, partition), *(Key(Kind.SOFTWARE, url) for url in going)])
 
@@ -197,12 +196,12 @@ class Node:
 
 
 def keys_of(desired: DesiredState) -> set[Key]:
-    """What a change of the master's wishes concerns."""
+    """The keys of all that a desired state changes."""
     supplies: Iterable[Key] = (Key(Kind.SOFTWARE, supply.url) for supply in desired.supplies)
     partitions = {*(each.partition for each in desired.instances), *desired.complete}
     return {*supplies, *(Key(Kind.INSTANCE, each) for each in partitions)}
 
 
 def computer_master(config: NodeConfig) -> Master:
-    """The master, spoken to as this computer."""
+    """A client of the master with this computer's credentials."""
     return connect_master(config.master_url, computer_credentials(config))

@@ -1,4 +1,4 @@
-"""Single passes, as `slapos node software|instance|report|promise` make them."""
+"""Single passes: `slapos node software|instance|report|promise`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,12 +9,13 @@ from slap.model.promise import PromiseResult
 from slap.model.software import software_id
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
 from slap.node.agent import EVERYTHING
+from slap.node.core.marker import MARKER
+from slap.node.core.store import InstanceRecord, SoftwareRecord
 from slap.node.node import Key, Kind, Node
-from slap.node.partition.layout import is_stale
+from slap.node.partition.slapos_files import is_stale
 from slap.node.partition.supervision import ensure_running
-from slap.node.promise import limited
-from slap.node.software import FORCED, MARKER
-from slap.node.store import InstanceRecord, SoftwareRecord
+from slap.node.promise.runner import limited
+from slap.node.software.reconciler import FORCED
 from slap.system import files
 from slap.system.supervisor import announce, listen
 
@@ -25,26 +26,26 @@ _SETTLED = frozenset({"keep", "check", "rest", "wait", "wait to retry", "wait fo
 
 
 class PassRuns(Conflict):
-    """Another pass of the same kind runs: SlapOS's status for that."""
+    """Another pass of the same kind runs; its exit status is SlapOS's."""
 
     exit_code = 10
 
 
 class PromisesFail(SlapError):
-    """All was processed, but promises of it fail: SlapOS's status for that."""
+    """All was processed, but promises fail; its exit status is SlapOS's."""
 
     exit_code = 2
 
 
 class Offline(SlapError):
-    """The master did not answer; what it last wanted was done: SlapOS's status for that."""
+    """The master did not answer, and its last desired state was processed; its exit status is SlapOS's."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a pass is about: names of partitions, URLs or MD5 sums of releases; all of them without `only`."""
+class PassOptions:
+    """What to process: `only` has names of partitions, or URLs or MD5 sums of releases; else all."""
 
     patience: float
     only: frozenset[str] = frozenset()
@@ -54,7 +55,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass came to: what failed, in words, whose promises fail, and what is not content yet."""
+    """The result of a pass: failures, failing promises, and what is not content yet."""
 
     failures: tuple[str, ...] = ()
     promises: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ class PassResult:
     notes: Mapping[str, str] = field(default_factory=dict)  # by URL, where a release came from
 
     def check(self) -> None:
-        """Raise what is worst about it."""
+        """Raise the worst result of a pass as an error."""
         if self.failures or self.unfinished:
             late = tuple(f"{name} is not finished; the next pass goes on with it." for name in self.unfinished)
             raise SlapError("Not everything is as requested.", "\n".join((*self.failures, *late)), _LOOK)
@@ -74,27 +75,27 @@ class PassResult:
             raise Offline("The master did not answer; what it last wanted is done.", self.offline)
 
 
-def run_pass(node: Node, kind: Kind, asked: Asked) -> PassResult:
-    """One pass over all releases or all partitions (or some); with an agent running, the agent makes it."""
+def run_pass(node: Node, kind: Kind, asked: PassOptions) -> PassResult:
+    """Process all or some releases or partitions; a running agent does it if there is one."""
     with _only_pass(node, kind), files.exclusive(node.config.run / "agent.lock", wait=False, shared=True) as mine:
         return _run_own_pass(node, kind, asked) if mine else _run_by_agent(node, kind, asked)
 
 
-def plan_pass(node: Node, kind: Kind, asked: Asked) -> dict[str, str]:
-    """What a pass would do first with each release or partition; nothing is done but asking the master."""
+def plan_pass(node: Node, kind: Kind, asked: PassOptions) -> dict[str, str]:
+    """The first step that a pass would take for each release or partition, without taking it."""
     node.synchronize()
     return {key.name: node.next_step(key) for key in _keys(node, kind, asked.only)}
 
 
 def report_all(node: Node) -> int:
-    """Tell the master everything that this node knows, whether it was told before or not."""
-    node.store.untell()
-    node.reporter.recall()
+    """Report everything to the master, whether it was reported before or not."""
+    node.store.mark_all_unreported()
+    node.reporter.requeue_unreported()
     return node.reporter.flush() + node.usage.report()
 
 
 def run_promises(node: Node, partitions: list[str]) -> dict[str, tuple[PromiseResult, ...]]:
-    """Run all promises of some partitions now; the master hears of what it does not know yet."""
+    """Run all promises of some partitions now, and report changes."""
     results = {}
     for name in partitions:
         record = node.store.instance_record(name)
@@ -111,7 +112,7 @@ def agent_runs(node: Node) -> bool:
 
 
 def stop_services(node: Node, only: frozenset[str]) -> list[str]:
-    """Stop the services of partitions whatever is requested of them; returns the partitions that had any."""
+    """Stop the services of partitions whatever is requested; returns the partitions that had any."""
     names = set(node.supervisor.groups()) & {key.name for key in _keys(node, Kind.INSTANCE, only)}
     for name in names:
         node.supervisor.control("stopProcessGroup", name)
@@ -120,14 +121,14 @@ def stop_services(node: Node, only: frozenset[str]) -> list[str]:
 
 @contextmanager
 def _only_pass(node: Node, kind: Kind) -> Iterator[None]:
-    """Passes over software and over partitions go on side by side, two of one kind do not."""
+    """Lock a kind of pass: two of one kind never run at a time."""
     with files.exclusive(node.config.run / f"pass-{kind}.lock", wait=False) as got:
         if not got:
             raise PassRuns(f"Another pass over {kind} runs already.", "It does what this one would do.")
         yield
 
 
-def _run_by_agent(node: Node, kind: Kind, asked: Asked) -> PassResult:
+def _run_by_agent(node: Node, kind: Kind, asked: PassOptions) -> PassResult:
     keys = _keys(node, kind, asked.only)
     _process_anew(node, keys, asked)
     announce(node.config.events, EVERYTHING, "pass", "asked")
@@ -137,13 +138,13 @@ def _run_by_agent(node: Node, kind: Kind, asked: Asked) -> PassResult:
     return _result(node, kind, keys, _Course(unfinished=busy, by_agent=True))
 
 
-def _run_own_pass(node: Node, kind: Kind, asked: Asked) -> PassResult:
+def _run_own_pass(node: Node, kind: Kind, asked: PassOptions) -> PassResult:
     with ExitStack() as stack:
         stack.enter_context(listen(node.config.events, lambda group, process, event: node.news.tell(group)))
         if kind is Kind.INSTANCE:
             ensure_running(node.config, node.supervisor)
         offline = _synchronize(node, kind)
-        node.reporter.recall()
+        node.reporter.requeue_unreported()
         keys = _keys(node, kind, asked.only)
         _process_anew(node, keys, asked)
         node.scheduler.touch(keys)
@@ -154,7 +155,7 @@ def _run_own_pass(node: Node, kind: Kind, asked: Asked) -> PassResult:
 
 
 def _synchronize(node: Node, kind: Kind) -> str:
-    """Why the master could not be asked. Partitions do not need it: what it last wanted is known."""
+    """Fetch the desired state; returns why the master could not be asked. The stored state still serves."""
     try:
         node.synchronize()
     except Unreachable as error:
@@ -164,8 +165,8 @@ def _synchronize(node: Node, kind: Kind) -> str:
     return ""
 
 
-def _process_anew(node: Node, keys: list[Key], asked: Asked) -> None:
-    """Forget what would spare the work: with `force` that it is done, for what was named that it failed a while ago."""
+def _process_anew(node: Node, keys: list[Key], asked: PassOptions) -> None:
+    """Forget what would make named work unnecessary: past failures, and with `force` that it is done."""
     for key in keys:
         if key.kind is Kind.SOFTWARE:
             _build_anew(node, key.name, asked)
@@ -175,17 +176,17 @@ def _process_anew(node: Node, keys: list[Key], asked: Asked) -> None:
                 node.store.save_instance(changed)
 
 
-def _is_due(node: Node, record: InstanceRecord, asked: Asked) -> bool:
+def _is_due(node: Node, record: InstanceRecord, asked: PassOptions) -> bool:
     now = node.clock.now().timestamp()
     return record.applied != "" and is_stale(node.config.partition(record.partition), now, asked.periodicity)
 
 
-def forgotten(record: InstanceRecord, asked: Asked, due: bool) -> InstanceRecord:
+def forgotten(record: InstanceRecord, asked: PassOptions, due: bool) -> InstanceRecord:
     update: dict[str, object] = {"failed": "", "retry_at": 0.0} if asked.force or asked.only else {}
     return record.model_copy(update=update | ({"applied": ""} if asked.force or due else {}))
 
 
-def _build_anew(node: Node, url: str, asked: Asked) -> None:
+def _build_anew(node: Node, url: str, asked: PassOptions) -> None:
     record = node.store.software_record(url)
     if record and (asked.force or (asked.only and record.failures)):
         node.store.save_software(record.model_copy(update={"revision": FORCED, "failures": 0, "retry_at": 0.0}))
@@ -203,7 +204,7 @@ def _keys(node: Node, kind: Kind, only: frozenset[str]) -> list[Key]:
 
 
 def _check_names(node: Node, kind: Kind, found: list[Key], only: frozenset[str]) -> None:
-    """A name that is none is a mistake; a partition that is free is not."""
+    """Raise NotFound for an unknown name; a free partition is no mistake."""
     known = {key.name for key in found} | {software_id(key.name) for key in found}
     if kind is Kind.INSTANCE:
         known |= set(node.partitions.names())
@@ -224,7 +225,7 @@ def _starts(node: Node, key: Key) -> bool:
 
 @dataclass(frozen=True)
 class _Course:
-    """How a pass went, apart from what came of it."""
+    """How a pass went, apart from its results."""
 
     unfinished: set[str] = field(default_factory=set)
     offline: str = ""
@@ -246,7 +247,7 @@ def _result(node: Node, kind: Kind, keys: list[Key], course: _Course) -> PassRes
 
 
 def _origins(records: list[SoftwareRecord]) -> dict[str, str]:
-    """Where releases came from, as far as there is anything to say about it."""
+    """Notes on where releases came from."""
     available = [each for each in records if each.report.state is ReportedSupplyState.AVAILABLE]
     return {each.url: each.report.message for each in available if each.report.message}
 

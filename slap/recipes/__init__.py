@@ -1,1 +1,1 @@
-
+"""Recipes for buildout: the entry points that software releases and instances use."""

@@ -10,7 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("slap", "software", "ansible")
 NOT_MEASURED = {"tests", "bench", "migrations"}
-NOT_OURS = {"var", "build", "__pycache__", "node_modules"}
+# Folders that tools and runs leave behind: at the root of the repository, and anywhere.
+LEFT_AT_ROOT = {"var", "build"}
+LEFT_ANYWHERE = {"__pycache__", "node_modules"}
 TEXTS = {".py", ".md", ".cfg", ".toml", ".txt", ".json", ".jinja2", ".sh", ".yml", ".yaml", ".html", ".js", ".css", ""}
 
 
@@ -36,10 +38,10 @@ class Source:
         return parts[1] if parts[0] == "slap" and len(parts) > 2 else ""
 
 
-def measured_code() -> list[Source]:
+def measured_code(root: Path = ROOT) -> list[Source]:
     """The Python that the figures hold for: neither tests nor benches nor migrations."""
-    names = [name for folder in CODE for name in files(folder) if name.endswith(".py")]
-    return [read(name) for name in names if not NOT_MEASURED & set(name.split("/"))]
+    names = [name for folder in CODE for name in files(folder, root) if name.endswith(".py")]
+    return [read(name, root) for name in names if not NOT_MEASURED & set(name.split("/"))]
 
 
 def python_of(folder: str) -> list[Source]:
@@ -54,22 +56,23 @@ def documents() -> list[Source]:
     return [source for source in all_texts() if source.name.endswith(".md")]
 
 
-def read(name: str) -> Source:
-    return Source(name, (ROOT / name).read_text(errors="replace"))
+def read(name: str, root: Path = ROOT) -> Source:
+    return Source(name, (root / name).read_text(errors="replace"))
 
 
-def files(folder: str) -> list[str]:
-    """All files in a folder of the repository, sorted, without what tools and runs leave behind."""
-    return sorted(_walk(ROOT / folder))
+def files(folder: str, root: Path = ROOT) -> list[str]:
+    """All files in a folder of a repository, sorted, without what tools and runs leave behind."""
+    return sorted(_walk(root / folder, root))
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def _walk(folder: Path, root: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if _is_ours(name)]
+        folders[:] = [name for name in folders if _is_ours(name, Path(parent) == root)]
         # In a second work tree of one repository this is a file, and names the first one's place.
-        yield from (os.path.relpath(os.path.join(parent, name), ROOT) for name in names if name != ".git")
+        yield from (os.path.relpath(os.path.join(parent, name), root) for name in names if name != ".git")
 
 
-def _is_ours(folder: str) -> bool:
+def _is_ours(folder: str, is_at_root: bool) -> bool:
     hidden = folder.startswith(".") and folder != ".ci"
-    return not hidden and folder not in NOT_OURS and not folder.endswith(".egg-info")
+    left = LEFT_ANYWHERE | LEFT_AT_ROOT if is_at_root else LEFT_ANYWHERE
+    return not hidden and folder not in left and not folder.endswith(".egg-info")

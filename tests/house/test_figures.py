@@ -15,10 +15,10 @@ READS_ENVIRONMENT = "slap/system/environment.py"
 
 # Loops that must outlive whatever happens in one turn: one broad except each, which loses nothing of the error.
 DAEMON_LOOPS = {
-    "slap/node/scheduler.py",  # a fault in the work for one partition must not end that for the others
-    "slap/node/build/buildout.py",  # runs recipes, which are anybody's code
-    "slap/node/plugin/run.py",  # runs promise plugins, which are too
-    "slap/node/plugin/generic.py",  # and so is what they are made of
+    "slap/node/core/scheduler.py",  # a fault in the work for one partition must not end that for the others
+    "slap/node/buildout/run.py",  # runs recipes, which are anybody's code
+    "slap/node/promise/plugin_host.py",  # runs promise plugins, which are too
+    "slap/node/promise/plugin_base.py",  # and so is what they are made of
     "slap/master/database/sqlite.py",  # the one writer runs everybody's transactions, and raises where they were ordered
 }
 

@@ -2,7 +2,18 @@
 
 import pytest
 
-from tests.house.layers import ROOMS, cycle, forbidden_imports
+from tests.house.layers import (
+    KNOWN_CYCLES,
+    NODE_ORDER,
+    ROOMS,
+    SLAPOS_IMPORTERS,
+    backward_imports,
+    cycle,
+    forbidden_imports,
+    slapos_importers,
+    unit_cycles,
+    unit_imports,
+)
 from tests.house.sources import Source, measured_code, python_of
 
 CODE = measured_code()
@@ -15,6 +26,21 @@ def test_imports_follow_the_plan(source: Source) -> None:
 
 def test_no_modules_import_each_other() -> None:
     assert cycle(python_of("slap")) == []
+
+
+@pytest.mark.parametrize("room", sorted({source.room for source in CODE} - {""}))
+def test_units_of_a_room_form_no_cycle(room: str) -> None:
+    assert unit_cycles(unit_imports(CODE, room)) == KNOWN_CYCLES.get(room, set())
+
+
+def test_node_imports_downwards_only() -> None:
+    graph = unit_imports(CODE, "node")
+    assert set(graph) == set(NODE_ORDER)
+    assert backward_imports(graph, NODE_ORDER) == []
+
+
+def test_compatibility_with_slapos_is_plugged_in_at_one_place_each() -> None:
+    assert slapos_importers(source for source in CODE if source.room == "node") == SLAPOS_IMPORTERS
 
 
 def test_all_rooms_are_on_the_plan() -> None:
@@ -48,3 +74,30 @@ def test_the_plan_is_applied(name: str, text: str, allowed: bool) -> None:
 def test_a_cycle_is_found() -> None:
     first, second = Source("slap/a/b.py", "from slap.a import c"), Source("slap/a/c.py", "from slap.a.b import d")
     assert set(cycle([first, second])) == {"slap.a.b", "slap.a.c"}
+
+
+def test_importers_of_compatibility_are_found() -> None:
+    sources = [
+        Source("slap/node/a/slapos_x.py", ""),
+        Source("slap/node/a/y.py", "from slap.node.a import slapos_x"),
+        Source("slap/node/b.py", "from slap.node.a.slapos_x import z"),
+    ]
+    assert slapos_importers(sources) == {"slap.node.a.slapos_x": {"slap.node.a.y", "slap.node.b"}}
+
+
+def test_a_cycle_of_units_is_found_where_no_modules_form_one() -> None:
+    sources = [
+        Source("slap/node/__init__.py", ""),
+        Source("slap/node/a/one.py", "from slap.node.b.two import x"),
+        Source("slap/node/b/two.py", ""),
+        Source("slap/node/b/three.py", "from slap.node.c import y"),
+        Source("slap/node/c.py", "from slap.node.a import four"),
+        Source("slap/node/a/four.py", ""),
+        Source("slap/node/d.py", "from slap.node.a.four import z\nfrom slap.cli import a"),
+    ]
+    assert cycle(sources) == []
+    graph = unit_imports(sources, "node")
+    assert graph == {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert unit_cycles(graph) == {frozenset("abc")}
+    assert backward_imports(graph, "cbad") == ["c imports a"]
+    assert backward_imports(graph, "cba") == ["d has no place in the order", "c imports a"]

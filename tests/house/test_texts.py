@@ -33,9 +33,13 @@ def test_every_requirement_is_pinned() -> None:
     assert texts.unpinned(wanted, read("constraints.txt").text) == []
 
 
-def test_rooms_are_small_and_flat() -> None:
-    assert texts.overfull_folders(ROOMS, most=16) == []
+def test_rooms_are_flat() -> None:
     assert texts.too_deep(ROOMS) == []
+
+
+def test_every_folder_of_slap_says_in_one_line_what_it_holds() -> None:
+    folders = {name.rpartition("/")[0] for name in ROOMS}
+    assert [folder for folder in sorted(folders) if not texts.has_summary(read(f"{folder}/__init__.py"))] == []
 
 
 def test_every_folder_of_tests_is_a_package() -> None:
@@ -73,7 +77,19 @@ def test_loose_and_missing_pins_are_found() -> None:
     assert texts.unpinned(["types-a>=0.5", "d[x]"], constraints) == ["b>=2", "c==1.*", "d"]
 
 
-def test_a_full_folder_and_a_deep_one_are_found() -> None:
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ('"""What it holds."""\n\nimport b\n', True),
+        ('"""What it holds.\n\nAnd more."""\n', True),
+        ("", False),
+        ('"""What it\nholds."""\n', False),
+    ],
+)
+def test_a_folder_that_says_nothing_is_found(text: str, has: bool) -> None:
+    assert texts.has_summary(Source("a/__init__.py", text)) is has
+
+
+def test_a_deep_folder_is_found() -> None:
     names = ["slap/a/__init__.py", "slap/a/b.py", "slap/a/c.py", "slap/a/d/e/f.py"]
-    assert texts.overfull_folders(names, most=1) == ["slap/a: 2"]
     assert texts.too_deep(names) == ["slap/a/d/e/f.py"]

@@ -1,7 +1,7 @@
 """Pure checks of documents, of the packaging, and of the shape of the tree."""
 
+import ast
 import re
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from posixpath import dirname, join, normpath
@@ -52,9 +52,10 @@ def unpinned(requirements: Iterable[str], constraints: str) -> list[str]:
     return [line for line in lines if not PIN.match(line)] + [n for n in names if _canonical(n) not in pinned]
 
 
-def overfull_folders(files: Iterable[str], most: int) -> list[str]:
-    modules = (name for name in files if name.endswith(".py") and not name.endswith("__init__.py"))
-    return [f"{folder}: {count}" for folder, count in Counter(map(dirname, modules)).items() if count > most]
+def has_summary(source: Source) -> bool:
+    """Whether a module begins with a docstring whose first line is a sentence."""
+    first, _, rest = (ast.get_docstring(source.tree) or "").partition("\n")
+    return first.endswith(".") and (not rest or rest.startswith("\n"))
 
 
 def too_deep(files: Iterable[str]) -> list[str]:

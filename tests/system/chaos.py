@@ -125,7 +125,7 @@ class Processes:
 
     def builder(self) -> int:
         """The warm process: the builds are its children, and look like it."""
-        builders = self._all(".build.zygote")
+        builders = self._all(".buildout.fork_server")
         return next((pid for pid in builders if parent(pid) not in builders), 0)
 
     def build(self) -> int:

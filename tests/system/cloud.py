@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from slap.client.config import read_configuration
 from slap.client.master import Master
 from slap.client.native import NativeMaster
-from slap.node.config import read
+from slap.node.core.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News, ProcessInfo
 from tests.system import typed

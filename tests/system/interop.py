@@ -13,7 +13,7 @@ from pathlib import Path
 from slap.client.master import Master
 from slap.client.native import NativeMaster
 from slap.model.errors import SlapError, Unreachable
-from slap.node.config import read
+from slap.node.core.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News, RpcSupervisor
 from tests.system.cloud import Result, as_nobody, eventually

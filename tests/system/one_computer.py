@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from slap.client.config import write_configuration
-from slap.node.config import read
+from slap.node.core.config import read
 from slap.node.partition.supervision import shut_down
 from slap.system import environment
 from tests.system.cloud import Cloud, eventually, set_options, short_folder

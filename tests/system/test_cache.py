@@ -20,8 +20,8 @@ import pytest
 
 from slap.model.software import software_id
 from slap.model.state import ReportedSupplyState, SupplyState
-from slap.node.config import read, write
-from slap.node.software import read_marker
+from slap.node.core.config import read, write
+from slap.node.core.marker import read_marker
 from slap.system.files import remove_tree
 from tests.system.cloud import Cloud, Result, eventually, small_cloud
 from tests.system.relay import Relay, relay

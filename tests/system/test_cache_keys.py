@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slap.cli.main import World, main
-from slap.node.config import NodeConfig, default_root, write
+from slap.node.core.config import NodeConfig, default_root, write
 from tests.system.cache_server import cache_server
 from tests.system.cloud import short_folder
 

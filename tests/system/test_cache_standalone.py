@@ -6,7 +6,7 @@ import os
 import time
 import urllib.request
 
-from slap.node.config import read
+from slap.node.core.config import read
 from tests.system.cloud import HELLOWORLD, Cloud
 
 

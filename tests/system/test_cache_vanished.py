@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slap.node.config import read, write
+from slap.node.core.config import read, write
 from slap.system import environment
 from tests.system.cloud import SERVICE, Cloud, eventually, release, small_cloud
 from tests.system.namespaces import Namespace, a_namespace

@@ -11,14 +11,14 @@ import pytest
 
 from slap.model.computer import Partition
 from slap.model.network.firewall import FIREWALL_FILE, parse_destination
-from slap.node.config import NodeConfig, default_root
-from slap.node.format import finish
+from slap.node.core.accounts import Account
+from slap.node.core.config import NodeConfig, default_root
+from slap.node.format.plan import finish
 from slap.node.manager.base import Tools
 from slap.node.manager.firewall import PartitionFirewall
-from slap.node.manager.rules import Surroundings, frame
-from slap.node.manager.surroundings import table_of
+from slap.node.manager.firewall_context import table_of
+from slap.node.manager.firewall_rules import FirewallContext, frame
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.users import Account
 from slap.system import environment
 from slap.system.clock import FakeClock
 from slap.system.network.nftables import Nftables
@@ -106,7 +106,7 @@ class Host:
         """What the user reaches, when the partition closes something."""
         path = self.folder.path / FIREWALL_FILE
         path.write_text(json.dumps(wish))
-        self.folder.account.own(path)
+        self.folder.account.chown(path)
         self.manager().configured(self.folder)
         return reached(self.inside, USER)
 
@@ -208,7 +208,7 @@ if environment.is_root():
         places = [name for name in PLACES if not name.startswith(("outside", "loopback"))]
         assert {"computer", "master at the computer", "master at other public"} <= reached(host.outside, 0, *places)
         try:
-            around = Surroundings("taps", published=frozenset(each.ipv6[0] for each in partitions()), taps="eth")
+            around = FirewallContext("taps", published=frozenset(each.ipv6[0] for each in partitions()), taps="eth")
             Nftables(host.inside).apply(frame(around).text)
             assert reached(host.outside, 0, *places) == PUBLISHED
             but = (parse_destination(f"[2001:db8:0:1::3]:{MASTER}"),)  # as the operator may

@@ -22,16 +22,16 @@ from slap.cache.archive.member import Place
 from slap.cache.archive.tree import Tree
 from slap.cache.provenance.release import read_materials
 from slap.model.errors import SlapError
-from slap.node.build.fingerprint import fingerprint
-from slap.node.build.job import BuildResult, Outcome
-from slap.node.cache.parts import parts_of
-from slap.node.cache.take import own_tree, put_in_place
-from slap.node.config import FormatConfig, NodeConfig
-from slap.node.partition.users import Account, software_account
-from slap.node.profile import find_template
-from slap.node.report import Reporter
-from slap.node.software import MARKER, Marker, SoftwareReconciler, clear_foreign, read_marker
-from slap.node.store import Store
+from slap.node.buildout.job import BuildResult, Outcome
+from slap.node.core.accounts import Account, software_account
+from slap.node.core.config import FormatConfig, NodeConfig
+from slap.node.core.marker import MARKER, Marker, compute_fingerprint, read_marker
+from slap.node.core.report import Reporter
+from slap.node.core.store import Store
+from slap.node.partition.profile import find_template
+from slap.node.software.download import own_tree, put_in_place
+from slap.node.software.part_server import parts_of
+from slap.node.software.reconciler import SoftwareReconciler, remove_slapos_build
 from slap.system import environment, files
 from slap.system.clock import FakeClock
 from slap.system.trust.folders import read_below
@@ -163,7 +163,7 @@ DEEDS: dict[str, Callable[[Land], object]] = {
     "pack": _pack,
     "remove": lambda land: files.remove_tree(land.release),
     "remove inner": lambda land: files.remove_tree(land.release / "d/e"),
-    "clear": lambda land: clear_foreign(land.release),
+    "clear": lambda land: remove_slapos_build(land.release),
     "put in place": lambda land: put_in_place(land.staged, land.release / "d/e"),
     "read": lambda land: read_below(land.release, "d/f"),
     "marker": lambda land: read_marker(land.release),
@@ -236,13 +236,13 @@ PLANTS: dict[str, Callable[[Land], None]] = {
     "a pipe for a marker": lambda land: _is_none(read_marker(_pipe(land.release / MARKER).parent)),
     "a device for a marker": lambda land: _is_none(read_marker(_link(land.release / MARKER, "/dev/zero").parent)),
     "a folder for a marker": lambda land: _is_none(read_marker(land.release / "d")),
-    "a pipe for a profile": lambda land: clear_foreign(_pipe(land.release / "buildout.cfg").parent),
+    "a pipe for a profile": lambda land: remove_slapos_build(_pipe(land.release / "buildout.cfg").parent),
     "a pipe for a record": lambda land: _is_none(parts_of(_pipe(land.release / ".installed.cfg").parent, land.mine)),
     "a pipe for a template": lambda land: _is_there(
         find_template(_pipe(land.release / "instance.cfg").parent, "default")
     ),
     "a pipe to tell it from others": lambda land: _refused(
-        OSError, lambda: fingerprint(_pipe(land.release / "instance.cfg").parent)
+        OSError, lambda: compute_fingerprint(_pipe(land.release / "instance.cfg").parent)
     ),
     "a pipe for a text": lambda land: _refused(OSError, lambda: files.read_or(_pipe(land.mine / "p"), "")),
     "a device for a text": lambda land: _refused(

@@ -13,8 +13,8 @@ import pytest
 
 from slap.model.node import PUBLISHED_FILE, InstanceReport
 from slap.model.state import ReportedInstanceState
-from slap.node.config import NodeConfig
-from slap.node.store import Store
+from slap.node.core.config import NodeConfig
+from slap.node.core.store import Store
 from slap.system import environment
 from slap.system.process import Completed
 from slap.system.processes import NODE_MARK, Mark, find_marked

@@ -19,10 +19,10 @@ import pytest
 from slap.model.vm.image import FailedImage, FetchingImage, ImageEntry, ReadyImage
 from slap.model.vm.seed import Seed
 from slap.node.cache.tools import CacheTools
-from slap.node.image.desk import ImageDesk
 from slap.node.image.fetch import Fetcher
-from slap.node.image.seed import make_seed
+from slap.node.image.queue import ImageQueue
 from slap.node.image.store import ImageStore
+from slap.node.vm.start import make_seed
 from slap.system.clock import SystemClock
 from slap.system.process import SystemRunner
 from tests.system.cache_server import cache_server
@@ -158,11 +158,11 @@ def test_a_download_that_is_killed_goes_on_where_it_was(node: ImageNode) -> None
     assert (node.config.images / "disks" / digest).read_bytes() == Slow.content
 
 
-def a_desk(node: ImageNode) -> tuple[ImageDesk, ImageStore]:
+def a_desk(node: ImageNode) -> tuple[ImageQueue, ImageStore]:
     node.config.make_folders()
     store, clock = ImageStore(node.config.images), SystemClock()
     tools = CacheTools(node.config.model_copy(update={"networkcache": node_section(node)}), clock)
-    return ImageDesk(Fetcher(store, tools, SystemRunner()), clock), store
+    return ImageQueue(Fetcher(store, tools, SystemRunner()), clock), store
 
 
 def node_section(node: ImageNode) -> dict[str, str]:

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from slap.node.config import NodeConfig, read
-from slap.node.limits.keeper import node_id
-from slap.node.manager.surroundings import table_of
+from slap.node.core.config import NodeConfig, read
+from slap.node.limits.enforcement import node_id
+from slap.node.manager.firewall_context import table_of
 from slap.node.partition.supervision import shut_down
 from slap.system import environment
 from slap.system.network.netlink import KernelNetwork

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slap.node.build.builder import WarmBuilder
-from slap.node.build.job import BuildJob, BuildResult, Outcome
+from slap.node.buildout.builder import WarmBuilder
+from slap.node.buildout.job import BuildJob, BuildResult, Outcome
 from tests.system.cloud import eventually
 
 _PROFILE = """\
@@ -157,7 +157,7 @@ def test_each_build_is_a_fork_of_one_process(builder: WarmBuilder, tmp_path: Pat
         families.add((tmp_path / str(number) / "family").read_text())
     ((parent, _, words),) = (each.partition(" ") for each in families)
     assert words == Path(f"/proc/{parent}/cmdline").read_text()
-    assert "zygote" in words
+    assert "fork_server" in words
     assert int(parent) in _children()
 
 
@@ -192,15 +192,15 @@ def test_a_builder_that_is_killed_is_replaced_and_its_jobs_are_begun_anew(builde
     thread = threading.Thread(target=lambda: found.append(builder.build(slow)))
     thread.start()
     eventually((tmp_path / "slow/started").exists)
-    _kill_zygote()
+    _kill_fork_server()
     results = [builder.build(job(tmp_path / str(number), GOOD)) for number in range(3)]
     thread.join(20)
     assert [each.outcome for each in (*found, *results)] == [Outcome.DONE] * 4
 
 
-def _kill_zygote() -> None:
+def _kill_fork_server() -> None:
     for pid in _children():
-        if b"zygote" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"fork_server" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slap.model.errors import Unreachable
-from slap.node.config import read
+from slap.node.core.config import read
 from slap.node.partition.supervision import connect
 from slap.system import environment
 from slap.system.supervisor import News, ProcessState

@@ -16,12 +16,12 @@ import pytest
 
 from slap.model.computer import Partition
 from slap.model.errors import CommandFailed
-from slap.node.config import NodeConfig, default_root
+from slap.node.core.accounts import Account
+from slap.node.core.config import NodeConfig, default_root
 from slap.node.manager.base import Tools
 from slap.node.manager.cpuset import Cpuset
 from slap.node.manager.whitelistfirewall import WhitelistFirewall
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.users import Account
 from slap.system import environment
 from slap.system.clock import SystemClock
 from slap.system.host.cpusets import FirstVersion, find_cpusets
@@ -215,11 +215,11 @@ if environment.is_root():
     def test_a_partition_reaches_what_its_whitelist_names_and_nobody_else_notices(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
         folder = a_partition(tmp_path / "node", NOBODYS)
-        wish = folder.path / WhitelistFirewall.wish
+        wish = folder.path / WhitelistFirewall.request_file
 
         def ask(inside: Namespace, *addresses: str) -> set[str]:
             wish.write_text(json.dumps(addresses))
-            NOBODYS.own(wish)
+            NOBODYS.chown(wish)
             WhitelistFirewall(Tools(folder.config, FakeSupervisor(), inside, SystemClock())).configured(folder)
             return reached(inside, NOBODY.pw_uid)
 
@@ -274,9 +274,9 @@ if environment.is_root():
             (root / "cgroup.procs").write_text(str(sleeper.pid))
             sets = FirstVersion(root)
             folder = a_partition(tmp_path / "node", NOBODYS)
-            wish = folder.path / Cpuset.wish
+            wish = folder.path / Cpuset.request_file
             wish.write_text(f"1\n{sleeper.pid}\n")  # the first is somebody else's
-            NOBODYS.own(wish)
+            NOBODYS.chown(wish)
             eventually(lambda: Path(f"/proc/{sleeper.pid}").stat().st_uid == NOBODY.pw_uid)
             Cpuset(Tools(folder.config, FakeSupervisor(), SystemRunner(), SystemClock()), sets).configured(folder)
             given = {cpu for cpu, pids in sets.taken().items() if sleeper.pid in pids}

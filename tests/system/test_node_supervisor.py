@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from slap.model.errors import CommandFailed
-from slap.node.config import NodeConfig, default_root
+from slap.node.core.config import NodeConfig, default_root
 from slap.node.partition.supervision import Program, ensure_running, group_text, shut_down
 from slap.system import environment, files
 from slap.system.processes import NODE_MARK, PARTITION_MARK, is_alive

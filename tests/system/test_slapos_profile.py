@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from slap.model.instance import Instance
-from slap.node.config import read as read_configuration
+from slap.node.core.config import read as read_configuration
 from tests.system.cloud import Cloud, eventually, small_cloud
 
 COOKBOOK, CORE, TOOLBOX, TEMPLATE = "1.0.514", "1.26.1", "0.170", "5.1"

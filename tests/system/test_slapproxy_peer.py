@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from slap.node.config import read
+from slap.node.core.config import read
 from slap.node.partition.supervision import connect
 from slap.system.supervisor import News
 from tests.system import typed

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slap.node.config import NodeConfig, default_root, write
+from slap.node.core.config import NodeConfig, default_root, write
 from tests.system import typed
 from tests.system.cloud import PROJECT, Result, eventually, short_folder
 from tests.system.kept import kept

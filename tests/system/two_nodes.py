@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slap.client.config import write_configuration
-from slap.node.config import NodeConfig, read
+from slap.node.core.config import NodeConfig, read
 from slap.node.partition.supervision import shut_down
 from slap.system.process import Command, SystemRunner
 from tests.system.cloud import Cloud, eventually, set_options, short_folder

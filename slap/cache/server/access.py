@@ -10,9 +10,9 @@ from slap.cache.server.bounds import writer_id
 from slap.cache.server.settings import Reading
 from slap.cache.server.tokens import TokenFile
 from slap.model.errors import Unauthenticated
+from slap.system.revocations import RevokedCertificates
 from slap.system.serving.connections import mark_known
 from slap.system.serving.peer import is_direct, peer_of
-from slap.system.trust.revocations import RevokedCertificates
 
 
 class Doorman:

@@ -30,8 +30,8 @@ from slap.cache.server.tokens import TokenFile
 from slap.cache.storage.storage import Storage
 from slap.model.cache import LARGEST_ENVELOPE, MOST_AT_ONCE
 from slap.model.errors import InvalidInput, NotFound, SlapError
+from slap.system.revocations import RevokedCertificates
 from slap.system.serving.connections import counts
-from slap.system.trust.revocations import RevokedCertificates
 
 log = logging.getLogger(__name__)
 

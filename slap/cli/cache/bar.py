@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TextIO
 
 from slap.cli.output import harmless
-from slap.node.cache.words import size
+from slap.node.cache.messages import size
 from slap.system.clock import Clock
 
 _WIDTH = 24

@@ -13,7 +13,7 @@ from slap.cli.local import find_cfg
 from slap.cli.output import Style, say
 from slap.model.errors import NotFound, SlapError, Unreachable
 from slap.node.cache.tools import CacheTools
-from slap.node.config import NodeConfig, read
+from slap.node.core.config import NodeConfig, read
 
 _CFG = "the node's slapos.cfg, whose section [networkcache] names the caches (found in the usual places)"
 

@@ -19,7 +19,7 @@ from slap.cli.output import Style, say
 from slap.model.cache import KeyId, SignedEntry
 from slap.model.errors import NotFound, SlapError, UsageError
 from slap.node.cache.tools import CacheTools
-from slap.node.config import read
+from slap.node.core.config import read
 
 _SHOWN = 16
 _LIST = "slapos cache trust lists the keys that are known here."

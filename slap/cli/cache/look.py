@@ -21,8 +21,8 @@ from slap.cli.output import Style, columns, harmless, say, short_release
 from slap.model.cache import SignedEntry
 from slap.model.errors import NotFound, SlapError
 from slap.model.software import normalise_release_url
+from slap.node.cache.messages import key_name, size
 from slap.node.cache.tools import CacheTools
-from slap.node.cache.words import key_name, size
 
 _TRUST = "slapos cache trust KEY takes what a key signs from now on: its owner has the line."
 _MOST_ROWS = 10_000

@@ -11,12 +11,12 @@ from slap.cli.output import Style, duration, say, short_release
 from slap.model.cache import EntryKind
 from slap.model.errors import InvalidInput, NotFound
 from slap.model.software import normalise_release_url
-from slap.node.cache.releases import NodeCache, make_node_cache
-from slap.node.cache.store import Upload
+from slap.node.cache.messages import left
 from slap.node.cache.tools import CacheTools
-from slap.node.cache.words import left
-from slap.node.partition.users import Account
-from slap.node.software import MARKER, fingerprint_of
+from slap.node.cache.upload_queue import Upload
+from slap.node.core.accounts import Account
+from slap.node.core.marker import MARKER, read_fingerprint
+from slap.node.software.cached_releases import NodeCache, make_node_cache
 
 
 class CachePush(CacheLister):
@@ -35,7 +35,7 @@ class CachePush(CacheLister):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         tools = self.tools(args)
-        cache = make_node_cache(tools, Account(), fingerprint_of, MARKER)
+        cache = make_node_cache(tools, Account(), read_fingerprint, MARKER)
         if args.queued:
             self._work_off(cache)
         elif args.url:
@@ -52,7 +52,7 @@ class CachePush(CacheLister):
                 "Supply it by an http or https URL.",
             )
         folder = tools.config.software(url)
-        if fingerprint_of(folder) is None:
+        if read_fingerprint(folder) is None:
             raise NotFound(f"{url} is not built here.", f"{folder} is not whole.", "slapos node software")
         built = int((folder / MARKER).lstat().st_mtime)
         with Bar(self.clock) as bar:

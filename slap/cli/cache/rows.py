@@ -13,9 +13,9 @@ from slap.cache.trust.verify import verify
 from slap.cli.formats import Cell
 from slap.cli.output import Style, age, short_release
 from slap.model.cache import ENTRY_TYPE, Entry, EntryKind, Platform, SignedEntry
+from slap.node.cache.messages import size
 from slap.node.cache.tools import CacheTools
-from slap.node.cache.words import size
-from slap.node.image.share import question_of
+from slap.node.image.cache import question_of
 from slap.system.clock import Clock
 
 COLUMNS = ("release", "kind", "platform", "size", "signed", "expires", "key", "taken")

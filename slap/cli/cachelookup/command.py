@@ -28,7 +28,7 @@ from slap.cli.local import find_cfg
 from slap.cli.output import Style, harmless, say
 from slap.model.errors import InvalidInput, NotFound, Unreachable
 from slap.node.cache.tools import CacheTools
-from slap.node.config import read
+from slap.node.core.config import read
 from slap.system.transport import Tls
 
 SECTION = "networkcache"

@@ -14,8 +14,8 @@ from slap.cli.cache.base import ask_all
 from slap.cli.formats import Cell
 from slap.cli.output import Style
 from slap.model.cache import ENTRY_TYPE, Entry, SignedEntry
+from slap.node.cache.messages import key_name
 from slap.node.cache.tools import CacheTools
-from slap.node.cache.words import key_name
 
 _SHOWN = 12
 

@@ -7,7 +7,7 @@ from slap.cli.base import Command
 from slap.cli.output import Style, say
 from slap.client.config import HOME_FILE, VARIABLE
 from slap.model.errors import Conflict
-from slap.node.config import NodeConfig, default_root, write
+from slap.node.core.config import NodeConfig, default_root, write
 from slap.node.identity.register import Registration, make_config
 from slap.system import environment, files
 

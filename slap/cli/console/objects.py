@@ -6,10 +6,10 @@ from typing import Any, TypedDict, Unpack
 
 from slap.cli.base import Word
 from slap.cli.console.partition import ComputerPartition, SoftwareRelease
+from slap.cli.find import find
 from slap.cli.order.parameters import release_url, unwrap_typed
 from slap.cli.order.products import choose, resolve
 from slap.cli.output import short_release
-from slap.cli.service import find
 from slap.client.master import Master
 from slap.model.computer import Computer as ComputerDocument
 from slap.model.errors import InvalidInput, NotFound

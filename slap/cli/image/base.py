@@ -8,7 +8,7 @@ from slap.cli.base import Command, Lister, Show
 from slap.cli.local import find_cfg
 from slap.model.errors import InvalidInput
 from slap.node.cache.tools import CacheTools
-from slap.node.config import NodeConfig, read
+from slap.node.core.config import NodeConfig, read
 from slap.node.image.fetch import Fetcher
 from slap.node.image.store import ImageStore
 from slap.system.process import SystemRunner

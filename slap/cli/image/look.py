@@ -11,8 +11,8 @@ from slap.cli.image.words import SHOWN, bytes_cell, day, fields_of, names_of
 from slap.cli.output import Style, columns, harmless, say
 from slap.model.errors import NotFound
 from slap.model.vm.kept import KeptImage
-from slap.node.cache.words import key_name, left
-from slap.node.image import manage, share
+from slap.node.cache.messages import key_name, left
+from slap.node.image import cache, service
 
 
 class ImageList(ImageLister):
@@ -22,7 +22,7 @@ class ImageList(ImageLister):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         place = self.place(args)
-        used = manage.in_use(place.config, place.store)
+        used = service.in_use(place.config, place.store)
         rows = [_row(place, each, used.get(each.sha512, set())) for each in place.store.records()]
         return ("name", "sha512", "format", "size", "disk", "origin", "since", "used_by"), sorted(rows, key=_by_name)
 
@@ -38,13 +38,13 @@ class ImageInfo(ImageShow):
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         place = self.place(args)
         try:
-            kept = manage.meant(place.store, args.image)
+            kept = service.meant(place.store, args.image)
         except NotFound:
             return self.fields(self._of_caches(place, args.image))
         return self.fields(fields_of(place, kept))
 
     def _of_caches(self, place: Place, name: str) -> dict[str, Any]:
-        found = share.look(name, place.tools)
+        found = cache.look_up(name, place.tools)
         if not found.found:
             why = "\n".join([*found.refused, *map(str, found.troubles)])
             raise NotFound(f"Neither this computer nor a cache has image {name}.", harmless(why), "slapos image list")
@@ -80,7 +80,7 @@ class ImagePush(ImageShow):
 
             disk = folder / "disk"
             disk.hardlink_to(place.store.disk(kept.sha512))
-            published = share.leave(name, kept, disk, place.tools, tell)
+            published = cache.publish_image(name, kept, disk, place.tools, tell)
         entry = published.entry
         say(left(published), Style.GOOD)
         self.text = columns([("Key", entry.key), ("For", entry.platform.machine), ("Builder", entry.builder)], indent=0)
@@ -99,7 +99,7 @@ class ImageRemove(ImageLister):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         place = self.place(args)
-        gone = [(name, manage.remove(place.config, place.store, name)) for name in args.images]
+        gone = [(name, service.remove(place.config, place.store, name)) for name in args.images]
         return ("name", "sha512", "size"), [
             (name, Cell(kept.sha512, kept.sha512[:SHOWN]), bytes_cell(kept.size)) for name, kept in gone
         ]

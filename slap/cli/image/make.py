@@ -13,8 +13,8 @@ from slap.cli.output import Style, duration, say
 from slap.model.errors import InvalidInput
 from slap.model.vm.image import FetchingImage, ImageEntry, ImageState
 from slap.model.vm.kept import KeptImage, Origin
-from slap.node.cache.words import size
-from slap.node.image.bench import Bench
+from slap.node.cache.messages import size
+from slap.node.image.build_env import BuildEnvironment
 from slap.node.image.fetch import check_room
 from slap.node.image.recipes import RECIPES, recipe_of
 from slap.system.fetch import digest_of, keep
@@ -42,7 +42,9 @@ class ImageBuild(ImageShow):
         check_room(place.store, _ROOM)
         started = self.clock.monotonic()
         with place.store.aside() as folder:
-            bench = Bench(SystemRunner(), folder, place.store.root / "packages", lambda words: say(f"{words} ..."))
+            bench = BuildEnvironment(
+                SystemRunner(), folder, place.store.root / "packages", lambda words: say(f"{words} ...")
+            )
             made = folder / "image.qcow2"
             recipe.build(bench, made)
             if args.output:

@@ -6,8 +6,8 @@ from typing import Any
 from slap.cli.formats import Cell
 from slap.cli.image.base import Place
 from slap.model.vm.kept import KeptImage
-from slap.node.cache.words import size
-from slap.node.image.manage import in_use
+from slap.node.cache.messages import size
+from slap.node.image.service import in_use
 
 SHOWN = 16  # digits of a digest
 

@@ -12,12 +12,12 @@ from slap.cli.node.undo import undo_format
 from slap.cli.output import Style, say
 from slap.model.computer import Partition
 from slap.model.errors import Unreachable, UsageError
-from slap.node.config import NodeConfig, read
-from slap.node.format import check_rights, execute, finish, observe, plan, restore_network, try_machines
+from slap.node.core.config import NodeConfig, read
+from slap.node.core.formatted import FORMATTED
+from slap.node.format.definition import definition_text, wanted_partitions
+from slap.node.format.plan import check_rights, execute, finish, observe, plan, restore_network, try_machines
 from slap.node.identity.register import Registration, enrol, register
 from slap.node.node import computer_master
-from slap.node.partition.definition import definition_text, wanted_partitions
-from slap.node.partition.folder import FORMATTED
 from slap.node.partition.supervision import connect, ensure_running
 from slap.system import environment, files
 from slap.system.clock import SystemClock

@@ -4,15 +4,15 @@ import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from slap.node.config import NodeConfig
+from slap.node.core.config import NodeConfig
 from slap.system.trust.terminal import LogFormatter
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 # Which file under log/ gets the lines of which module; all others go to that of the instances.
 _LOGS = {
-    "slap.node.software": "software",
-    "slap.node.report": "report",
-    "slap.node.format": "format",
+    "slap.node.software.reconciler": "software",
+    "slap.node.core.report": "report",
+    "slap.node.format.plan": "format",
     "slap.node.refused": "refused",
 }
 

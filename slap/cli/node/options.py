@@ -10,7 +10,7 @@ from typing import Any
 
 from slap.cli.output import say
 from slap.model.errors import UsageError
-from slap.node.config import NodeConfig
+from slap.node.core.config import NodeConfig
 from slap.node.passes import PassRuns
 from slap.system import files
 from slap.system.processes import is_alive

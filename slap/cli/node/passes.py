@@ -13,11 +13,11 @@ from slap.cli.node.options import add_options, configured, explain, names, pid_f
 from slap.cli.output import Style, duration, harmless, say, short_release
 from slap.model.errors import SlapError
 from slap.node.agent import Agent
-from slap.node.config import NodeConfig
-from slap.node.image import manage
+from slap.node.core.config import NodeConfig
+from slap.node.image import service
 from slap.node.node import Kind, Node
 from slap.node.passes import (
-    Asked,
+    PassOptions,
     PassResult,
     PromisesFail,
     agent_runs,
@@ -27,7 +27,7 @@ from slap.node.passes import (
     run_promises,
     stop_services,
 )
-from slap.node.prune import find_leftovers, is_release, prune
+from slap.node.software.prune import find_leftovers, is_release, prune
 from slap.system.environment import clean, own_program
 from slap.system.process import start_daemon
 
@@ -84,7 +84,7 @@ class _Pass(_WithOptions):
             node.close()
 
     def _act(self, node: Node, args: argparse.Namespace) -> None:
-        asked = Asked(args.timeout, names(args.only), args.force, args.maximum_periodicity)
+        asked = PassOptions(args.timeout, names(args.only), args.force, args.maximum_periodicity)
         if args.dry_run:
             for name, step in plan_pass(node, self.kind, asked).items():
                 self.app.stdout.write(f"{name}  {step}\n")
@@ -248,12 +248,12 @@ class NodePrune(_Working):
     def take_action(self, args: argparse.Namespace) -> None:
         node = self.node(args)
         leftovers = find_leftovers(node.config, node.store, args.additional_software_directory)
-        images = manage.leftovers(node.config)
+        images = service.leftovers(node.config)
         for leftover in (*leftovers, *images):
             self.app.stdout.write(f"{leftover.path}  {leftover.reason}\n")
         if not args.dry_run:
             prune(leftovers)
-            manage.prune(node.config)
+            service.prune(node.config)
         say(f"{len(leftovers) + len(images)} leftovers{' would be' if args.dry_run else ' were'} removed.", Style.GOOD)
         node.close()
 

@@ -10,10 +10,9 @@ from slap.cli.base import Lister
 from slap.cli.local import NodeCommand, find_cfg
 from slap.cli.output import Style, duration, harmless, say
 from slap.model.errors import NotFound, UsageError
-from slap.node.config import NodeConfig, read
-from slap.node.manager.groups import partition_of
-from slap.node.partition.supervision import connect, is_running
-from slap.node.store import Store
+from slap.node.core.config import NodeConfig, read
+from slap.node.core.store import Store
+from slap.node.partition.supervision import connect, is_running, partition_of
 from slap.node.usage.store import UsageStore
 from slap.system import files
 from slap.system.supervisor import News, ProcessInfo, ProcessState, RpcSupervisor

@@ -4,7 +4,7 @@ import argparse
 
 from slap.cli.local import NodeCommand
 from slap.cli.output import Style, say
-from slap.node.config import NodeConfig
+from slap.node.core.config import NodeConfig
 from slap.node.partition.supervision import (
     become_supervisord,
     configuration_file,

@@ -5,10 +5,10 @@ from typing import TextIO
 from slap.cli.output import Style, say
 from slap.model.computer import ComputerConfiguration
 from slap.model.errors import Conflict
-from slap.node.config import NodeConfig
-from slap.node.manager.surroundings import table_of
+from slap.node.core.config import NodeConfig
+from slap.node.format.undo import UndoContext, check_undo, execute_undo, undo_plan
+from slap.node.manager.firewall_context import table_of
 from slap.node.node import computer_master
-from slap.node.prepare.undo import Means, carry_out, check_undo, undo_plan
 from slap.system import files
 from slap.system.network.netlink import KernelNetwork
 from slap.system.process import SystemRunner
@@ -28,7 +28,7 @@ def undo_format(config: NodeConfig, output: TextIO, *, dry_run: bool) -> None:
     with files.exclusive(config.run / "agent.lock", wait=False) as alone:
         if not alone:
             raise Conflict("The node's agent runs.", "It would use what is taken away.", "End it, then try again.")
-        carry_out(plan, Means(config, SystemRunner(), network, table_of(config)))
+        execute_undo(plan, UndoContext(config, SystemRunner(), network, table_of(config)))
     say(f"{len(plan)} things that format had made are gone.", Style.GOOD)
     empty = ComputerConfiguration(partitions=(), labels=config.labels, network=config.format.network)
     computer_master(config).configure_computer(config.computer_id, empty)

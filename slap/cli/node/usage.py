@@ -11,8 +11,8 @@ from slap.cli.local import find_cfg
 from slap.cli.sparkline import sparkline
 from slap.cli.usage import size
 from slap.model.usage import UsageSeries
-from slap.node.config import read
-from slap.node.store import Store
+from slap.node.core.config import read
+from slap.node.core.store import Store
 from slap.node.usage.collect import Collector
 from slap.node.usage.store import UsageStore
 

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from slap.cli.find import find
 from slap.cli.order.request import Ordering
-from slap.cli.service import find
 from slap.client.master import Master
 from slap.model.errors import NotFound
 from slap.model.instance import HistoryEntry, Instance, InstanceRequest

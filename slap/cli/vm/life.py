@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from slap.cli.find import find
 from slap.cli.order.change import same_but
 from slap.cli.order.request import Ordering
-from slap.cli.service import find
 from slap.cli.vm import wishes
 from slap.client.master import Master
 from slap.model.errors import Conflict

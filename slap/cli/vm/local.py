@@ -9,14 +9,14 @@ from pathlib import Path
 
 from slap.cli.base import Command
 from slap.model.errors import CommandFailed
-from slap.node.life.keeper import Keeper
-from slap.node.life.past import MachinePast
-from slap.node.life.store import Backups, connect_vault
-from slap.node.vm.acceleration import VERDICT, Prober
+from slap.node.core.kvm_probe import VERDICT, Prober
+from slap.node.vm.backup_schedule import BackupScheduler
+from slap.node.vm.backup_store import Backups, connect_vault
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.node.vm.machine import Tools
-from slap.node.vm.start import Maker
+from slap.node.vm.restore import MachineHistory
+from slap.node.vm.start import MachineStarter
 from slap.system import environment, process
 from slap.system.disk.past import Past
 from slap.system.libvirt.driver import open_driver
@@ -56,14 +56,14 @@ class MachineCommand(Command):
         return Tools(
             folder=folder,
             images=images,
-            maker=Maker(folder, images, runner),
+            maker=MachineStarter(folder, images, runner),
             prober=Prober(runner, folder.driver / VERDICT, shared / VERDICT if shared else None),
             clock=self.clock,
             environment=marks,
             driver=driver,
-            keeper=Keeper(
+            keeper=BackupScheduler(
                 folder.path,
-                MachinePast(folder.path, past, backups),
+                MachineHistory(folder.path, past, backups),
                 self.clock,
                 driver,
             ),

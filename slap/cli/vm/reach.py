@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slap.cli.base import ClientCommand, Show
-from slap.cli.service import find_member
+from slap.cli.find import find_member
 from slap.model.errors import InvalidInput, NotFound
 from slap.model.instance import Instance
 from slap.system import environment, process

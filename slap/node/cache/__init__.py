@@ -1,1 +1,1 @@
-"""Builds from caches: before one is made here it is looked for there, and what was made here is left for others."""
+"""Caches as a node uses them: tools, messages, and the queue of uploads."""

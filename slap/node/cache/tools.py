@@ -1,4 +1,4 @@
-"""What all that a node does with caches is done with."""
+"""The cache client, trust database, signing key and settings of a node."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +10,8 @@ from slap.cache.trust.platform import this_platform
 from slap.cache.trust.question import Question
 from slap.model.cache import EntryKind
 from slap.model.errors import NotFound, SlapError
-from slap.node.cache.store import CacheStore
-from slap.node.config import NodeConfig
+from slap.node.cache.upload_queue import CacheStore
+from slap.node.core.config import NodeConfig
 from slap.system.clock import Clock
 from slap.system.later import Later
 
@@ -27,7 +27,7 @@ else:  # a node without caches has no use for them
 
 @dataclass
 class CacheTools:
-    """The parts are made when they are first needed: a node without caches has none of them."""
+    """Opens each part at first use: a node without caches opens none."""
 
     config: NodeConfig
     clock: Clock
@@ -60,18 +60,18 @@ class CacheTools:
         return Question(url, str(self.config.software_root), this_platform(), self.now)
 
     def part_question(self, name: str, digest: str) -> Question:
-        """A shared part is in a folder of its digest, in one of its name."""
+        """The cache key of a shared part, by its name and digest."""
         root = str(self.config.shared_parts / name)
         return Question(f"{name}/{digest}", root, this_platform(), self.now, EntryKind.PART, digest)
 
     def signing_key(self) -> "keys.SigningKey":
-        """Raises SlapError when this node has none, or one that may not be used."""
+        """The signing key; raises SlapError when this node has none, or one that may not be used."""
         if self.settings.key_file is None:
             raise NotFound("This node has no key to sign builds with.", resolution="slapos cache keygen makes one.")
         return keys.read_key(self.settings.key_file)
 
     def can_publish(self) -> bool:
-        """Whether builds of this node go into a cache; a key that is there and cannot be used is told when it is needed."""
+        """Whether this node uploads its builds; whether the key is usable shows at the upload."""
         return bool(self.settings.upload and self.settings.key_file and self.settings.key_file.exists())
 
     def bad_caches(self) -> set[Cache]:
@@ -79,7 +79,7 @@ class CacheTools:
         return {cache for cache in self.settings.caches if cache.name in bad}
 
     def leave_alone(self, troubles: tuple[Trouble, ...]) -> None:
-        """Remember caches that were of no use. What cannot be remembered costs the next build some seconds."""
+        """Record caches that failed, to skip them for a while; failing to record costs seconds only."""
         for trouble in troubles:
             self.store.mark_bad(trouble.cache.name, trouble.why, self.now)
 
@@ -97,5 +97,5 @@ def in_words(error: SlapError | OSError) -> str:
 
 
 def with_next(error: SlapError | OSError) -> str:
-    """The same, with what to do."""
+    """An error on one line, with what to do next."""
     return f"{in_words(error)} {error.resolution}".strip() if isinstance(error, SlapError) else in_words(error)

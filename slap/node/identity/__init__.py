@@ -1,1 +1,1 @@
-"""Who this computer is to its master: how it registers, and what it is known by."""
+"""The computer's identity: registration with the master, certificates and tokens."""

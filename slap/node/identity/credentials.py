@@ -1,4 +1,4 @@
-"""By what this computer is known to its master: a token, or a certificate, which is renewed in time."""
+"""Credentials of this computer towards its master: a token, or a certificate, renewed in time."""
 
 import logging
 import math
@@ -8,7 +8,7 @@ from slap.client.credentials import Credentials
 from slap.client.enrolment import Enrolment
 from slap.model.certificate import CertificateRequest
 from slap.model.errors import NotFound, SlapError
-from slap.node.config import NodeConfig
+from slap.node.core.config import NodeConfig
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.trust.certificates import KeyAndRequest, Validity, new_key_and_request, request_for, validity
@@ -22,7 +22,7 @@ _SOON = 60.0
 
 
 def computer_credentials(config: NodeConfig) -> Credentials:
-    """What this computer shows its master; raises NotFound when it was never registered."""
+    """The credentials of this computer; raises NotFound when it was never registered."""
     token = files.read_or(config.token_file, "").strip()
     if token:
         return Credentials(token, authority=config.master_ca_file)
@@ -36,7 +36,7 @@ def computer_credentials(config: NodeConfig) -> Credentials:
 
 
 def stamp(config: NodeConfig) -> tuple[object, ...]:
-    """Differs as soon as the credentials do: connections are then made anew."""
+    """A value that changes with the credentials, so that connections are opened again."""
     kept = (config.token_file, config.cert_file, config.key_file, config.master_ca_file)
     return tuple(path.stat().st_mtime_ns if path and path.exists() else None for path in kept)
 
@@ -53,7 +53,7 @@ class Renewal:
         self._known: Validity | None = None
 
     def once(self) -> float:
-        """Renew it if most of its life is over; for how many seconds there is nothing more to do, at most."""
+        """Renew the certificate if most of its life is over; returns seconds until the next check."""
         config = self._config
         if not config.cert_file or computer_credentials(config).certificate is None:
             return math.inf
@@ -70,7 +70,7 @@ class Renewal:
 
 
 def renew(config: NodeConfig) -> None:
-    """Have a new certificate in place of the computer's own. Raises SlapError, and then the former one is still there."""
+    """Replace the computer's certificate by a new one. On SlapError the previous one is still in place."""
     assert config.cert_file is not None
     made = _new_key(config)
     wanted = CertificateRequest(request=made.request)
@@ -80,7 +80,7 @@ def renew(config: NodeConfig) -> None:
 
 
 def _new_key(config: NodeConfig) -> KeyAndRequest:
-    """A new key where both are in one file, which is replaced at once; in files of their own, the key stays."""
+    """A new key where key and certificate share a file; otherwise the existing key."""
     if config.key_file in (None, config.cert_file):
         return new_key_and_request(config.computer_id)
     assert config.key_file is not None
@@ -88,6 +88,6 @@ def _new_key(config: NodeConfig) -> KeyAndRequest:
 
 
 def _needs_none(url: str) -> bool:
-    """Whether a master on this machine may know us by our Unix user."""
+    """Whether a master on this machine identifies this node by its Unix user."""
     parts = urlsplit(url)
     return parts.scheme == "http" and is_loopback(parts.hostname or "")

@@ -1,1 +1,1 @@
-"""Images of virtual machines: how they are built, where a computer keeps them, what a machine is told at first."""
+"""Images of virtual machines: build, fetch, validate, store, and queue downloads for partitions."""

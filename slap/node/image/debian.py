@@ -1,4 +1,4 @@
-"""The image `debian-12`: Debian as one installs it, with cloud-init, a few hundred megabytes of it. Built in minutes.
+"""Build the image `debian-12`: Debian with cloud-init, a few hundred megabytes, in minutes.
 
 As root it is made by mmdebstrap directly; as anybody else in a user namespace, for which the computer has to allow such
 ones and to have given the user some ids of others (/etc/subuid).
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slap.model.errors import InvalidInput
-from slap.node.image.bench import Bench, chosen
+from slap.node.image.build_env import BuildEnvironment, chosen
 from slap.node.image.namespace import check_namespaces
 from slap.system import environment, files
 from slap.system.debian import Kind, machine_sources
@@ -89,8 +89,8 @@ rm "$archive"
 """
 
 
-def build_debian(bench: Bench, image: Path) -> None:
-    """Make the image, a qcow2, at a path."""
+def build_debian(bench: BuildEnvironment, image: Path) -> None:
+    """Build the image, a qcow2, at a path."""
     program, as_root = environment.program("mmdebstrap"), environment.is_root()
     if not as_root:
         check_namespaces(bench.runner)
@@ -116,7 +116,7 @@ def build_debian(bench: Bench, image: Path) -> None:
 
 
 def sources(etc: Path) -> dict[str, str]:
-    """The machine's own sources of packages, which are the new system's, too. Raises InvalidInput for another Debian's."""
+    """This machine's package sources, for the new system too. Raises InvalidInput on another Debian."""
     found = {name: text for name, text in machine_sources(etc, Kind.BINARY).items() if SUITE in text}
     if not found:
         raise InvalidInput(
@@ -127,7 +127,7 @@ def sources(etc: Path) -> dict[str, str]:
 
 
 def bootstrap(program: str, scratch: Path, found: dict[str, str], system: Path) -> tuple[str, ...]:
-    """mmdebstrap's command line; what it reads is written into `scratch`."""
+    """mmdebstrap's command line; writes the files that it reads into `scratch`."""
     paths = []
     for name, text in found.items():
         paths.append(scratch / name)
@@ -139,11 +139,11 @@ def bootstrap(program: str, scratch: Path, found: dict[str, str], system: Path) 
 
 
 def fill(archive: Path, folder: Path, make: Iterable[str], as_root: bool) -> tuple[str, ...]:
-    """What unpacks a system and makes a file system of it, all owners kept."""
+    """The script that unpacks the system into a file system with all owners kept."""
     alone = () if as_root else ("unshare", "--map-root-user", "--map-auto", "--")
     return (*alone, "sh", "-c", _FILL, "fill", str(archive), str(folder), *make)
 
 
-def _run(bench: Bench, argv: tuple[str, ...], scratch: Path) -> None:
+def _run(bench: BuildEnvironment, argv: tuple[str, ...], scratch: Path) -> None:
     env = environment.clean(bench.scratch, {"DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(scratch)})
     bench.runner.run(Command(argv, bench.scratch, env, timeout=_PATIENCE)).check()

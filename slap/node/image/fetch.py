@@ -1,4 +1,4 @@
-"""One image brought to a computer, from a cache by its name or from a URL by its digest, and checked before it counts."""
+"""Fetch one image: from a cache by name, or from a URL by digest, validated before it is stored."""
 
 import shutil
 import time
@@ -10,9 +10,9 @@ from slap.model.errors import InvalidInput, SlapError, StorageFull, Unreachable
 from slap.model.vm.image import FetchingImage, ImageEntry, ImageState
 from slap.model.vm.kept import KeptImage, Origin
 from slap.node.cache.tools import CacheTools
-from slap.node.image import share
-from slap.node.image.judge import judge
+from slap.node.image import cache
 from slap.node.image.store import ImageStore
+from slap.node.image.validate import judge
 from slap.system import files
 from slap.system.archive import BrokenArchive
 from slap.system.disk.gunzip import gunzip
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 class Fetcher:
-    """Works in the thread that calls it, for as long as it takes."""
+    """Fetches images in the thread that calls it."""
 
     def __init__(
         self, store: ImageStore, tools: CacheTools, runner: Runner, sessions: Sessions = open_anywhere
@@ -40,7 +40,7 @@ class Fetcher:
         self._qemu = QemuImg(runner)
 
     def fetch(self, entry: ImageEntry, tell: Tell) -> KeptImage:
-        """The image, which may be here already. Raises SlapError; what can be gone on with stays for the next time."""
+        """The image, fetched unless it is stored. On SlapError a partial download stays, to be continued."""
         found = self.store.find(entry)
         if found:
             return found
@@ -51,7 +51,7 @@ class Fetcher:
             raise StorageFull(f"Image {entry} cannot be kept.", f"{error.strerror or error}.", _MAKE_ROOM) from error
 
     def take(self, file: Path, origin: Origin, source: str = "") -> KeptImage:
-        """Take a file of the store's own folder in, as soon as it is found to be a whole image."""
+        """Store a file that is in the store's own folder, after validating it."""
         kind, virtual_size = judge(file, self._qemu)
         record = KeptImage(
             sha512=digest_of(file, "sha512"), format=kind, virtual_size=virtual_size, size=file.stat().st_size,
@@ -65,7 +65,7 @@ class Fetcher:
         return record
 
     def add(self, file: Path, name: str, origin: Origin) -> KeptImage:
-        """Copy a file in, under a name; another image that had the name loses it."""
+        """Store a copy of a file under a name; another image of that name loses it."""
         if not file.is_file():
             raise InvalidInput(f"{file} is not a file.", resolution="Check the path.")
         check_room(self.store, file.stat().st_size)
@@ -77,9 +77,9 @@ class Fetcher:
         return kept
 
     def _from_cache(self, name: str, progress: Progress) -> KeptImage:
-        """Chunks that arrived are kept in the node's store of chunks, so one that was cut off goes on from there."""
+        """Download from a cache. Chunks are kept in the node's chunk store, so an interrupted one continues."""
         with self.store.aside() as folder:
-            brought = share.bring(name, self._tools, folder / "image", progress)
+            brought = cache.fetch_image(name, self._tools, folder / "image", progress)
             kept = self.take(brought.disk, Origin.CACHE, f"signed by {brought.signed_by[:16]}")
         self.store.name(name, kept.sha512)
         return kept
@@ -103,7 +103,7 @@ class Fetcher:
         return kept
 
     def forget(self, entry: ImageEntry) -> None:
-        """What arrived of it goes."""
+        """Delete the partial download of an entry."""
         files.remove_tree(self.store.arriving(entry))
 
     def _take_as_it_is(self, arrived: Path, entry: ImageEntry) -> KeptImage:
@@ -120,7 +120,7 @@ class Fetcher:
 
 
 class _Progress:
-    """Tells now and then; ends what would not fit on the disk before it has filled it."""
+    """Reports progress now and then; ends a download that would fill the disk."""
 
     def __init__(self, store: ImageStore, tell: Tell) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""User namespaces, in which somebody who is not root makes a system with files of many owners: what they need."""
+"""Check what a user without root needs to make a system with files of many owners: user namespaces."""
 
 import os
 import pwd
@@ -16,7 +16,7 @@ _FIRST = 100_000  # useradd begins to give them here
 
 @dataclass(frozen=True)
 class Builder:
-    """Who builds, where the ids are written down that users may have beside their own, and the program that gives them."""
+    """The building user, the files of subordinate ids, and the program that maps them."""
 
     name: str
     number: int
@@ -67,7 +67,7 @@ def _check_ids(who: Builder) -> None:
 
 
 def _ranges(text: str) -> Iterable[tuple[str, int, int]]:
-    """Owner, first id, how many; lines of another form say nothing."""
+    """Owner, first id and count of each valid line."""
     for line in text.splitlines():
         words = line.split(":")
         if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():

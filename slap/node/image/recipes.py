@@ -1,4 +1,4 @@
-"""Which images can be built here, and how."""
+"""The images that can be built here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from pathlib import Path
 from platform import machine
 
 from slap.model.errors import InvalidInput, NotFound
-from slap.node.image.bench import Bench
+from slap.node.image.build_env import BuildEnvironment
 from slap.node.image.debian import build_debian
-from slap.node.image.tiny import build_tiny
+from slap.node.image.tiny_image import build_tiny
 
 _MACHINE = "x86_64"
 
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """A way to build an image, and what people are told of it."""
+    """A function that builds an image, and a summary for users."""
 
-    build: Callable[[Bench, Path], None]
+    build: Callable[[BuildEnvironment, Path], None]
     summary: str
 
 
@@ -28,7 +28,7 @@ RECIPES = {
 
 
 def recipe_of(name: str) -> ImageRecipe:
-    """Raises NotFound for a name that no recipe has, and InvalidInput on a machine for which there is none."""
+    """The recipe of a name. Raises NotFound for an unknown name, InvalidInput on another architecture."""
     if name not in RECIPES:
         raise NotFound(f"There is no recipe for an image {name}.", f"There are: {', '.join(RECIPES)}.", _OTHERS)
     if machine() != _MACHINE:

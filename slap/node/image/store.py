@@ -1,4 +1,4 @@
-"""Where a computer keeps images: each once, by its digest, readable by all who know that, and changed by nobody.
+"""The image store: each image once, by its digest, read-only and readable by all partitions.
 
 disks/<sha512>            the image itself, read-only
 records/<sha512>.json     what it is; written last: a disk without it was never finished
@@ -38,14 +38,14 @@ _PRIVATE = ("records", "names", "downloads", "uses", "incoming")
 
 
 class ImageStore:
-    """Files and nothing else, so that several processes may use it at the same time, and any of them be killed."""
+    """The store, made of files only, so that several processes can use it and any can be killed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.incoming = root / "incoming"
 
     def make(self) -> None:
-        """Have the folders."""
+        """Create the folders."""
         files.make_folder(self.root)
         for name in _OPEN:
             files.make_folder(self.root / name, 0o711)
@@ -57,7 +57,7 @@ class ImageStore:
 
     @contextmanager
     def aside(self) -> Iterator[Path]:
-        """A folder for something that may come to nothing."""
+        """A temporary folder."""
         folder = self.incoming / f"aside-{token_hex(8)}"
         folder.mkdir(mode=0o700)
         try:
@@ -67,12 +67,12 @@ class ImageStore:
             files.remove_tree(folder)
 
     def arriving(self, entry: ImageEntry) -> Path:
-        """The folder for what is on its way of an entry."""
+        """The folder for the download of an entry."""
         return self.incoming / entry.key
 
     @contextmanager
     def fetching(self, entry: ImageEntry) -> Iterator[bool]:
-        """Whether nobody else of the node fetches this entry while the block runs."""
+        """Lock an entry for its download while the block runs; yields whether this process got the lock."""
         lock = self._lock(entry.key)
         with files.exclusive(lock, wait=False) as mine:
             yield mine
@@ -80,13 +80,13 @@ class ImageStore:
                 lock.unlink(missing_ok=True)
 
     def keep(self, made: Path, record: KeptImage) -> None:
-        """Take a file in; it must be on the same disk, is checked already, and is gone from its place afterwards."""
+        """Store a validated file by moving it; it must be on the same disk."""
         made.chmod(0o444)
         files.put_in_place(made, self.disk(record.sha512))
-        _write(self._record(record.sha512), record)
+        _write(self._file("records", record.sha512), record)
 
     def record(self, sha512: str) -> KeptImage | None:
-        found = _read(self._record(sha512), KeptImage)
+        found = _read(self._file("records", sha512), KeptImage)
         return found if found and self.disk(sha512).exists() else None
 
     def records(self) -> list[KeptImage]:
@@ -94,33 +94,33 @@ class ImageStore:
         return [each for each in found if each]
 
     def find(self, entry: ImageEntry) -> KeptImage | None:
-        """What an entry means here, if it is here."""
+        """The stored image of an entry, or None."""
         if entry.name:
             return self.named(entry.name)
-        reference = _read(self._download(entry.digest), ImageReference)
+        reference = _read(self._file("downloads", entry.digest), ImageReference)
         found = reference.sha512 if reference else entry.sha512
         return self.record(found) if found else None
 
     def named(self, name: str) -> KeptImage | None:
-        reference = _read(self._name(name), ImageReference)
+        reference = _read(self._file("names", name), ImageReference)
         return self.record(reference.sha512) if reference else None
 
     def names(self) -> dict[str, str]:
-        """The digest of the image by each of its names."""
+        """Digests by name."""
         found = {path.stem: _read(path, ImageReference) for path in sorted((self.root / "names").glob("*.json"))}
         return {name: reference.sha512 for name, reference in found.items() if reference}
 
     def name(self, name: str, sha512: str) -> None:
-        _write(self._name(name), ImageReference(sha512=sha512))
+        _write(self._file("names", name), ImageReference(sha512=sha512))
 
     def unname(self, name: str) -> None:
-        self._name(name).unlink(missing_ok=True)
+        self._file("names", name).unlink(missing_ok=True)
 
     def note_download(self, digest: str, became: str) -> None:
-        _write(self._download(digest), ImageReference(sha512=became))
+        _write(self._file("downloads", digest), ImageReference(sha512=became))
 
     def tell(self, entry: ImageEntry, state: ImageState) -> None:
-        """What cannot be told for want of room is told when there is some."""
+        """Write the status of an entry for partitions; on a full disk it is written later."""
         text = state.model_dump_json() + "\n"
         try:
             files.write_if_changed(state_file(self.root, entry), text)
@@ -134,14 +134,14 @@ class ImageStore:
         return _state(state_file(self.root, entry))
 
     def use(self, partition: str, found: Iterable[str]) -> None:
-        """Remember images of which a partition may have disks; they are its until it is empty."""
-        path = self._uses(partition)
+        """Record the images that a partition uses, until it is empty."""
+        path = self._file("uses", partition)
         before = _digests(path)
         if not before.issuperset(found := set(found)):
             files.write(path, json.dumps(sorted(before | found)))
 
     def forget_uses(self, partition: str) -> None:
-        self._uses(partition).unlink(missing_ok=True)
+        self._file("uses", partition).unlink(missing_ok=True)
 
     def users(self) -> dict[str, set[str]]:
         """Names of partitions by the digests of images that they use."""
@@ -152,19 +152,19 @@ class ImageStore:
         return found
 
     def adopt(self, sha512: str, origin: Origin) -> KeptImage:
-        """From now on an image is there for another reason than that for which it came."""
+        """Change the reason for which an image is stored."""
         kept = self.record(sha512)
         if kept is None:
             raise NotFound(f"There is no image {sha512[:16]}.", resolution="slapos image list")
         kept = kept.model_copy(update={"origin": origin})
-        _write(self._record(sha512), kept)
+        _write(self._file("records", sha512), kept)
         return kept
 
     def remove(self, sha512: str) -> None:
-        """The record goes first: from then on nothing begins to use it."""
+        """Remove an image: its record first, so that nothing begins to use it."""
         if self.record(sha512) is None:
             raise NotFound(f"There is no image {sha512[:16]}.", resolution="slapos image list")
-        self._record(sha512).unlink(missing_ok=True)
+        self._file("records", sha512).unlink(missing_ok=True)
         for name in [name for name, digest in self.names().items() if digest == sha512]:
             self.unname(name)
         for path in (self.root / "state").glob("*.json"):
@@ -173,18 +173,16 @@ class ImageStore:
                 path.unlink(missing_ok=True)
         self.disk(sha512).unlink(missing_ok=True)
 
-    def litter(self, wished: Container[str] = ()) -> list[Path]:
-        """What work that was cut off has left, and will not be gone on with: nobody is at it, and none of the entries with
-        these keys needs it.
-        """
+    def litter(self, needed: Container[str] = ()) -> list[Path]:
+        """Remains of interrupted work that no process holds and none of these entries needs."""
         known = {each.sha512 for each in self.records()}
         disks = [path for path in (self.root / "disks").glob("*") if path.name not in known]
-        coming = [path for path in self.incoming.glob("*") if path.name not in wished and not self._is_at_work(path)]
-        states = [path for path in (self.root / "state").glob("*.json") if path.stem not in wished]
+        coming = [path for path in self.incoming.glob("*") if path.name not in needed and not self._is_at_work(path)]
+        states = [path for path in (self.root / "state").glob("*.json") if path.stem not in needed]
         return [*disks, *coming, *(path for path in states if not isinstance(_state(path), ReadyImage))]
 
     def room(self) -> int:
-        """Free bytes."""
+        """Free bytes on the store's disk."""
         return shutil.disk_usage(self.root).free
 
     def ready(self, kept: KeptImage) -> ReadyImage:
@@ -193,7 +191,7 @@ class ImageStore:
         )
 
     def _is_at_work(self, path: Path) -> bool:
-        """Locks lie in the folders that they are of, or beside those of entries."""
+        """Whether a process holds the lock of a folder or entry."""
         if path.name.startswith("."):
             return _is_held(path)
         return any(map(_is_held, (self._lock(path.name), *path.glob(".*lock"))))
@@ -201,17 +199,8 @@ class ImageStore:
     def _lock(self, key: str) -> Path:
         return self.incoming / f".{key}.lock"
 
-    def _record(self, sha512: str) -> Path:
-        return self.root / "records" / f"{sha512}.json"
-
-    def _name(self, name: str) -> Path:
-        return self.root / "names" / f"{name}.json"
-
-    def _download(self, digest: str) -> Path:
-        return self.root / "downloads" / f"{digest}.json"
-
-    def _uses(self, partition: str) -> Path:
-        return self.root / "uses" / f"{partition}.json"
+    def _file(self, folder: str, name: str) -> Path:
+        return self.root / folder / f"{name}.json"
 
 
 def _write(path: Path, document: Frozen) -> None:

@@ -1,1 +1,1 @@
-"""What partitions may use of their computer: what is in force, and what happens to those that use more."""
+"""Limits of partitions: set them, watch what partitions use, and end what exceeds them."""

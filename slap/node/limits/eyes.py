@@ -12,9 +12,9 @@ from typing import Protocol
 from slap.model.errors import NotFound
 from slap.model.resources.limits import Limits
 from slap.model.vm.size import in_words
-from slap.node.config import NodeConfig
-from slap.node.limits.keeper import BUILDS
-from slap.node.partition.users import partition_account, software_account
+from slap.node.buildout.builder import BUILDS
+from slap.node.core.accounts import partition_account, software_account
+from slap.node.core.config import NodeConfig
 from slap.system.host.quota import DiskUse
 from slap.system.measure import Member, disk_use, members, open_files, proportional_memory
 

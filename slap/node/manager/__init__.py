@@ -1,1 +1,1 @@
-"""What a partition cannot do by itself is done here, when its files ask for it and slapos.cfg allows it."""
+"""Managers: what a partition asks root to do in `.slapos-*` files, where slapos.cfg allows it."""

@@ -1,15 +1,9 @@
-"""What a manager is: hooks in the life of a partition, all of which may be called again after a crash."""
+"""What managers work with."""
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
-from slap.model.errors import InvalidInput
-from slap.node.config import NodeConfig
-from slap.node.logs import log_refusal
-from slap.node.partition.folder import PartitionFolder
+from slap.node.core.config import NodeConfig
+from slap.node.partition.hooks import Manager
 from slap.system.clock import Clock
 from slap.system.process import Runner
 from slap.system.supervisor import Supervisor
@@ -25,122 +19,8 @@ class Tools:
     clock: Clock
 
 
-@dataclass(frozen=True)
-class Farewell:
-    """Before a partition is emptied: what that has to wait for, or else what went wrong while it waited."""
-
-    waits_for: str = ""
-    complaints: str = ""
-
-
-class Manager(Protocol):
-    """`wish` names the file by which a partition asks for something, if there is one."""
-
-    wish: str
-
-    def prepared(self, folder: PartitionFolder) -> None:
-        """The partition is about to be instantiated: code of its release runs as its user."""
-
-    def configured(self, folder: PartitionFolder) -> None:
-        """The partition was instantiated and is about to be started, or is looked at again."""
-
-    def stopped(self, folder: PartitionFolder) -> None:
-        """Its processes are about to be ended."""
-
-    def leaving(self, folder: PartitionFolder) -> Farewell:
-        """Its services ended for good; asked again until there is nothing to wait for."""
-
-    def is_leaving(self, folder: PartitionFolder) -> bool:
-        """Whether `leaving` has begun something that goes on."""
-
-    def emptied(self, folder: PartitionFolder) -> None:
-        """Nothing is left in it."""
-
-    def guards(self) -> bool:
-        """Whether it keeps partitions from what a firewall has to keep them from."""
-
-
-class Hooks:
-    """A manager that does nothing; others say what they do instead."""
-
-    wish = ""
+class Hooks(Manager):
+    """A manager with its tools."""
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
-
-    def prepared(self, folder: PartitionFolder) -> None:
-        return None
-
-    def configured(self, folder: PartitionFolder) -> None:
-        return None
-
-    def stopped(self, folder: PartitionFolder) -> None:
-        return None
-
-    def leaving(self, folder: PartitionFolder) -> Farewell:
-        return Farewell()
-
-    def is_leaving(self, folder: PartitionFolder) -> bool:
-        return False
-
-    def emptied(self, folder: PartitionFolder) -> None:
-        return None
-
-    def guards(self) -> bool:
-        return False
-
-
-@contextmanager
-def _audited(manager: Manager, folder: PartitionFolder) -> Iterator[None]:
-    """Log what a partition asks for and does not get. Raises InvalidInput, also for JSON that is nested too deeply."""
-    try:
-        yield
-    except InvalidInput as error:
-        log_refusal(folder.name, manager.wish, error)
-        raise
-    except RecursionError as error:
-        log_refusal(folder.name, manager.wish, error)
-        raise InvalidInput(f"{folder.name}: {manager.wish} is nested too deeply.") from error
-
-
-class Managers:
-    """All managers of a node, as one."""
-
-    def __init__(self, managers: Iterable[Manager] = ()) -> None:
-        self._managers = tuple(managers)
-
-    def prepared(self, folder: PartitionFolder) -> None:
-        for manager in self._managers:
-            with _audited(manager, folder):
-                manager.prepared(folder)
-
-    def configured(self, folder: PartitionFolder) -> None:
-        for manager in self._managers:
-            with _audited(manager, folder):
-                manager.configured(folder)
-
-    def stopped(self, folder: PartitionFolder) -> None:
-        for manager in self._managers:
-            manager.stopped(folder)
-
-    def leaving(self, folder: PartitionFolder) -> Farewell:
-        each = [manager.leaving(folder) for manager in self._managers]
-        return Farewell(
-            ", ".join(one.waits_for for one in each if one.waits_for),
-            "\n".join(one.complaints for one in each if one.complaints),
-        )
-
-    def is_leaving(self, folder: PartitionFolder) -> bool:
-        return any(manager.is_leaving(folder) for manager in self._managers)
-
-    def emptied(self, folder: PartitionFolder) -> None:
-        for manager in self._managers:
-            manager.emptied(folder)
-
-    def guard(self) -> bool:
-        """Whether the partition firewall is in force."""
-        return any(manager.guards() for manager in self._managers)
-
-    def watch(self, folder: PartitionFolder) -> bool:
-        """Whether the partition asks for something, and may ask for something else without being instantiated again."""
-        return any(os.path.lexists(folder.path / manager.wish) for manager in self._managers if manager.wish)

@@ -1,4 +1,4 @@
-"""A processor of its own for a process: the numbers in `.slapos-cpu-exclusive` of a partition, if its user may.
+"""CPU pinning: a processor of its own for each process that `.slapos-cpu-exclusive` names, if allowed.
 
 The first processor is left to everybody else. The file only grows, for whoever asks for a processor adds a line: what ended
 or is not the partition's is passed over.
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks, Tools
-from slap.node.manager.wish import read_wish
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_request
 from slap.system.host.cpusets import CpuSets, find_cpusets
 from slap.system.processes import is_alive
 
 
 def assign(cpus: Sequence[int], taken: Mapping[int, frozenset[int]], wanted: Iterable[int]) -> dict[int, int]:
-    """A processor for each process that wants one and has none, as long as there are any; the first is everybody's."""
+    """Assign free processors to the processes that wait for one; the first processor is for all."""
     served = {pid for cpu in cpus[1:] for pid in taken.get(cpu, ())}
     free = iter(cpu for cpu in cpus[1:] if not taken.get(cpu))
     waiting = [pid for pid in dict.fromkeys(wanted) if pid not in served]
@@ -24,16 +24,16 @@ def assign(cpus: Sequence[int], taken: Mapping[int, frozenset[int]], wanted: Ite
 
 
 class Cpuset(Hooks):
-    """With each look, who waits gets what became free."""
+    """Pins processes; at each check, those that wait get processors that became free."""
 
-    wish = ".slapos-cpu-exclusive"
+    request_file = ".slapos-cpu-exclusive"
 
     def __init__(self, tools: Tools, sets: CpuSets | None = None) -> None:
         super().__init__(tools)
         self._sets = sets
 
     def configured(self, folder: PartitionFolder) -> None:
-        text = read_wish(folder, self.wish)
+        text = read_request(folder, self.request_file)
         wanted = [pid for pid in _numbers(text or "") if _is_own(pid, folder)]
         if not wanted:
             return

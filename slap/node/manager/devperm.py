@@ -1,4 +1,4 @@
-"""Whole disks for a partition: those that `.slapos-disk-permission` names become its user's, if slapos.cfg allows them.
+"""Whole disks for partitions: `.slapos-disk-permission` names them, slapos.cfg allows them.
 
 The file is a list of {"disk": "/dev/..."}. Unlike in SlapOS nothing is allowed that `allowed-disk-for-vm` of
 [manager:devperm] does not list, for any tenant could ask for the disk of the computer.
@@ -13,13 +13,13 @@ from typing import Any
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks
-from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_list
 
 
 @dataclass(frozen=True)
 class Disk:
-    """What is known of a path that was asked for."""
+    """The facts on a requested path that decide about it."""
 
     path: str
     is_block_device: bool
@@ -27,7 +27,7 @@ class Disk:
 
 
 def refusal(disk: Disk, allowed: Iterable[str]) -> str:
-    """Why a disk is not given away; empty when it may be."""
+    """Why a disk is not given to a partition; empty when it is."""
     if disk.path not in set(allowed):
         return "it is not in allowed-disk-for-vm of [manager:devperm]"
     if not disk.is_block_device:
@@ -36,7 +36,7 @@ def refusal(disk: Disk, allowed: Iterable[str]) -> str:
 
 
 def disks_of(entries: Iterable[Any]) -> tuple[str, ...]:
-    """Raises InvalidInput for an entry of another form."""
+    """The requested disks; raises InvalidInput for an entry of another form."""
     found = []
     for entry in entries:
         path = entry.get("disk") if isinstance(entry, dict) else None
@@ -47,16 +47,16 @@ def disks_of(entries: Iterable[Any]) -> tuple[str, ...]:
 
 
 class Devperm(Hooks):
-    """The disk stays the partition's until it is empty, and is root's afterwards."""
+    """Gives disks to a partition's user until the partition is empty, and then back to root."""
 
-    wish = ".slapos-disk-permission"
+    request_file = ".slapos-disk-permission"
 
     def configured(self, folder: PartitionFolder) -> None:
-        for named in disks_of(read_list(folder, self.wish) or ()):
+        for named in disks_of(read_list(folder, self.request_file) or ()):
             path = os.path.realpath(named)
             if why := refusal(look_at(path), self._allowed()):
                 raise InvalidInput(f"{folder.name} does not get {named}: {why}.")
-            folder.account.own(Path(path))
+            folder.account.chown(Path(path))
 
     def emptied(self, folder: PartitionFolder) -> None:
         for path in map(Path, self._allowed()):

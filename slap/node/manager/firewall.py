@@ -12,12 +12,21 @@ from pydantic import ValidationError
 
 from slap.model.errors import CommandFailed, InvalidInput, NotFound
 from slap.model.network.firewall import FIREWALL_FILE, OPEN, Firewall
-from slap.node.config import NodeConfig
+from slap.node.core.config import NodeConfig
 from slap.node.manager.base import Hooks, Tools
-from slap.node.manager.rules import STAMP, Frame, Guarded, Surroundings, chains, frame, removal, rules
-from slap.node.manager.surroundings import Neighbourhood, Resolve, resolve_host, table_of
-from slap.node.manager.wish import read_wish, unix_user
+from slap.node.manager.firewall_context import Neighbourhood, Resolve, resolve_host, table_of
+from slap.node.manager.firewall_rules import (
+    STAMP,
+    FirewallContext,
+    Frame,
+    GuardedPartition,
+    chains,
+    frame,
+    removal,
+    rules,
+)
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_request, unix_user
 from slap.system import environment
 from slap.system.network.nftables import Nftables
 
@@ -28,15 +37,15 @@ _EXAMINATION = 600.0  # the same for rules alone; this takes longer the more the
 
 
 def is_wanted(config: NodeConfig) -> bool:
-    """Whether this node shall have one: `auto` is where that is possible at all."""
+    """Whether this node has a partition firewall; `auto` means where it is possible."""
     if config.partition_firewall != "auto":
         return config.partition_firewall == "true"
     return config.format.alter_user and environment.is_root() and environment.find_program("nft") != ""
 
 
-def wish_of(folder: PartitionFolder) -> Firewall:
-    """What the partition closes. Raises InvalidInput for what makes no sense: passed over, it would be left open."""
-    text = read_wish(folder, FIREWALL_FILE)
+def read_firewall_request(folder: PartitionFolder) -> Firewall:
+    """The firewall request of a partition. Raises InvalidInput rather than leave something open."""
+    text = read_request(folder, FIREWALL_FILE)
     if text is None:
         return OPEN
     try:
@@ -47,9 +56,9 @@ def wish_of(folder: PartitionFolder) -> Firewall:
 
 
 class PartitionFirewall(Hooks):
-    """What is applied is kept in mind, so a look at which nothing changed starts no program."""
+    """Applies rules; remembers what it applied, so that a check without changes starts no program."""
 
-    wish = FIREWALL_FILE
+    request_file = FIREWALL_FILE
 
     def __init__(self, tools: Tools, resolve: Resolve = resolve_host) -> None:
         super().__init__(tools)
@@ -57,14 +66,14 @@ class PartitionFirewall(Hooks):
         self._table = table_of(tools.config)
         self._neighbourhood = Neighbourhood(tools.config, tools.clock, resolve)
         self._lock = threading.Lock()
-        self._seen: Surroundings | None = None
+        self._seen: FirewallContext | None = None
         self._frame = Frame("", "")
         self._applied: dict[str, str] = {}
         self._glanced = self._examined = float("-inf")
         self._works: bool | None = None
 
     def guards(self) -> bool:
-        """Whether the kernel takes the rules. Where nobody asked for them, that it does not is no error."""
+        """Whether the kernel accepts the rules. That it does not is an error only where they were requested."""
         with self._lock:
             if self._works is None:
                 self._works = self._try()
@@ -77,21 +86,33 @@ class PartitionFirewall(Hooks):
         user, around = unix_user(folder), self._neighbourhood.surroundings()
         if not self.guards():
             return
-        wish = wish_of(folder)
-        neighbours = self._neighbourhood.users() if wish.visitors else {}
-        script = rules(self._table, Guarded(folder.name, user, folder.addresses, wish, neighbours))
+        request = read_firewall_request(folder)
+        neighbours = self._neighbourhood.users() if request.visitors else {}
+        script = rules(self._table, GuardedPartition(folder.name, user, folder.addresses, request, neighbours))
         with self._lock:
-            self._make_sure(around, folder.name, script)
+            is_new = self._applied.get(folder.name) != script
+            self._applied[folder.name] = script
+            try:
+                if is_new or around is not self._seen or not self._is_there():
+                    self._say(around, script if is_new else "")
+            except CommandFailed:
+                del self._applied[folder.name]
+                raise
 
     def emptied(self, folder: PartitionFolder) -> None:
         if folder.account.user is None or not self.guards():
             return
-        guarded = Guarded(folder.name, folder.account.user, folder.addresses, OPEN, {})
+        guarded = GuardedPartition(folder.name, folder.account.user, folder.addresses, OPEN, {})
         around = self._neighbourhood.surroundings()
         with self._lock:
             self._applied.pop(folder.name, None)
             self._say(around, removal(self._table, guarded))
-            self._delete_chains(guarded)
+            # The chains are empty now. One that rules of an earlier format still jump to stays, and does nothing.
+            for name in chains(guarded):
+                try:
+                    self._nft.apply(f"delete chain inet {self._table} {name}\n")
+                except CommandFailed as error:
+                    log.info("%s", error)
 
     def _try(self) -> bool:
         try:
@@ -103,18 +124,8 @@ class PartitionFirewall(Hooks):
             return False
         return True
 
-    def _make_sure(self, around: Surroundings, name: str, script: str) -> None:
-        is_new = self._applied.get(name) != script
-        self._applied[name] = script
-        try:
-            if is_new or around is not self._seen or not self._is_there():
-                self._say(around, script if is_new else "")
-        except CommandFailed:
-            del self._applied[name]
-            raise
-
-    def _say(self, around: Surroundings, script: str) -> None:
-        """A script, after all that it builds upon where that is not as it was."""
+    def _say(self, around: FirewallContext, script: str) -> None:
+        """Apply a script, with all that it depends on where that changed."""
         if script and around is self._seen and self._is_there():
             try:
                 self._nft.apply(script)
@@ -123,8 +134,8 @@ class PartitionFirewall(Hooks):
                 log.info("The rules are said anew: %s", error)
         self._renew(around, script)
 
-    def _renew(self, around: Surroundings, script: str = "") -> None:
-        """All at once: whoever flushed the rules took those of all partitions."""
+    def _renew(self, around: FirewallContext, script: str = "") -> None:
+        """Apply the rules of all partitions again: whoever flushed the rules removed all of them."""
         found = frame(around)
         self._nft.apply(found.text + "".join(self._applied.values()) + script)
         self._seen, self._frame = around, found
@@ -139,11 +150,3 @@ class PartitionFirewall(Hooks):
             return self._frame.stamp in self._nft.set(self._table, STAMP)
         self._examined = now
         return self._frame.stamp in self._nft.chain(self._table, STAMP)
-
-    def _delete_chains(self, guarded: Guarded) -> None:
-        """They are empty by now; one that addresses of a former format still lead to stays, and does nothing."""
-        for name in chains(guarded):
-            try:
-                self._nft.apply(f"delete chain inet {self._table} {name}\n")
-            except CommandFailed as error:
-                log.info("%s", error)

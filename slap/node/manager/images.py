@@ -1,4 +1,4 @@
-"""Images: a partition names those that its machines start from in `.slapos-images`, and the node fetches them."""
+"""Images for machines: a partition names them in `.slapos-images`, and the node fetches them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +8,13 @@ from slap.model.errors import InvalidInput
 from slap.model.network.firewall import Network, parse_network
 from slap.model.vm.image import WISH_FILE, ImageEntry
 from slap.node.cache.tools import CacheTools
-from slap.node.config import NodeConfig
-from slap.node.image.desk import ImageDesk
+from slap.node.core.config import NodeConfig
 from slap.node.image.fetch import Fetcher
+from slap.node.image.queue import ImageQueue
 from slap.node.image.store import ImageStore
 from slap.node.manager.base import Hooks, Tools
-from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_list
 from slap.system.fetch import Sessions
 from slap.system.later import Later
 
@@ -29,27 +29,27 @@ _ALLOW = "The computer's operator can allow it: `allow = NETWORK` in section [ma
 
 
 class Images(Hooks):
-    """Nothing waits for an image here: whoever needs one reads how far it is."""
+    """Requests images in the background; a partition reads their status from the image store."""
 
-    wish = WISH_FILE
+    request_file = WISH_FILE
 
-    def __init__(self, tools: Tools, desk: ImageDesk | None = None) -> None:
+    def __init__(self, tools: Tools, desk: ImageQueue | None = None) -> None:
         super().__init__(tools)
         self._desk = desk or desk_of(tools)
 
     def configured(self, folder: PartitionFolder) -> None:
-        asked = read_list(folder, self.wish) or []
+        asked = read_list(folder, self.request_file) or []
         self._desk.want(folder.name, entries_of(asked, folder.name))
 
     def emptied(self, folder: PartitionFolder) -> None:
         self._desk.leave(folder.name)
 
 
-def desk_of(tools: Tools) -> ImageDesk:
+def desk_of(tools: Tools) -> ImageQueue:
     config = tools.config
     sessions = sessions_of(config)
     fetcher = Fetcher(ImageStore(config.images), CacheTools(config, tools.clock), tools.runner, sessions)
-    return ImageDesk(fetcher, tools.clock)
+    return ImageQueue(fetcher, tools.clock)
 
 
 def sessions_of(config: NodeConfig) -> Sessions:
@@ -79,7 +79,7 @@ def _allowed_networks(config: NodeConfig) -> tuple[Network, ...] | None:
 
 
 def entries_of(asked: list[Any], partition: str) -> tuple[ImageEntry, ...]:
-    """Raises InvalidInput for what is no list of a few images. A tenant does not name files of the computer."""
+    """The requested images; raises InvalidInput unless they are a short list without local files."""
     try:
         entries = _ENTRIES.validate_python(asked)
     except ValidationError as error:

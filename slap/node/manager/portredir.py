@@ -1,4 +1,4 @@
-"""Port redirection: what `.slapos-port-redirect` of a partition asks for, by a supervised socat for each port.
+"""Port redirection: a supervised socat for each port in `.slapos-port-redirect`.
 
 A list of {"srcPort", "destPort", and if need be "srcAddress", "destAddress", "type": "tcp" or "udp"}. A port below 1024 is
 opened by root; whoever enables this manager lets tenants have those that are free.
@@ -12,10 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.node.manager.base import Hooks
-from slap.node.manager.groups import FORWARDERS
-from slap.node.manager.wish import read_list
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.supervision import Program, group_text, partition_environment
+from slap.node.partition.request_files import read_list
+from slap.node.partition.supervision import FORWARDER_SUFFIX, Program, group_text, partition_environment
 from slap.system import environment, files
 from slap.system.network.addresses import plain_address
 from slap.system.network.ports import first_free_port
@@ -35,7 +34,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Redirect(BaseModel):
-    """One port of the computer that leads to one of the partition, unless another address is named."""
+    """A port of the computer that leads to one of the partition, or to another address."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
@@ -51,7 +50,7 @@ class Redirect(BaseModel):
 
 
 def redirects_of(entries: Iterable[Any]) -> tuple[Redirect, ...]:
-    """Raises InvalidInput for an entry that makes no sense, and for a port that is redirected twice."""
+    """The requested redirections; raises InvalidInput for an invalid entry or a repeated port."""
     found: dict[str, Redirect] = {}
     for entry in entries:
         try:
@@ -67,7 +66,7 @@ def redirects_of(entries: Iterable[Any]) -> tuple[Redirect, ...]:
 
 
 def forward_of(redirect: Redirect, target: str, user: str, first_free: int) -> Forward:
-    """What root has to open goes on as the partition's user."""
+    """socat's command. Root opens a privileged port, then socat runs as the partition's user."""
     return Forward(
         port=redirect.source_port,
         target=target,
@@ -79,24 +78,24 @@ def forward_of(redirect: Redirect, target: str, user: str, first_free: int) -> F
 
 
 class Portredir(Hooks):
-    """Its processes are a supervised group of their own, so they come and go without touching the services."""
+    """Runs socat in a supervised group of its own, apart from the partition's services."""
 
-    wish = ".slapos-port-redirect"
+    request_file = ".slapos-port-redirect"
 
     def configured(self, folder: PartitionFolder) -> None:
-        redirects = redirects_of(read_list(folder, self.wish) or ())
+        redirects = redirects_of(read_list(folder, self.request_file) or ())
         if not redirects:
             self.stopped(folder)
             return
-        text = group_text(folder.name + FORWARDERS, [self._program(folder, each) for each in redirects])
+        text = group_text(folder.name + FORWARDER_SUFFIX, [self._program(folder, each) for each in redirects])
         files.make_folder(folder.logs, 0o750)
         files.write_if_changed(self._file(folder), text, 0o600)
-        self.tools.supervisor.update(folder.name + FORWARDERS)
+        self.tools.supervisor.update(folder.name + FORWARDER_SUFFIX)
         self._check(folder)
 
     def stopped(self, folder: PartitionFolder) -> None:
         if self._file(folder).exists():
-            self.tools.supervisor.remove(folder.name + FORWARDERS)
+            self.tools.supervisor.remove(folder.name + FORWARDER_SUFFIX)
             self._file(folder).unlink()
 
     def _program(self, folder: PartitionFolder, redirect: Redirect) -> Program:
@@ -115,8 +114,8 @@ class Portredir(Hooks):
         )
 
     def _check(self, folder: PartitionFolder) -> None:
-        """One that does not stay up, for its port is taken, is an error until it does; it is tried again now and then."""
-        group, now = folder.name + FORWARDERS, self.tools.clock.now().timestamp()
+        """Raise an error while a redirection does not stay up; it is restarted now and then."""
+        group, now = folder.name + FORWARDER_SUFFIX, self.tools.clock.now().timestamp()
         dead = [each for each in self.tools.supervisor.processes(group) if not each.state.is_alive]
         if not dead:
             return
@@ -127,11 +126,11 @@ class Portredir(Hooks):
         raise CommandFailed(f"Port redirection {names} does not run.", words, "Choose a port that is free.")
 
     def _file(self, folder: PartitionFolder) -> Path:
-        return self.tools.config.supervisor_folder / f"{folder.name}{FORWARDERS}.conf"
+        return self.tools.config.supervisor_folder / f"{folder.name}{FORWARDER_SUFFIX}.conf"
 
 
 def _own_address(folder: PartitionFolder) -> str:
-    """Its IPv6 address as in SlapOS, or the first that it has."""
+    """The partition's IPv6 address as in SlapOS, or else its first address."""
     if not folder.addresses:
         raise InvalidInput(f"{folder.name} has no address to redirect to.", resolution="Give a destAddress.")
     return folder.addresses[0]

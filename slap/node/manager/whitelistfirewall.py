@@ -10,8 +10,8 @@ from typing import Any
 
 from slap.model.errors import InvalidInput
 from slap.node.manager.base import Hooks, Tools
-from slap.node.manager.wish import read_list, unix_user
 from slap.node.partition.folder import PartitionFolder
+from slap.node.partition.request_files import read_list, unix_user
 from slap.system.network.addresses import plain_address
 from slap.system.network.nftables import Nftables
 
@@ -36,7 +36,7 @@ delete chain inet slapos {chain}
 
 
 def addresses_of(entries: Iterable[Any]) -> tuple[str, ...]:
-    """Raises InvalidInput for what is no address: to leave it out would be to reject it without a word."""
+    """The allowed addresses; raises InvalidInput for what is no address."""
     found = []
     for entry in entries:
         try:
@@ -47,7 +47,7 @@ def addresses_of(entries: Iterable[Any]) -> tuple[str, ...]:
 
 
 def rules(partition: str, user: int, addresses: Iterable[str]) -> str:
-    """nft's script that lets a user reach some addresses only."""
+    """The nft script that lets a user reach some addresses only."""
     chain = f"{partition}-whitelist"
     known = [ipaddress.ip_address(address) for address in addresses]
     text = _FRAME.format(chain=chain, user=user)
@@ -61,23 +61,23 @@ def rules(partition: str, user: int, addresses: Iterable[str]) -> str:
 
 
 def removal(partition: str, user: int) -> str:
-    """nft's script that forgets a partition; what is not there is made first, for only that can be deleted."""
+    """The nft script that removes a partition; it creates missing chains first, to delete them."""
     chain = f"{partition}-whitelist"
     return _FRAME.format(chain=chain, user=user) + _REMOVE.format(chain=chain, user=user)
 
 
 class WhitelistFirewall(Hooks):
-    """What cannot be closed is not started."""
+    """Restricts a partition before it starts; a partition that cannot be restricted does not start."""
 
-    wish = ".slapos-whitelist-firewall"
+    request_file = ".slapos-whitelist-firewall"
 
     def __init__(self, tools: Tools) -> None:
         super().__init__(tools)
         self._nft = Nftables(tools.runner)
 
     def configured(self, folder: PartitionFolder) -> None:
-        """Said anew with each look: others may have flushed all rules meanwhile."""
-        entries = read_list(folder, self.wish)
+        """Apply the rules at each check, since others may have flushed all rules."""
+        entries = read_list(folder, self.request_file)
         if entries is not None:
             self._nft.apply(rules(folder.name, unix_user(folder), addresses_of(entries)))
         elif folder.account.user is not None and self._is_closed(folder):

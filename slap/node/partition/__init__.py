@@ -1,1 +1,1 @@
-"""What can be done in a partition: steps, processes, promises, schedules, and the verdict on them."""
+"""One partition: decide and carry out its steps, supervise its processes, run its schedules, judge its health."""

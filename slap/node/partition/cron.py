@@ -1,4 +1,4 @@
-"""Scheduled commands of partitions: etc/cron.d of each, run as the partition's user when its minute has come."""
+"""Scheduled commands of partitions (etc/cron.d), run as the partition's user."""
 
 import logging
 import threading
@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from slap.model.errors import SlapError
+from slap.node.core.store import Store
 from slap.node.partition.folder import PartitionFolder, Partitions
-from slap.node.store import Store
 from slap.system.clock import Clock
 from slap.system.later import Later
 from slap.system.process import Command, Runner
@@ -37,7 +37,7 @@ class CronJob:
 
 
 def parse(partition: str, name: str, line: str) -> CronJob | None:
-    """The job of a line, or None where it is none."""
+    """The job of a crontab line, or None."""
     fields = line.split(None, _FIELDS)
     schedule = " ".join(fields[:_FIELDS])
     if len(fields) <= _FIELDS or len(schedule) > _MAX_SCHEDULE_LENGTH or not croniter.croniter.is_valid(schedule):
@@ -46,7 +46,7 @@ def parse(partition: str, name: str, line: str) -> CronJob | None:
 
 
 def jobs_of(store: Store) -> Iterable[CronJob]:
-    """The jobs of all partitions that are started."""
+    """The jobs of all started partitions."""
     for record in store.instance_records():
         if record.was_ready:
             for name, line in record.installed.crons.items():
@@ -55,7 +55,7 @@ def jobs_of(store: Store) -> Iterable[CronJob]:
 
 
 class Cron:
-    """Wakes at each minute; a job that still runs is not started a second time."""
+    """Runs jobs each minute; one that still runs is not started again."""
 
     def __init__(self, store: Store, partitions: Partitions, runner: Runner, clock: Clock) -> None:
         self._store = store
@@ -88,7 +88,7 @@ class Cron:
         return job.name not in beside and len(beside) < _SIDE_BY_SIDE
 
     def _run_job(self, job: CronJob) -> None:
-        """The partition may have been stopped since the minute began."""
+        """Run a job unless its partition was stopped since the minute began."""
         try:
             record = self._store.instance_record(job.partition)
             if record and record.was_ready:
@@ -100,7 +100,7 @@ class Cron:
 
 
 def _command(job: CronJob, folder: PartitionFolder) -> Command:
-    """A crontab's command is by definition a line for the shell; it is the tenant's, and runs as the tenant."""
+    """The command of a job: a shell line by definition, the tenant's own, run as the tenant."""
     place = folder.place()
     return Command(
         ("/bin/sh", "-c", job.command),

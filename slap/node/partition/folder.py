@@ -1,18 +1,17 @@
-"""A partition on disk: whose it is, where its things are, and how it becomes empty again."""
+"""A partition on disk: account, paths, and emptying it."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from slap.model.computer import ComputerConfiguration, Partition
+from slap.model.computer import Partition
 from slap.model.errors import NotFound
-from slap.node.config import NodeConfig
+from slap.node.core.accounts import Account, partition_account
+from slap.node.core.config import NodeConfig
+from slap.node.core.formatted import FORMATTED, read_format
+from slap.node.core.store import Installed
 from slap.node.partition.supervision import group_text, partition_environment, partition_programs
-from slap.node.partition.users import Account, partition_account
-from slap.node.promise import PartitionPlace
-from slap.node.store import Installed
+from slap.node.promise.runner import PartitionPlace
 from slap.system import files
 from slap.system.host.launch import UNLIMITED, load_launch_limits
 from slap.system.processes import PARTITION_MARK, Mark, end_marked
@@ -22,7 +21,6 @@ from slap.system.trust.stranger import hash_file
 # Executables are mostly small scripts; of a larger one the rest counts by its size and time.
 _MAX_HASHED_BYTES = 1 << 20
 _DIGEST_LENGTH = 16
-FORMATTED = "etc/partitions.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class PartitionFolder:
 
     @property
     def limits_file(self) -> Path:
-        """What supervisord sets before it starts a program of the partition; see slap/system/host/launch.py."""
+        """The limits that supervisord sets before it starts a program; see slap/system/host/launch.py."""
         return self.config.supervisor_folder / f"{self.name}.limits"
 
     @property
@@ -73,12 +71,12 @@ class PartitionFolder:
         )
 
     def group(self, installed: Installed) -> str:
-        """What supervisord's file for this partition shall say; empty when it has nothing to run."""
+        """The text of supervisord's file for this partition; empty when it runs nothing."""
         programs = partition_programs(self.config, self.name, self.account.name, installed)
         return group_text(self.name, programs) if programs else ""
 
     def with_digests(self, installed: Installed) -> Installed:
-        """With the digests of executables as they are now: a service is restarted when its executable changed."""
+        """`installed` with current digests of executables: a changed digest restarts the service."""
         return installed.model_copy(
             update={
                 "services": {name: self._digest(f"etc/service/{name}") for name in installed.services},
@@ -90,16 +88,16 @@ class PartitionFolder:
         return hash_file(self.path, name, _MAX_HASHED_BYTES)[:_DIGEST_LENGTH]
 
     def make(self) -> None:
-        """The partition's folder and its logs, as `slapos node format` makes them."""
+        """Create the partition's folder and its log folder."""
         files.make_folder(self.path, 0o700, self.account.owner)
         files.make_folder(self.logs, 0o750)
 
     def end_processes(self) -> None:
-        """End what still runs of the partition, however far it went away from supervisord."""
+        """End all processes of the partition, including those that left supervisord."""
         end_marked(self.mark, self.account.user)
 
     def clear(self) -> None:
-        """Remove everything in the partition, its logs, and what its user has where all write; the empty partition stays."""
+        """Empty the partition: its files, logs, group, and its user's files where everybody may write."""
         self.group_file.unlink(missing_ok=True)
         self.end_processes()
         for entry in self.path.iterdir() if self.path.exists() else ():
@@ -109,17 +107,8 @@ class PartitionFolder:
             remove_owned(self.account.user)
 
 
-def read_format(config: NodeConfig) -> ComputerConfiguration:
-    """What the last `slapos node format` made."""
-    path = config.root / FORMATTED
-    try:
-        return ComputerConfiguration.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError) as error:
-        raise NotFound("This node was not formatted.", f"{path}: {error}", "Type `slapos node format` first.") from None
-
-
 class Partitions:
-    """The partitions that this node has, by name."""
+    """The partitions of this node, by name."""
 
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
@@ -131,7 +120,7 @@ class Partitions:
         return list(self._fresh())
 
     def get(self, name: str) -> PartitionFolder:
-        """Raises NotFound for a name that was never formatted, and for a partition whose user is gone."""
+        """The folder of a partition; raises NotFound for one that was never formatted or whose user is gone."""
         known = self._fresh()
         if name not in known:
             raise NotFound(
@@ -145,7 +134,7 @@ class Partitions:
         return self._folders[name]
 
     def _fresh(self) -> dict[str, Partition]:
-        """Read again when `slapos node format` was run since, also while the agent runs."""
+        """The partitions by name, read again after each `slapos node format`."""
         path = self._config.root / FORMATTED
         stamp = path.stat().st_mtime if path.exists() else 0.0
         if stamp != self._stamp or not self._known:

@@ -1,4 +1,4 @@
-"""The steps that can be taken in a partition, each of which may be cut off at any line and simply taken again."""
+"""The steps of a partition. Each can be interrupted at any line and repeated."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,22 +9,20 @@ from pathlib import Path
 from slap.model.errors import SlapError, Unreachable
 from slap.model.node import CONTEXT_FILE, DesiredInstance, InstanceReport, PartitionContext
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
-from slap.node.backoff import delay
-from slap.node.build.builder import Builder
-from slap.node.build.job import BuildJob, BuildResult, Outcome
-from slap.node.config import NodeConfig
-from slap.node.instance import Seen, Step, digest_of, fresh_record
-from slap.node.limits.keeper import NoLimits, PartitionLimits
-from slap.node.manager.base import Farewell, Managers
-from slap.node.partition import layout
+from slap.node.buildout.builder import Builder
+from slap.node.buildout.job import BuildJob, BuildResult, Outcome
+from slap.node.core.config import NodeConfig
+from slap.node.core.marker import read_marker
+from slap.node.core.report import Reporter
+from slap.node.core.scheduler import Requeue, Slots, delay
+from slap.node.core.store import InstanceRecord, Store
+from slap.node.partition import slapos_files
+from slap.node.partition.connection import connection_of, read_published
 from slap.node.partition.folder import PartitionFolder, Partitions
-from slap.node.partition.published import connection_of, read_published
-from slap.node.partition.watch import Watch
-from slap.node.profile import find_template, instance_profile
-from slap.node.report import Reporter
-from slap.node.scheduler import Again, Slots
-from slap.node.software import read_marker
-from slap.node.store import InstanceRecord, Store
+from slap.node.partition.hooks import Managers, PartitionLimits, RemovalStatus
+from slap.node.partition.monitor import PartitionMonitor
+from slap.node.partition.profile import find_template, instance_profile
+from slap.node.partition.reconciler import Observation, Step, digest_of, fresh_record
 from slap.system import files
 from slap.system.clock import Clock
 from slap.system.processes import NODE_MARK, PARTITION_MARK
@@ -32,7 +30,7 @@ from slap.system.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-_REST = Again(86400.0)
+_REST = Requeue(86400.0)
 # An instance that waits for another one is processed when that one publishes; this is for news that got lost.
 _WAIT_FOR_CHILDREN = 300.0
 _UNWRITTEN = 10.0  # until what could not even be written down is tried again
@@ -47,7 +45,7 @@ _MANAGED = 60.0
 
 
 @dataclass(frozen=True)
-class Hands:
+class StepContext:
     """All that the steps work with."""
 
     config: NodeConfig
@@ -57,20 +55,20 @@ class Hands:
     clock: Clock
     partitions: Partitions
     managers: Managers = field(default_factory=Managers)
-    limits: PartitionLimits = field(default_factory=NoLimits)
+    limits: PartitionLimits = field(default_factory=PartitionLimits)
 
 
 class Steps:
-    """Each method takes one step and returns when to look again, or None to decide anew at once."""
+    """Each method takes one step; it returns when to look again, or None to decide again at once."""
 
-    def __init__(self, hands: Hands, watch: Watch, reporter: Reporter) -> None:
-        self._hands = hands
+    def __init__(self, hands: StepContext, watch: PartitionMonitor, reporter: Reporter) -> None:
+        self._context = hands
         self._watch = watch
         self._reporter = reporter
         self._slots = Slots(hands.config.parallel_instances, _SLOW, hands.clock)
         self._said: set[str] = set()  # partitions of which something was told that could not be remembered
 
-    def table(self) -> Mapping[Step, Callable[[DesiredInstance], Again | None]]:
+    def table(self) -> Mapping[Step, Callable[[DesiredInstance], Requeue | None]]:
         return {
             Step.CLEAR: self._clear,
             Step.DESTROY: self._destroy,
@@ -85,112 +83,111 @@ class Steps:
             Step.REST: self._rest,
         }
 
-    def fail(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
-        """A step could not be taken: the requester is told why, and it is taken again later."""
+    def fail(self, desired: DesiredInstance, error: SlapError | OSError) -> Requeue:
+        """Report that a step failed; returns when to take it again."""
         if isinstance(error, Unreachable):  # supervisord is about to be started again
-            return Again(0.2, content=False)
+            return Requeue(0.2, content=False)
         log.error("%s: %s", desired.partition, error)
         try:
-            return self._remember_failure(desired, error)
+            record = self._record(desired)
+            if record.guid != desired.guid:  # what is left of another one has to be kept in mind
+                return self._say(desired, error)
+            failures = record.failures + 1
+            self._report(
+                desired, record.model_copy(update={"failures": failures}), ReportedInstanceState.ERROR, str(error)
+            )
+            return Requeue(delay(failures))
         except SlapError:  # even that cannot be written down
             return self._say(desired, error)
 
-    def _remember_failure(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
-        record = self._record(desired)
-        if record.guid != desired.guid:  # what is left of another one has to be kept in mind
-            return self._say(desired, error)
-        failures = record.failures + 1
-        self._report(desired, record.model_copy(update={"failures": failures}), ReportedInstanceState.ERROR, str(error))
-        return Again(delay(failures))
-
-    def _say(self, desired: DesiredInstance, error: SlapError | OSError) -> Again:
+    def _say(self, desired: DesiredInstance, error: SlapError | OSError) -> Requeue:
         self._said.add(desired.partition)
         report = InstanceReport(guid=desired.guid, state=ReportedInstanceState.ERROR, message=str(error))
-        self._reporter.say(report.model_copy(update={"revision": desired.revision}))
-        return Again(_UNWRITTEN)
+        self._reporter.report(report.model_copy(update={"revision": desired.revision}))
+        return Requeue(_UNWRITTEN)
 
-    def look(self, desired: DesiredInstance) -> Seen:
-        """What decides the next step."""
-        record = self._hands.store.instance_record(desired.partition)
-        folder = self._hands.partitions.get(desired.partition)
-        processes = tuple(self._hands.supervisor.processes(desired.partition))
-        return Seen(
+    def look(self, desired: DesiredInstance) -> Observation:
+        """Observe a partition."""
+        record = self._context.store.instance_record(desired.partition)
+        folder = self._context.partitions.get(desired.partition)
+        processes = tuple(self._context.supervisor.processes(desired.partition))
+        return Observation(
             record=record,
             digest=self._digest(desired, folder),
             configured=record is not None and _is_configured(folder, record, bool(processes)),
             supervised=bool(processes),
             processes=processes,
             now=self._now(),
-            full=self._hands.limits.fullness(desired),
+            full=self._context.limits.fullness(desired),
         )
 
-    def _clear(self, desired: DesiredInstance) -> Again | None:
-        """Another instance had this partition before; its master knows that it is gone."""
-        folder = self._hands.partitions.get(desired.partition)
+    def _clear(self, desired: DesiredInstance) -> Requeue | None:
+        """Empty the partition of a previous instance, whose end the master knows."""
+        folder = self._context.partitions.get(desired.partition)
         if self._leave(folder).waits_for:
-            return Again(_LEAVING, content=False)
+            return Requeue(_LEAVING, content=False)
         self._empty(folder)
-        record = self._hands.store.instance_record(desired.partition)
+        record = self._context.store.instance_record(desired.partition)
         if record:
-            self._hands.store.delete_instance_record(desired.partition, record.guid)
+            self._context.store.delete_instance_record(desired.partition, record.guid)
         return None
 
-    def _destroy(self, desired: DesiredInstance) -> Again:
-        folder = self._hands.partitions.get(desired.partition)
+    def _destroy(self, desired: DesiredInstance) -> Requeue:
+        folder = self._context.partitions.get(desired.partition)
         farewell = self._leave(folder)
         if farewell.waits_for:
             waits = f"Waits for {farewell.waits_for}."
             self._report(desired, self._record(desired), ReportedInstanceState.STOPPED, waits)
-            return Again(_LEAVING, content=False)
+            return Requeue(_LEAVING, content=False)
         self._empty(folder)
         folder.make()
         self._report(desired, fresh_record(desired), ReportedInstanceState.DESTROYED, farewell.complaints)
         log.info("%s: destroyed %s", desired.partition, desired.reference)
         return _REST
 
-    def _leave(self, folder: PartitionFolder) -> Farewell:
-        """Its services end before its last words are heard, and only once: those are processes of it, too."""
-        if not self._hands.managers.is_leaving(folder):
+    def _leave(self, folder: PartitionFolder) -> RemovalStatus:
+        """Stop the services of a destroyed instance, then let managers finish."""
+        if not self._context.managers.is_leaving(folder):
             self._end(folder)
-        return self._hands.managers.leaving(folder)
+        return self._context.managers.leaving(folder)
 
     def _empty(self, folder: PartitionFolder) -> None:
         self._end(folder)
         folder.clear()
-        self._hands.managers.emptied(folder)
-        self._hands.limits.forget(folder)
+        self._context.managers.emptied(folder)
+        self._context.limits.forget(folder)
 
     def _end(self, folder: PartitionFolder) -> None:
-        """End all that runs. What starts something by itself is told first: cron, and a supervisord that begins anew."""
-        record = self._hands.store.instance_record(folder.name)
+        """End all processes; first remove what would start new ones: cron jobs, supervisord's group."""
+        record = self._context.store.instance_record(folder.name)
         if record and record.was_ready:
-            self._hands.store.save_instance(record.model_copy(update={"was_ready": False}))
+            self._context.store.save_instance(record.model_copy(update={"was_ready": False}))
         folder.group_file.unlink(missing_ok=True)
-        self._hands.managers.stopped(folder)
-        self._hands.supervisor.remove(folder.name)
+        self._context.managers.stopped(folder)
+        self._context.supervisor.remove(folder.name)
         folder.end_processes()
         self._watch.forget(folder.name)
 
-    def _stop(self, desired: DesiredInstance) -> Again:
-        folder = self._hands.partitions.get(desired.partition)
+    def _stop(self, desired: DesiredInstance) -> Requeue:
+        folder = self._context.partitions.get(desired.partition)
         self._end(folder)
         self._report(desired, self._record(desired), ReportedInstanceState.STOPPED)
         log.info("%s: stopped %s", desired.partition, desired.reference)
         return _REST
 
-    def _hold(self, desired: DesiredInstance) -> Again:
-        """Its disk is full: nothing that could write more goes on."""
-        self._end(self._hands.partitions.get(desired.partition))
-        full = self._hands.limits.fullness(desired)
+    def _hold(self, desired: DesiredInstance) -> Requeue:
+        """Stop a partition whose disk limit is exceeded."""
+        self._end(self._context.partitions.get(desired.partition))
+        full = self._context.limits.fullness(desired)
         self._report(desired, self._record(desired), ReportedInstanceState.ERROR, full)
         return _REST  # it is touched when there is room again
 
-    def _wait_for_software(self, desired: DesiredInstance) -> Again:
-        software = self._hands.store.software_record(desired.software_release)
+    def _wait_for_software(self, desired: DesiredInstance) -> Requeue:
+        software = self._context.store.software_record(desired.software_release)
         if software and software.report.state is ReportedSupplyState.ERROR:
             message = f"The software release cannot be built: {software.report.message}"
             self._report(desired, self._record(desired), ReportedInstanceState.ERROR, message)
-        elif self._hands.store.supply(desired.software_release) is None:
+        elif self._context.store.supply(desired.software_release) is None:
             message = f"The software release {desired.software_release} is not supplied to this computer."
             self._report(desired, self._record(desired), ReportedInstanceState.ERROR, message)
         else:
@@ -202,8 +199,8 @@ class Steps:
             )
         return _REST  # the end of a build touches the partitions that wait for it
 
-    def _instantiate(self, desired: DesiredInstance) -> Again | None:
-        folder = self._hands.partitions.get(desired.partition)
+    def _instantiate(self, desired: DesiredInstance) -> Requeue | None:
+        folder = self._context.partitions.get(desired.partition)
         digest = self._digest(desired, folder)
         with self._slots.one():
             self._report(desired, self._record(desired), ReportedInstanceState.INSTANTIATING)
@@ -218,18 +215,18 @@ class Steps:
     def _run(self, desired: DesiredInstance, folder: PartitionFolder) -> BuildResult:
         try:
             folder.make()
-            self._hands.managers.prepared(folder)
-            layout.write_resource(folder)
-            limits = self._hands.limits.apply(folder, desired)
+            self._context.managers.prepared(folder)
+            slapos_files.write_resource(folder)
+            limits = self._context.limits.apply(folder, desired)
             job = self._job(desired, folder).model_copy(update={"limits": limits})
         except OSError as error:
             return BuildResult(id=0, outcome=Outcome.FAILED, message=f"{error.filename}: {error.strerror}")
         except SlapError as error:
             return BuildResult(id=0, outcome=Outcome.FAILED, message=str(error))
-        return self._hands.builder.build(job)
+        return self._context.builder.build(job)
 
     def _job(self, desired: DesiredInstance, folder: PartitionFolder) -> BuildJob:
-        config = self._hands.config
+        config = self._context.config
         context = PartitionContext(
             master_url=config.master_url,
             computer=config.computer_id,
@@ -239,7 +236,7 @@ class Steps:
             tap=folder.partition.tap,
             authority=str(config.master_ca_file or ""),
             images=str(config.images),
-            firewall=self._hands.managers.guard(),
+            firewall=self._context.managers.guard(),
             patience=_PATIENCE if self._slots.are_plenty() else 0,
             instance=desired,
         )
@@ -258,7 +255,7 @@ class Steps:
         )
 
     def _instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> None:
-        folder = self._hands.partitions.get(desired.partition)
+        folder = self._context.partitions.get(desired.partition)
         record = self._record(desired).model_copy(
             update={
                 "applied": digest,
@@ -273,17 +270,14 @@ class Steps:
             }
         )
         self._watch.forget(desired.partition)
-        layout.write_success(folder, desired.revision)
-        self._start_what_was_stopped(folder, record)
+        slapos_files.write_success(folder, desired.revision)
+        # Stopped by hand: that lasts until the partition is processed again. Changed programs start by themselves.
+        if self._context.supervisor.processes(folder.name) and _is_configured(folder, record, supervised=True):
+            self._context.supervisor.start(folder.name)
         self._report(desired, record, ReportedInstanceState.INSTANTIATING)
-        self._reporter.poke(desired.partition)  # whoever requested this instance waits for what it published
+        self._reporter.notify(desired.partition)  # whoever requested this instance waits for what it published
 
-    def _start_what_was_stopped(self, folder: PartitionFolder, record: InstanceRecord) -> None:
-        """By hand, and only until the partition is processed anew; what changed will be started by itself."""
-        if self._hands.supervisor.processes(folder.name) and _is_configured(folder, record, supervised=True):
-            self._hands.supervisor.start(folder.name)
-
-    def _not_instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> Again:
+    def _not_instantiated(self, desired: DesiredInstance, digest: str, result: BuildResult) -> Requeue:
         record = self._record(desired)
         waits = result.outcome is Outcome.WAITING
         failures = 0 if waits else record.failures + 1
@@ -292,87 +286,87 @@ class Steps:
             update={"failed": digest, "failures": failures, "retry_at": self._now() + pause, "was_ready": False}
         )
         state = ReportedInstanceState.INSTANTIATING if waits else ReportedInstanceState.ERROR
-        layout.write_failure(self._hands.partitions.get(desired.partition), result.message)
+        slapos_files.write_failure(self._context.partitions.get(desired.partition), result.message)
         self._report(desired, changed, state, result.message)
         log.log(logging.INFO if waits else logging.ERROR, "%s: %s", desired.partition, result.message)
-        return Again(pause)
+        return Requeue(pause)
 
-    def _rest(self, desired: DesiredInstance) -> Again:
+    def _rest(self, desired: DesiredInstance) -> Requeue:
         self._save(desired, self._record(desired))
         return _REST
 
-    def _wait_to_retry(self, desired: DesiredInstance) -> Again:
+    def _wait_to_retry(self, desired: DesiredInstance) -> Requeue:
         record = self._record(desired)
         self._save(desired, record)
-        return Again(max(0.1, record.retry_at - self._now()))
+        return Requeue(max(0.1, record.retry_at - self._now()))
 
     def _start(self, desired: DesiredInstance) -> None:
-        """Give supervisord what the instantiation installed; only what changed is restarted."""
-        folder = self._hands.partitions.get(desired.partition)
+        """Give supervisord what the instantiation installed; it restarts only changed programs."""
+        folder = self._context.partitions.get(desired.partition)
         record = self._record(desired)
         text = folder.group(record.installed)
         if not text:
             folder.group_file.unlink(missing_ok=True)
-            self._hands.supervisor.remove(folder.name)
+            self._context.supervisor.remove(folder.name)
             return
-        self._hands.managers.configured(folder)
-        self._hands.limits.apply(folder, desired)
+        self._context.managers.configured(folder)
+        self._context.limits.apply(folder, desired)
         starting = record.model_copy(update={"unready_since": self._now(), "was_ready": False})
-        self._hands.store.save_instance(starting)
+        self._context.store.save_instance(starting)
         files.make_folder(folder.logs, 0o750)
         files.write_if_changed(folder.group_file, text, 0o600)
-        self._hands.supervisor.update(folder.name)
-        self._hands.store.save_instance(starting.model_copy(update={"supervised": _mark(text)}))
+        self._context.supervisor.update(folder.name)
+        self._context.store.save_instance(starting.model_copy(update={"supervised": _mark(text)}))
 
-    def _revive(self, desired: DesiredInstance) -> Again:
+    def _revive(self, desired: DesiredInstance) -> Requeue:
         record = self._record(desired)
         failures = record.failures + 1
         update = {"failures": failures, "retry_at": self._now() + delay(failures)}
-        self._hands.store.save_instance(record.model_copy(update=update))
-        self._hands.supervisor.start(desired.partition)
-        return Again(0.1)
+        self._context.store.save_instance(record.model_copy(update=update))
+        self._context.supervisor.start(desired.partition)
+        return Requeue(0.1)
 
-    def _check(self, desired: DesiredInstance) -> Again:
-        folder = self._hands.partitions.get(desired.partition)
-        self._hands.managers.configured(folder)
-        self._hands.limits.apply(folder, desired)
+    def _check(self, desired: DesiredInstance) -> Requeue:
+        folder = self._context.partitions.get(desired.partition)
+        self._context.managers.configured(folder)
+        self._context.limits.apply(folder, desired)
         record, again = self._watch.check(folder, self._record(desired))
         self._save(desired, record)
-        if self._hands.managers.watch(folder):
+        if self._context.managers.watch(folder):
             return replace(again, seconds=min(again.seconds, _MANAGED))
         return again
 
     def _record(self, desired: DesiredInstance) -> InstanceRecord:
-        return self._hands.store.instance_record(desired.partition) or fresh_record(desired)
+        return self._context.store.instance_record(desired.partition) or fresh_record(desired)
 
     def _report(
         self, desired: DesiredInstance, record: InstanceRecord, state: ReportedInstanceState, message: str = ""
     ) -> None:
         report = InstanceReport(guid=record.guid, state=state, message=message)
         if state is not ReportedInstanceState.DESTROYED:
-            connection = connection_of(read_published(self._hands.partitions.get(desired.partition)), record)
+            connection = connection_of(read_published(self._context.partitions.get(desired.partition)), record)
             report = report.model_copy(update={"connection": connection, "shared": record.shared})
         self._save(desired, record.model_copy(update={"report": report}))
 
     def _save(self, desired: DesiredInstance, acted: InstanceRecord) -> None:
-        """Remember, and have the master told what is new to it: also that all is well with what it wants now."""
+        """Save a record and report it if the master does not know it."""
         report = acted.report.model_copy(update={"revision": desired.revision})
         record = acted.model_copy(update={"report": report})
-        told = self._hands.store.save_instance(record, anew=record.partition in self._said)
+        told = self._context.store.save_instance(record, anew=record.partition in self._said)
         self._said.discard(record.partition)
         if not told:
-            self._reporter.poke(record.partition, urgent=report.state is not ReportedInstanceState.INSTANTIATING)
+            self._reporter.notify(record.partition, urgent=report.state is not ReportedInstanceState.INSTANTIATING)
 
     def _digest(self, desired: DesiredInstance, folder: PartitionFolder) -> str:
-        marker = read_marker(self._hands.config.software(desired.software_release))
+        marker = read_marker(self._context.config.software(desired.software_release))
         return digest_of(desired, marker.fingerprint, folder.addresses) if marker else ""
 
     def _now(self) -> float:
-        return self._hands.clock.now().timestamp()
+        return self._context.clock.now().timestamp()
 
 
 def _is_configured(folder: PartitionFolder, record: InstanceRecord, supervised: bool) -> bool:
-    """Written down, for a supervisord that begins anew, and taken by the one that runs."""
+    """Whether supervisord's file of a partition is current, and loaded by the running supervisord."""
     wanted = folder.group(record.installed)
     if files.read_or(folder.group_file, "") != wanted or supervised != bool(wanted):
         return False

@@ -1,4 +1,4 @@
-"""Supervisord of a node: its configuration, one file a partition, and keeping it alive."""
+"""The node's supervisord: its configuration, a group a partition, starting and stopping it."""
 
 import logging
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from slap.model.errors import CommandFailed, InvalidInput, Unreachable
-from slap.node.config import NodeConfig
-from slap.node.partition.links import link_layout
-from slap.node.store import Installed
+from slap.node.core.config import NodeConfig
+from slap.node.core.store import Installed
+from slap.node.partition.slapos_links import link_layout
 from slap.system import environment, files, process
 from slap.system.processes import (
     NODE_MARK,
@@ -91,11 +91,13 @@ _UNFIT = re.compile(r"[\"\x00-\x1f\x7f-\x9f\u2028\u2029]|(?:^|\s)[;#]|^\s|\s$")
 # supervisord restarts whatever has another limit.
 _MAX_LOG_BYTES, _MANY_PROGRAMS = 10 << 20, 100
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
+FORWARDER_SUFFIX = "-socat"
+REMOVAL_SUFFIX = "-prerm"
 
 
 @dataclass(frozen=True)
 class Program:
-    """A supervised program; `digest` has it restarted when the executable changed under the same name."""
+    """A supervised program; a new `digest` restarts it."""
 
     name: str
     argv: tuple[str, ...]
@@ -112,7 +114,7 @@ class Program:
 
 
 def group_text(group: str, programs: list[Program]) -> str:
-    """The configuration file of one group."""
+    """The configuration file of a group."""
     names = ",".join(f"{_word(group)}.{_word(program.name)}" for program in programs)
     log_bytes = _MAX_LOG_BYTES >> (max(0, len(programs) - 1) // _MANY_PROGRAMS).bit_length()
     texts = (_program_text(group, program, log_bytes) for program in programs)
@@ -120,7 +122,7 @@ def group_text(group: str, programs: list[Program]) -> str:
 
 
 def partition_programs(config: NodeConfig, partition: str, user: str, installed: Installed) -> list[Program]:
-    """The programs that an instantiation put into a partition."""
+    """The programs that an instantiation installed."""
     runs = (_partition_program(config, partition, user, each, once=True) for each in installed.runs.items())
     services = (_partition_program(config, partition, user, each, once=False) for each in installed.services.items())
     patience = installed.patience
@@ -128,14 +130,14 @@ def partition_programs(config: NodeConfig, partition: str, user: str, installed:
 
 
 def partition_environment(config: NodeConfig, partition: str, user: str = "") -> dict[str, str]:
-    """The whole environment of what runs in a partition."""
+    """The environment of all programs of a partition."""
     home = config.partition(partition)
     own = {"TMPDIR": str(home / "tmp"), NODE_MARK: str(config.root), PARTITION_MARK: str(home)}
     return environment.bare(home, {**own, **({"USER": user, "LOGNAME": user} if user else {})})
 
 
 def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
-    """Start supervisord unless it runs; whether it had to be started.
+    """Start supervisord unless it runs; returns whether it was started.
 
     What a killed one left behind is ended first: it would run twice, hold ports, and belong to nobody.
     """
@@ -143,13 +145,22 @@ def ensure_running(config: NodeConfig, supervisor: RpcSupervisor) -> bool:
         if is_running(supervisor):
             return False
         _make_way(config)
-        _start(config)
-        _wait_until_running(config, supervisor)
+        argv, marked = configure(config)
+        (config.supervisor_socket).unlink(missing_ok=True)
+        pid = process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
+        allow_many_files(pid)  # three for each service
+        log.info("supervisord was started")
+        deadline = time.monotonic() + 20
+        while not is_running(supervisor):
+            if time.monotonic() > deadline:
+                said = files.tail(config.log / "supervisord.out", 5) + files.tail(config.log / "supervisord.log", 5)
+                raise CommandFailed("supervisord does not start.", said, f"Look into {config.log}/supervisord.log.")
+            time.sleep(0.01)
         return True
 
 
 def become_supervisord(config: NodeConfig) -> NoReturn:
-    """Be supervisord from now on; only when none runs."""
+    """Replace this process by supervisord. Only when none runs: it ends what a previous one left."""
     _make_way(config)
     argv, marked = configure(config)
     config.supervisor_socket.unlink(missing_ok=True)
@@ -158,23 +169,16 @@ def become_supervisord(config: NodeConfig) -> NoReturn:
 
 
 def _make_way(config: NodeConfig) -> None:
-    _see_former_out(config)
+    # A supervisord that was killed stops answering a moment before its children lose their parent.
+    former = files.read_or(config.run / "supervisord.pid", "").strip()
+    if former.isdecimal():
+        wait_for_end(int(former), _DEATH_PATIENCE)
     mine = ancestors_of(os.getpid())
     end_marked(Mark(NODE_MARK, str(config.root)), spare=lambda pid: pid in mine or is_descendant(pid, os.getpid()))
 
 
-def _see_former_out(config: NodeConfig) -> None:
-    """A supervisord that was killed stops answering a moment before its children lose their parent.
-
-    Until then they are descendants of whoever had started it: of ours, perhaps, which are spared.
-    """
-    former = files.read_or(config.run / "supervisord.pid", "").strip()
-    if former.isdecimal():
-        wait_for_end(int(former), _DEATH_PATIENCE)
-
-
 def shut_down(config: NodeConfig) -> bool:
-    """End supervisord with all that it runs, and whatever escaped from it; whether anything ran."""
+    """End supervisord and all its programs, also escaped ones; returns whether any ran."""
     supervisor = connect(config, News())
     ran = is_running(supervisor)
     if ran:
@@ -232,7 +236,7 @@ def _program_text(group: str, program: Program, log_bytes: int) -> str:
 
 
 def _value(text: str, *, is_quoted: bool = False) -> str:
-    """A value of supervisord's configuration, in which it expands %(NAME)s. Raises InvalidInput for what would say more."""
+    """A value for supervisord's configuration, with % escaped. Raises InvalidInput for one that cannot be."""
     return (text if is_quoted else _plain(text)).replace("%", "%%")
 
 
@@ -247,7 +251,7 @@ def _plain(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    """A name, or a list of names, in supervisord's configuration."""
+    """A name, or a list of names, checked for supervisord's configuration."""
     if not _WORD.fullmatch(text):
         raise InvalidInput(f"{text[:200]!r} is no name that supervisord's configuration can have.")
     return text
@@ -258,7 +262,7 @@ def configuration_file(config: NodeConfig) -> Path:
 
 
 def configure(config: NodeConfig) -> tuple[list[str], dict[str, str]]:
-    """Write supervisord's configuration; returns the command line to start it by, and its environment."""
+    """Write supervisord's configuration; returns its command line and environment."""
     text = _MAIN.format(
         folder=_value(str(config.supervisor_folder)),
         socket=_value(str(config.supervisor_socket)),
@@ -272,18 +276,6 @@ def configure(config: NodeConfig) -> tuple[list[str], dict[str, str]]:
     return argv, environment.bare(config.root, {NODE_MARK: str(config.root)})
 
 
-def _start(config: NodeConfig) -> None:
-    argv, marked = configure(config)
-    (config.supervisor_socket).unlink(missing_ok=True)
-    pid = process.start_daemon(argv, marked, config.root, config.log / "supervisord.out")
-    allow_many_files(pid)  # three for each service
-    log.info("supervisord was started")
-
-
-def _wait_until_running(config: NodeConfig, supervisor: RpcSupervisor) -> None:
-    deadline = time.monotonic() + 20
-    while not is_running(supervisor):
-        if time.monotonic() > deadline:
-            said = files.tail(config.log / "supervisord.out", 5) + files.tail(config.log / "supervisord.log", 5)
-            raise CommandFailed("supervisord does not start.", said, f"Look into {config.log}/supervisord.log.")
-        time.sleep(0.01)
+def partition_of(group: str) -> str:
+    """The partition that a group of supervised processes belongs to."""
+    return group.removesuffix(FORWARDER_SUFFIX).removesuffix(REMOVAL_SUFFIX)

@@ -1,1 +1,1 @@
-"""What partitions use: measured, kept for days, told to the master."""
+"""What partitions use: measured, aggregated, stored for days, reported to the master."""

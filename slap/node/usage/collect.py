@@ -1,4 +1,4 @@
-"""One look at what all partitions use. The agent repeats it each minute; `slapos node collect` does it once."""
+"""Measure what all partitions use, once."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from slap.model.errors import NotFound
 from slap.model.node import DesiredInstance
-from slap.node.config import NodeConfig
-from slap.node.partition.users import partition_account
-from slap.node.usage.account import Amounts, amounts, counters
+from slap.node.core.accounts import partition_account
+from slap.node.core.config import NodeConfig
+from slap.node.usage.aggregate import Amounts, amounts, counters
 from slap.node.usage.store import UsageStore, entry
 from slap.system import files
 from slap.system.clock import Clock
@@ -21,7 +21,7 @@ _MOST_DISKS = 20
 
 
 class Collector:
-    """Measures the partitions of a node and writes it down."""
+    """Measures the partitions of a node and stores the results."""
 
     def __init__(self, config: NodeConfig, store: UsageStore, clock: Clock) -> None:
         self._config = config
@@ -29,7 +29,7 @@ class Collector:
         self._clock = clock
 
     def once(self, instances: Iterable[DesiredInstance]) -> int:
-        """Look now; returns how many partitions were measured."""
+        """Measure now; returns how many partitions were measured."""
         with files.exclusive(self._config.run / "usage.lock"):
             return self._look({each.partition: each for each in instances})
 
@@ -64,7 +64,7 @@ class Collector:
         return {str(self._config.partition(name)): name for name in instances}
 
     def _measure_disks(self, instances: Iterable[str], at: float) -> None:
-        """Those that were not measured for longest come first."""
+        """Measure a few folders, those with the oldest measurement first."""
         ages = sorted((self._store.disk(name)[0], name) for name in instances)
         for measured, name in ages[:_MOST_DISKS]:
             if at - measured >= _DISK_EVERY:

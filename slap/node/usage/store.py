@@ -11,7 +11,7 @@ from typing import Any
 
 from slap.model.errors import CommandFailed
 from slap.model.usage import SLOT, Usage, UsageSeries
-from slap.node.usage.account import Amounts, Counters
+from slap.node.usage.aggregate import Amounts, Counters
 
 DAYS = 15  # that entries are kept, as SlapOS keeps its own
 _SCHEMA = """

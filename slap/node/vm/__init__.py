@@ -1,1 +1,1 @@
-"""A virtual machine in its partition: what is to be done for it, decided and carried out as the partition's user."""
+"""A virtual machine in its partition: start, change, stop, snapshot, back up and restore it as the partition's user."""

@@ -1,4 +1,4 @@
-"""A machine's partition: where its things are."""
+"""Paths of a machine in its partition."""
 
 import json
 import time
@@ -16,13 +16,13 @@ from slap.system import files
 
 @dataclass(frozen=True)
 class MachineFolder:
-    """The partition's folder, and what of a machine is where in it."""
+    """The partition's folder with the paths of a machine's files."""
 
     path: Path
 
     @property
     def driver(self) -> Path:
-        """libvirt's own folder; sockets lie in it, so its path is short."""
+        """libvirt's folder; its path is short, since sockets are in it."""
         return self.path / MACHINE_FOLDER
 
     @property
@@ -39,18 +39,18 @@ class MachineFolder:
 
     @property
     def again(self) -> Path:
-        """There when a machine that ends is to be started again at once."""
+        """A file that exists when the machine is to be started again as soon as it ends."""
         return self.driver / "again"
 
     def disk(self, disk: Disk) -> Path:
         return self.path / DISK_FOLDER / f"{disk.name}.{disk.format}"
 
     def wanted(self) -> Machine:
-        """What the recipe wrote last."""
+        """The document that the recipe wrote last."""
         return _read(self.path / MACHINE_FILE)
 
     def running(self) -> Machine | None:
-        """What the machine that runs was started by, with all that was changed since; None for one that never ran."""
+        """The running machine's document with all live changes; None if it never ran."""
         path = self.driver / "running.json"
         return _read(path) if path.exists() else None
 
@@ -64,7 +64,7 @@ class MachineFolder:
             return None
 
     def tell(self, stage: Stage, words: str = "", acceleration: str = "") -> None:
-        """Say how far the machine is, to whoever reads that file."""
+        """Write the machine's phase."""
         before = self.phase()
         since = before.since if before is not None and before.stage is stage else time.time()
         phase = Phase(stage=stage, words=words, since=since, acceleration=acceleration)
@@ -73,7 +73,7 @@ class MachineFolder:
             files.write(self.path / PHASE_FILE, phase.model_dump_json(), 0o600)
 
     def publish(self, more: dict[str, object]) -> None:
-        """Add to the connection parameters of the instance what is known only now."""
+        """Add connection parameters that are known only at run time."""
         path = self.path / PUBLISHED_FILE
         known = json.loads(files.read_or(path, "{}"))
         files.write_if_changed(path, json.dumps({**known, **more}, sort_keys=True), 0o600)

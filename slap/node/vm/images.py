@@ -1,4 +1,4 @@
-"""Waiting for the images of a machine, which the node fetches, and saying how far it is."""
+"""Wait for the images of a machine, which the node fetches."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,21 +15,21 @@ _MIB = 1 << 20
 
 
 class Images:
-    """The store of this computer, as partitions see it."""
+    """The image store of this computer, as partitions see it."""
 
     def __init__(self, root: Path, clock: Clock) -> None:
         self._root = root
         self._clock = clock
 
     def find(self, entry: ImageEntry) -> ImageState:
-        """An image of which the node says nothing yet is as good as one that it has begun to fetch."""
+        """The state of an image; one without a state counts as being fetched."""
         try:
             return read_state(files.read_or(state_file(self._root, entry), '{"state": "fetching"}'))
         except ValidationError as error:
             return FailedImage(message=f"Its state cannot be read: {error}")
 
     def wait(self, wanted: Callable[[], Iterable[ImageEntry]], tell: Callable[[str], None]) -> None:
-        """Return when all images are there; what is `wanted` may change meanwhile.
+        """Wait until all images are there; `wanted` may return others meanwhile.
 
         Raises CommandFailed for one that cannot be had.
         """

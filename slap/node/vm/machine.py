@@ -1,8 +1,9 @@
-"""Running, changing and ending the machine of a partition, as its user, from what `etc/vm.json` says.
+"""Run, change and stop the machine of a partition, as its user, by `etc/vm.json`.
 
 Each of it may be repeated, cut off, or done twice at a time: the driver is had by one process after the other.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,13 +12,12 @@ from slap.model.errors import CommandFailed, SlapError
 from slap.model.vm.life import BackupPoint
 from slap.model.vm.machine import Forward, Machine
 from slap.model.vm.phase import Stage
-from slap.node.life.keeper import Keeper
-from slap.node.vm.acceleration import Prober
-from slap.node.vm.decide import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, after, changes
+from slap.node.core.kvm_probe import Prober
+from slap.node.vm.backup_schedule import BackupScheduler
+from slap.node.vm.changes import Action, Changes, Close, Grow, Open, SetCpus, SetMemory, after, changes
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
-from slap.node.vm.plug import as_possible
-from slap.node.vm.start import Maker, rule_of
+from slap.node.vm.start import MachineStarter, rule_of
 from slap.system.clock import Clock
 from slap.system.libvirt.domain import NAT, domain_xml
 from slap.system.libvirt.driver import Driver
@@ -26,24 +26,28 @@ from slap.system.libvirt.driver import Driver
 _ASK_AGAIN = 5.0
 _PAUSE = 0.1
 _TAKEN = "Could not set up host forwarding rule"
+_JIT = "info jit"
+_FILLED = re.compile(r"gen code size\s+(\d+)/(\d+)")
+# qemu has translated code in regions of at least so many bytes, each of which one processor writes to.
+_REGION = 2 << 20
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What is worked with. `environment` is for qemu's process, so that its node finds it."""
+    """What a machine is run with. `environment` is that of qemu's process, by which its node finds it."""
 
     folder: MachineFolder
     images: Images
-    maker: Maker
+    maker: MachineStarter
     prober: Prober
     clock: Clock
     environment: Mapping[str, str]
     driver: Callable[[str], AbstractContextManager[Driver]]
-    keeper: Keeper
+    keeper: BackupScheduler
 
 
 def run(tools: Tools) -> None:
-    """Have the machine run; one that runs already is left alone. Raises SlapError, and says why as its phase."""
+    """Start the machine unless it runs. Raises SlapError, and writes the reason as its phase."""
     folder = tools.folder
     try:
         tools.images.wait(lambda: folder.wanted().images, lambda words: folder.tell(Stage.WAITING_FOR_IMAGE, words))
@@ -55,7 +59,7 @@ def run(tools: Tools) -> None:
 
 
 def stop(tools: Tools) -> None:
-    """End the machine: its guest is asked to, and has as much time for it as was ordered."""
+    """Stop the machine: ask the guest, and wait as long as requested."""
     wanted = tools.folder.wanted()
     tools.folder.tell(Stage.STOPPING)
     with tools.driver(wanted.name) as driver:
@@ -65,13 +69,13 @@ def stop(tools: Tools) -> None:
 
 
 def plan(tools: Tools) -> Changes:
-    """What `apply` would do to a machine that runs."""
+    """The changes that `apply` would make to a running machine."""
     running = tools.folder.running()
     return changes(running, tools.folder.wanted()) if running else Changes()
 
 
 def apply(tools: Tools) -> Changes:
-    """Make the machine what is wanted now. One that has to be off for that ends here, and its service starts it again."""
+    """Change the machine to the wanted document; stop it if it needs a restart, which its service does."""
     folder = tools.folder
     wanted = folder.wanted()
     with tools.driver(wanted.name) as driver:
@@ -84,7 +88,7 @@ def apply(tools: Tools) -> Changes:
             driver.destroy(wanted.name)  # what it has not written yet is given up, as all that it wrote since
             return Changes(restart=(restore,))
         tools.maker.check(wanted)
-        todo = as_possible(changes(running, wanted), driver, wanted.name)
+        todo = without_unsafe_hotplug(changes(running, wanted), driver, wanted.name)
         if todo.restart:
             folder.tell(Stage.RESTARTING, f"for {', '.join(todo.restart)}")
             folder.again.touch()
@@ -102,7 +106,7 @@ def apply(tools: Tools) -> Changes:
 
 
 def keep(tools: Tools) -> BackupPoint | None:
-    """Make the backup of the machine that is due, if it runs."""
+    """Make the backup that is due, if the machine runs."""
     wanted = tools.folder.wanted()
     with tools.driver(wanted.name) as driver:
         runs = driver.look(wanted.name) is not None
@@ -140,7 +144,7 @@ def _boot(driver: Driver, xml: str, machine: Machine) -> None:
 
 
 def _end(clock: Clock, driver: Driver, machine: Machine) -> None:
-    """By the power button, and by force when that is of no use."""
+    """Stop by the power button, then by force."""
     name, deadline, asked = machine.name, clock.monotonic() + machine.stop_timeout, float("-inf")
     while driver.look(name) is not None and (now := clock.monotonic()) < deadline:
         if now - asked >= _ASK_AGAIN:
@@ -176,3 +180,24 @@ def _taken(forward: Forward) -> CommandFailed:
         f"It would lead to port {forward.guest} of the machine.",
         "Leave this port out of nat-rules, or end what listens there.",
     )
+
+
+def without_unsafe_hotplug(todo: Changes, driver: Driver, name: str) -> Changes:
+    """The changes, or a restart where adding a processor live could crash qemu.
+
+    A new processor of an emulated machine needs a region for what it translates; where all are taken, qemu 7.2 aborts, and
+    the guest with it. That half of them is filled leaves enough for whoever writes meanwhile.
+    """
+    counts = [action.count for action in todo.live if isinstance(action, SetCpus)]
+    seen = driver.look(name)
+    if not counts or seen is None or seen.kvm or _has_room(driver.monitor(name, _JIT), max(counts)):
+        return todo
+    return Changes(restart=("cpus",))
+
+
+def _has_room(answer: str, processors: int) -> bool:
+    found = _FILLED.search(answer)
+    if found is None:
+        return False
+    filled, size = map(int, found.groups())
+    return filled <= size // 2 and processors * _REGION <= size // 2

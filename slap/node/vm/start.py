@@ -1,4 +1,4 @@
-"""What a machine needs before it can start: its disks, its seed, and what libvirt is to be told of it."""
+"""Prepare a machine's start: disks, seed, libvirt's definition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,33 +7,42 @@ from pathlib import Path
 from slap.model.errors import CommandFailed, InvalidInput
 from slap.model.vm.image import ImageEntry, ReadyImage
 from slap.model.vm.machine import Disk, Forward, Machine
-from slap.node.image.seed import make_seed
+from slap.model.vm.seed import Seed
 from slap.node.vm.folder import MachineFolder
 from slap.node.vm.images import Images
 from slap.system import files
 from slap.system.disk.file import Backing, create_disk, grow_disk, must_grow
+from slap.system.disk.iso import write_iso
 from slap.system.disk.qemu_img import QemuImg
 from slap.system.libvirt.domain import DiskFile, Domain, Nat, Rule
 from slap.system.process import Runner
 
+# By this label cloud-init, and what reads such disks besides, know one.
+LABEL = "cidata"
+
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes what is missing; all of it may be called again, and leaves alone what is there."""
+class MachineStarter:
+    """Creates what is missing; repeating it leaves alone what exists."""
 
     folder: MachineFolder
     images: Images
     runner: Runner
 
     def check(self, machine: Machine) -> None:
-        """Raises InvalidInput for a disk that would have to become smaller; may be asked while the machine runs."""
+        """Raise InvalidInput for a disk that would have to shrink; may be called while the machine runs."""
         for disk in machine.disks:
             self._must_grow(disk)
 
     def prepare(self, machine: Machine) -> None:
         files.make_folder(self.folder.driver, 0o700)
         for disk in machine.disks:
-            self._have(disk)
+            path = self.folder.disk(disk)
+            if not path.exists():
+                files.make_folder(path.parent, 0o700)
+                self._create(disk, path)
+            elif self._must_grow(disk):
+                grow_disk(self.runner, path, disk.format, disk.size)
         make_seed(machine.seed, self.folder.seed)
         for left in (self.folder.console_socket, self.folder.vnc_socket, self.folder.again):
             left.unlink(missing_ok=True)
@@ -65,19 +74,11 @@ class Maker:
         return DiskFile(self.folder.disk(disk), disk.format, disk.bus, disk.cache)
 
     def _cdroms(self, machine: Machine) -> tuple[DiskFile, ...]:
-        """The seed is a disk of the simple kind, which every guest can read that can read its root."""
+        """The CD-ROMs: the seed as a simple disk that every guest can read, and a boot image."""
         seed = DiskFile(self.folder.seed, "raw", "virtio", is_cdrom=False, is_read_only=True)
         if machine.boot_iso is None:
             return (seed,)
         return seed, DiskFile(self._image(machine.boot_iso).path, "raw", "sata", is_cdrom=True, is_read_only=True)
-
-    def _have(self, disk: Disk) -> None:
-        path = self.folder.disk(disk)
-        if not path.exists():
-            files.make_folder(path.parent, 0o700)
-            self._create(disk, path)
-        elif self._must_grow(disk):
-            grow_disk(self.runner, path, disk.format, disk.size)
 
     def _must_grow(self, disk: Disk) -> bool:
         path = self.folder.disk(disk)
@@ -86,7 +87,7 @@ class Maker:
         return must_grow(disk.name, QemuImg(self.runner).info(path, disk.format).virtual_size, disk.size)
 
     def _create(self, disk: Disk, path: Path) -> None:
-        """Aside first: half a disk is none."""
+        """Create a disk, under a temporary name first: half a disk is none."""
         aside = path.with_suffix(".new")
         aside.unlink(missing_ok=True)
         image = self._image(disk.image) if disk.image else None
@@ -111,3 +112,12 @@ class Maker:
 
 def rule_of(forward: Forward) -> Rule:
     return Rule(forward.address, forward.port, forward.guest)
+
+
+def make_seed(seed: Seed, path: Path) -> bool:
+    """Write the seed's disk (read-only virtio disk or CD-ROM); returns whether it changed.
+
+    The same seed leaves the file untouched, so this may be called before each start, also of a machine that runs.
+    Only its owner can read it: user-data may hold secrets.
+    """
+    return write_iso(path, LABEL, seed.files())

@@ -9,8 +9,8 @@ import pytest
 
 from slap.model.errors import CommandFailed, StorageFull, Unreachable
 from slap.model.vm.life import BackupIndex, BackupWish, Vault
-from slap.node.life.backup import BackupMaker
-from slap.node.life.store import Backups, Store
+from slap.node.vm.backup import BackupMaker
+from slap.node.vm.backup_store import Backups, Store
 from slap.system.clock import FakeClock
 from slap.system.disk.file import grow_disk
 from slap.system.disk.past import Past

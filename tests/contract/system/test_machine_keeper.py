@@ -12,9 +12,9 @@ from slap.model.node import PUBLISHED_FILE
 from slap.model.vm.life import DUE_FILE, LIFE_FILE, BackupWish, Life
 from slap.model.vm.machine import DISK_FOLDER, Disk, Machine, Network
 from slap.model.vm.seed import Seed
-from slap.node.life.keeper import Keeper
-from slap.node.life.past import MachinePast
-from slap.node.life.store import Backups, connect_vault
+from slap.node.vm.backup_schedule import BackupScheduler
+from slap.node.vm.backup_store import Backups, connect_vault
+from slap.node.vm.restore import MachineHistory
 from slap.system.clock import FakeClock
 from slap.system.disk.past import Past
 from slap.system.process import SystemRunner
@@ -53,9 +53,9 @@ class Partition:
         self.disk = folder / DISK_FOLDER / "root.qcow2"
         PAST.make(self.disk, 16 * MIB)
 
-    def keeper(self, qemu: Qemu) -> Keeper:
-        past = MachinePast(self.folder, PAST, Backups(self.folder, PAST, connect_vault))
-        return Keeper(self.folder, past, self.clock, lambda name: nullcontext(qemu))
+    def keeper(self, qemu: Qemu) -> BackupScheduler:
+        past = MachineHistory(self.folder, PAST, Backups(self.folder, PAST, connect_vault))
+        return BackupScheduler(self.folder, past, self.clock, lambda name: nullcontext(qemu))
 
     @property
     def due_in(self) -> float:
@@ -117,8 +117,8 @@ def test_what_went_wrong_is_told_and_tried_again_later(partition: Partition) -> 
             raise CommandFailed("There is no machine.")
 
     (partition.folder / PUBLISHED_FILE).write_text('{"acceleration": "kvm"}')
-    past = MachinePast(partition.folder, PAST, Backups(partition.folder, PAST, connect_vault))
-    keeper = Keeper(partition.folder, past, partition.clock, lambda name: nullcontext(Gone()))
+    past = MachineHistory(partition.folder, PAST, Backups(partition.folder, PAST, connect_vault))
+    keeper = BackupScheduler(partition.folder, past, partition.clock, lambda name: nullcontext(Gone()))
     with pytest.raises(SlapError):
         keeper.backup(machine(BackupWish(every=3600)))
     assert partition.published == {"acceleration": "kvm", "backup-trouble": "There is no machine."}

@@ -8,8 +8,8 @@ from slap.model.errors import NotFound
 from slap.model.vm.life import LIFE_FILE, Life, Restore, Vault
 from slap.model.vm.machine import DISK_FOLDER, Disk, Machine, Network
 from slap.model.vm.seed import Seed
-from slap.node.life.past import MachinePast
-from slap.node.life.store import Backups
+from slap.node.vm.backup_store import Backups
+from slap.node.vm.restore import MachineHistory
 from slap.system.disk.past import Past
 from slap.system.network.webdav import Dav, FolderDav
 from slap.system.process import SystemRunner
@@ -37,7 +37,7 @@ class Partition:
         self.folder, self.vaults = folder, vaults
         (folder / LIFE_FILE).parent.mkdir(parents=True)
         (folder / DISK_FOLDER).mkdir(parents=True)
-        self.past = MachinePast(folder, PAST, Backups(folder, PAST, self.connect))
+        self.past = MachineHistory(folder, PAST, Backups(folder, PAST, self.connect))
 
     def connect(self, vault: Vault, certificate: Path) -> Dav:
         return FolderDav(self.vaults)

@@ -10,7 +10,7 @@ import pytest
 _INSTALL = """
 import sys
 from zc.buildout import easy_install
-from slap.node.build import pip
+from slap.node.buildout import pip
 if sys.argv[1] == "fork":
     pip.speak()
 easy_install.call_pip_install(*sys.argv[2:])

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from slap.cache.server.settings import CacheSettings
 from slap.master.access.authority import CertificateAuthority, in_pem, new_authority
-from slap.system.trust.revocations import RevokedCertificates
+from slap.system.revocations import RevokedCertificates
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)

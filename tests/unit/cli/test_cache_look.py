@@ -18,8 +18,8 @@ from slap.cli.cache.rows import COLUMNS, entry_row
 from slap.cli.formats import Table
 from slap.model.cache import Entry
 from slap.node.cache.tools import CacheTools
-from slap.node.config import write
-from slap.node.image.share import question_of
+from slap.node.core.config import write
+from slap.node.image.cache import question_of
 from slap.system.clock import FakeClock
 from slap.system.files import remove_tree
 from slap.system.transport import Tls

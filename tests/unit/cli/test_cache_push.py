@@ -8,9 +8,9 @@ import pytest
 from slap.cache.trust.keys import generate_key
 from slap.model.cache import EntryKind
 from slap.model.errors import SlapError, StorageFull, Unauthenticated
-from slap.node.cache.store import CacheStore, Upload
-from slap.node.config import NodeConfig, write
-from slap.node.software import MARKER, Marker
+from slap.node.cache.upload_queue import CacheStore, Upload
+from slap.node.core.config import NodeConfig, write
+from slap.node.core.marker import MARKER, Marker
 from tests.unit.cache.crooked import CrookedCache
 from tests.unit.cli.fakes import FakeTransport, Outcome, Shell
 from tests.unit.node.things import URL, a_config

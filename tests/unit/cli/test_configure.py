@@ -9,7 +9,7 @@ from slap.cli.configure.client import shadowed
 from slap.client.config import read_configuration
 from slap.master.slapproxy.config import read_config
 from slap.model.errors import Forbidden
-from slap.node.config import read
+from slap.node.core.config import read
 from tests.unit.cli.fakes import FakeTransport, Shell
 
 PAIR = {"certificate": "-----BEGIN CERTIFICATE-----\n", "key": "-----BEGIN PRIVATE KEY-----\n"}

@@ -133,4 +133,4 @@ def _hostile_instance() -> Instance:
 def test_all_our_logs_are_written_by_the_formatter_that_escapes() -> None:
     """But for the log of a promise, which is its partition's own file."""
     sources = (path for path in Path(slap.__path__[0]).rglob("*.py") if "logging.Formatter(" in path.read_text())
-    assert {path.name for path in sources} == {"generic.py"}
+    assert {path.name for path in sources} == {"plugin_base.py"}

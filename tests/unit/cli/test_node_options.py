@@ -12,7 +12,7 @@ from slap.cli.main import SlapApp, World
 from slap.cli.node.format import altered
 from slap.cli.node.options import configured, names, pid_file, remarks
 from slap.model.errors import UsageError
-from slap.node.config import NodeConfig, default_root
+from slap.node.core.config import NodeConfig, default_root
 from slap.node.passes import PassRuns
 from tests.unit.cli.slapos_options import ARGUMENTS, FLAGS, NODE_OPTIONS, NUMBERS, VALUES
 

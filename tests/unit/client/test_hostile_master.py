@@ -10,7 +10,7 @@ import pytest
 from slap.client.native import NativeMaster
 from slap.model.errors import SlapError
 from slap.model.node import DesiredState
-from slap.node.store import Store
+from slap.node.core.store import Store
 from slap.system.transport import Reply
 
 GOOD: dict[str, Any] = {
@@ -124,10 +124,10 @@ def test_a_document_that_is_none_is_an_error_in_words(document: object) -> None:
 def test_what_was_wanted_before_stays_until_it_is_wanted_in_a_usable_way(tmp_path: Path) -> None:
     other = {**GOOD, "guid": BAD, "partition": "slappart1"}
     store = Store(tmp_path / "node.sqlite")
-    store.absorb(asked(a_state(instances=[GOOD, other])))
+    store.apply(asked(a_state(instances=[GOOD, other])))
     assert not store.has_unusable()
-    store.absorb(asked(a_state(instances=[GOOD, {**other, "state": "owned"}])))
+    store.apply(asked(a_state(instances=[GOOD, {**other, "state": "owned"}])))
     assert ([each.guid for each in store.instances()], store.has_unusable()) == (["INST-1", BAD], True)
     assert Store(tmp_path / "node.sqlite").incarnation() == "ab"
-    store.absorb(asked(a_state(instances=[GOOD])))
+    store.apply(asked(a_state(instances=[GOOD])))
     assert ([each.guid for each in store.instances()], store.has_unusable()) == (["INST-1"], False)

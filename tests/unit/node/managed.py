@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from slap.model.computer import Partition
-from slap.node.config import NodeConfig
+from slap.node.core.accounts import Account
+from slap.node.core.config import NodeConfig
 from slap.node.manager.base import Tools
 from slap.node.partition.folder import PartitionFolder
-from slap.node.partition.users import Account
 from slap.system.clock import FakeClock
 from slap.system.process import FakeRunner
 from slap.system.supervisor import FakeSupervisor

@@ -8,8 +8,8 @@ import pytest
 from slap.model.errors import SlapError
 from slap.model.promise import PromiseResult
 from slap.model.state import ReportedInstanceState
-from slap.node.passes import Asked, Offline, PassResult, PromisesFail, forgotten, is_failure, promises_fail
-from slap.node.store import InstanceRecord
+from slap.node.core.store import InstanceRecord
+from slap.node.passes import Offline, PassOptions, PassResult, PromisesFail, forgotten, is_failure, promises_fail
 from tests.unit.node.things import a_record, a_report
 
 STARTED, STOPPED = ReportedInstanceState.STARTED, ReportedInstanceState.STOPPED
@@ -66,13 +66,13 @@ def test_when_all_is_well_nothing_is_said() -> None:
 @pytest.mark.parametrize(
     ("asked", "due", "applied", "failed"),
     [
-        (Asked(1), False, "digest", "other"),
-        (Asked(1), True, "", "other"),
-        (Asked(1, only=frozenset({"slappart0"})), False, "digest", ""),  # who names it has mended it
-        (Asked(1, force=True), False, "", ""),
+        (PassOptions(1), False, "digest", "other"),
+        (PassOptions(1), True, "", "other"),
+        (PassOptions(1, only=frozenset({"slappart0"})), False, "digest", ""),  # who names it has mended it
+        (PassOptions(1, force=True), False, "", ""),
     ],
 )
-def test_what_is_done_again(asked: Asked, due: bool, applied: str, failed: str) -> None:
+def test_what_is_done_again(asked: PassOptions, due: bool, applied: str, failed: str) -> None:
     before = record(ERROR, failed="other", retry_at=99.0)
     after = forgotten(before, asked, due=due)
     assert (after.applied, after.failed, after.retry_at > 0) == (applied, failed, failed != "")

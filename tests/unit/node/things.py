@@ -11,10 +11,10 @@ from slap.model.computer import Partition
 from slap.model.errors import SlapError, Unreachable
 from slap.model.node import DesiredInstance, DesiredState, DesiredSupply, InstanceReport, NodeReport
 from slap.model.state import InstanceState, ReportedInstanceState, SupplyState
-from slap.node.build.job import BuildJob, BuildResult, Outcome
-from slap.node.config import NodeConfig, default_root
-from slap.node.format import finish
-from slap.node.store import InstanceRecord, Store
+from slap.node.buildout.job import BuildJob, BuildResult, Outcome
+from slap.node.core.config import NodeConfig, default_root
+from slap.node.core.store import InstanceRecord, Store
+from slap.node.format.plan import finish
 from slap.system.transport import Reply
 
 URL = "http://example.com/hello/software.cfg"
@@ -62,7 +62,7 @@ def wants(store: Store, *wishes: DesiredInstance | DesiredSupply, revision: int 
     supplies = tuple(each for each in wishes if isinstance(each, DesiredSupply))
     instances = tuple(each for each in wishes if isinstance(each, DesiredInstance))
     state = DesiredState(computer="COMP-1", revision=revision, since=since, supplies=supplies, instances=instances)
-    store.absorb(state)
+    store.apply(state)
 
 
 @dataclass

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from slap.model.errors import SlapError, Unreachable
-from slap.recipes.download import Recipe, name_in
+from slap.recipes.common.source import name_in
+from slap.recipes.download import Recipe
 from slap.system.clock import FakeClock
 from slap.system.fetch import Download, TooLarge, WrongDigest, fetch
 from tests.unit.recipes.parts import failure, part_of, refusal

@@ -8,7 +8,7 @@ import pytest
 
 from slap.model.check import MachineCheck, ServiceSettings
 from slap.model.vm.machine import Machine
-from slap.node.vm.check import _LISTENS_LONGEST
+from slap.node.promise.machine import _LISTENS_LONGEST
 from slap.recipes.common.base import RecipeError
 from tests.unit.recipes.instance import Partition
 

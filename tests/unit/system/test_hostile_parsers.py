@@ -37,14 +37,14 @@ from slap.model.vm.image import read_state
 from slap.model.vm.life_parameters import read_period
 from slap.model.vm.parameters import read_parameters
 from slap.model.vm.size import read_size
-from slap.node.build.record import parse_record
-from slap.node.config import FormatConfig, read
+from slap.node.buildout.record import parse_record
+from slap.node.core.config import FormatConfig, read
+from slap.node.format.definition import read_definition
+from slap.node.format.slapos_memory import read_remembered
 from slap.node.partition.cron import parse as parse_cron
-from slap.node.partition.definition import read_definition
-from slap.node.partition.remembered import read_remembered
 from slap.system.marshal.read import loads
+from slap.system.revocations import parse_list
 from slap.system.trust.certificates import new_key_and_request
-from slap.system.trust.revocations import parse_list
 
 HUGE = "9" * 5000
 _ANY = (

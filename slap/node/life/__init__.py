@@ -1,1 +1,0 @@
-"""What was and what may come again: snapshots, backups and clones of a machine."""

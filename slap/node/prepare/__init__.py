@@ -1,1 +1,0 @@
-"""What `slapos node format` makes beside users, folders and addresses, and how all of it goes again."""
