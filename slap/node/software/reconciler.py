@@ -219,7 +219,9 @@ class SoftwareReconciler:
         folder, build_log = self._config.software(url), self._config.software_log(url)
         self._config.make_folders()  # SlapOS's commands may have given the software root away again
         remove_slapos_build(folder)
-        for each in (self._config.download_cache, self._config.shared_parts, folder):
+        downloads = self._config.download_cache
+        # buildout looks for dist, then makes it: of two builds at a time one would fail.
+        for each in (downloads, downloads / "dist", self._config.shared_parts, folder):
             files.make_folder(each, owner=self._account.owner)
         files.remove_tree(folder / MARKER)
         files.write(build_log, f"Building {url} in {folder}\n")

@@ -163,6 +163,17 @@ def test_a_build_has_an_environment_by_which_its_processes_are_found(world: Worl
     assert world.builder.jobs[0].environment[PARTITION_MARK] == str(world.folder)
 
 
+def test_builds_find_the_folders_that_each_of_them_would_make(world: World) -> None:
+    class Looks(FakeBuilder):
+        def build(self, job: BuildJob) -> BuildResult:
+            assert (world.config.download_cache / "dist").is_dir()
+            return super().build(job)
+
+    world.reconciler._builder = builder = Looks([DONE])
+    world.once()
+    assert len(builder.jobs) == 1
+
+
 def test_what_tools_keep_is_no_part_of_the_release(world: World) -> None:
     world.once()
     names = ("XDG_CACHE_HOME", "PIP_CACHE_DIR", "npm_config_cache")
