@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slap.cache.archive.pack import pack
+from slap.cache.client.chunk_store import Shelf
 from slap.cache.client.client import CacheClient, question_place
 from slap.cache.client.lookup import Lookup
 from slap.cache.client.publish import Built
 from slap.cache.client.publish import publish as leave
 from slap.cache.client.settings import Settings, cache_at
-from slap.cache.client.shelf import Shelf
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.keys import generate_key, read_key
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question
 from slap.cache.trust.store import TrustedKey, TrustStore
 from slap.model.cache.manifest import ChunkRef
 

@@ -10,8 +10,8 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from slap.cache.archive.ahead import ahead
-from slap.cache.server.bounds import writer_of
+from slap.cache.archive.pipeline import ahead
+from slap.cache.server.entry_quota import writer_of
 from slap.cache.server.statement import group_of, parsed_envelope, statement_of
 from slap.cache.storage.storage import Storage, Stored
 from slap.model.cache import Entry, EntryKind

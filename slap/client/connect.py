@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from slap.client.credentials import Credentials
+from slap.client.identity import Speaker
 from slap.client.master import Master
 from slap.client.native import Foreign, NativeMaster
-from slap.client.speaker import Speaker
 from slap.model.errors import Unreachable
 from slap.system.transport import Transport
 
@@ -54,5 +54,5 @@ class _Either:
 
 def _classic(url: str, transport: Transport, speaker: Speaker | None) -> Master:
     """Loaded when it is needed: most commands never speak it, and each pays for what it loads."""
-    module = importlib.import_module("slap.client.classic.master")
+    module = importlib.import_module("slap.client.slapos.master")
     return cast(Master, module.ClassicMaster(url, transport, speaker))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from slap.client.connect import connect
 from slap.client.credentials import Credentials
+from slap.client.identity import Speaker
 from slap.client.master import Master
-from slap.client.speaker import Speaker
 from slap.model.node import CONTEXT_FILE, PartitionContext
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from slap.cache.provenance.release import read_materials
 from slap.cache.provenance.sbom import make_sbom
+from slap.cache.trust.cache_key import Question, release_folder
 from slap.cache.trust.keys import generate_key, read_key
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question, release_folder
 from slap.cache.trust.sign import LIFETIME, sign
 from slap.cache.trust.store import TrustedKey, TrustStore
 from slap.cache.trust.verify import verify

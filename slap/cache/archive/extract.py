@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 
-from slap.cache.archive.ahead import Behind
 from slap.cache.archive.errors import broken, unsafe
 from slap.cache.archive.header import BLOCK, END, LONG_LINK, LONG_NAME, Header, decode, padding
 from slap.cache.archive.member import LONGEST_NAME, Kind, Member
+from slap.cache.archive.pipeline import Behind
 from slap.cache.archive.write import Piece, Writer
 
 MOST_MEMBERS = 1_000_000

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pyfastcdc import FastCDC
 
-from slap.cache.archive.ahead import ahead
 from slap.cache.archive.chunk import AVERAGE, LEAST, MOST, compress
 from slap.cache.archive.errors import CannotPack
 from slap.cache.archive.member import Place
+from slap.cache.archive.pipeline import ahead
 from slap.cache.archive.tree import Reader, Tree
 from slap.model.cache.manifest import LARGEST_ARCHIVE, MOST_CHUNKS, ChunkRef, Manifest
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from slap.cache.archive.ahead import ahead
 from slap.cache.archive.chunk import GetChunk, decompress
 from slap.cache.archive.errors import CannotUnpack, ElsewhereOnly, broken
 from slap.cache.archive.extract import Extraction
 from slap.cache.archive.member import Place
+from slap.cache.archive.pipeline import ahead
 from slap.cache.archive.write import Writer
 from slap.model.cache.manifest import LARGEST_ARCHIVE, ChunkRef, Manifest
 from slap.model.errors import Conflict

@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from slap.cache.archive.member import Place
 from slap.cache.archive.unpack import unpack
-from slap.cache.client.batch import Wanted
-from slap.cache.client.courier import Courier
+from slap.cache.client.blob_batch import Wanted
+from slap.cache.client.chunk_store import Shelf
+from slap.cache.client.connection import Mirror
+from slap.cache.client.downloader import Courier
+from slap.cache.client.errors import NotFetched, Trouble
+from slap.cache.client.legacy_download import stream
 from slap.cache.client.lookup import Found, FoundFormer, Lookup, look_up
-from slap.cache.client.mirror import Mirror
 from slap.cache.client.settings import Cache, Settings
-from slap.cache.client.shelf import Shelf
-from slap.cache.client.stream import stream
-from slap.cache.client.trouble import NotFetched, Trouble
-from slap.cache.trust.question import Question
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.store import TrustStore
 from slap.model.cache import Blob
 from slap.model.cache.manifest import LARGEST_MANIFEST, ChunkRef, Manifest

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from slap.cache.client.mirror import Mirror
-from slap.cache.client.seat import MakeMirror
+from slap.cache.client.connection import Mirror
+from slap.cache.client.errors import Trouble
 from slap.cache.client.settings import Cache
-from slap.cache.client.trouble import Trouble
-from slap.cache.trust.former import FormerVerified, verify_former
-from slap.cache.trust.notices import absorb
-from slap.cache.trust.question import Question, release_folder
-from slap.cache.trust.refused import Reason, Refused
+from slap.cache.client.worker import MakeMirror
+from slap.cache.trust.cache_key import Question, release_folder
+from slap.cache.trust.errors import Reason, Refused
+from slap.cache.trust.key_statements import absorb
+from slap.cache.trust.slapos_entry import FormerVerified, verify_former
 from slap.cache.trust.store import TrustStore
 from slap.cache.trust.verify import Verified, verify
 from slap.model.cache import ENTRY_TYPE, EntryKind, KeyId, SignedEntry

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slap.cache.archive.pack import pack
+from slap.cache.client.chunk_store import Packer, Shelf
 from slap.cache.client.client import CacheClient, question_place
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.connection import Mirror
 from slap.cache.client.settings import Cache
-from slap.cache.client.shelf import Packer, Shelf
 from slap.cache.provenance.release import Used, read_materials
 from slap.cache.provenance.sbom import bill
 from slap.cache.provenance.statement import Build, make_provenance
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.keys import SigningKey
-from slap.cache.trust.question import Question
 from slap.cache.trust.sign import renewed, sign
 from slap.model.cache import Blob, Entry, SignedEntry
 from slap.model.cache.manifest import ChunkRef

@@ -6,7 +6,7 @@ import os
 
 from starlette.requests import HTTPConnection
 
-from slap.cache.server.bounds import writer_id
+from slap.cache.server.entry_quota import writer_id
 from slap.cache.server.settings import Reading
 from slap.cache.server.tokens import TokenFile
 from slap.model.errors import Unauthenticated

@@ -17,13 +17,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from slap.cache.server.access import Doorman
-from slap.cache.server.answers import blob_headers, blob_response, in_json, install_handlers, stream_response
 from slap.cache.server.blobs import Blobs
 from slap.cache.server.body import Body
 from slap.cache.server.directory import Directory, rendered_envelopes, rendered_old
 from slap.cache.server.metrics import EVERY, Metrics
-from slap.cache.server.patience import Patience
 from slap.cache.server.quota import Quota
+from slap.cache.server.responses import blob_headers, blob_response, in_json, install_handlers, stream_response
+from slap.cache.server.send_timeout import Patience
 from slap.cache.server.settings import CacheSettings
 from slap.cache.server.statement import filed_envelope, filed_old, key_digest
 from slap.cache.server.tokens import TokenFile

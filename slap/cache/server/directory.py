@@ -5,10 +5,10 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
-from slap.cache.server.bounds import entry_name, fairly, id_of, superseded, writer_of
-from slap.cache.server.lately import Lately, Pace
+from slap.cache.server.entry_quota import entry_name, fairly, id_of, superseded, writer_of
 from slap.cache.server.quota import Quota
 from slap.cache.server.statement import Filed, group_of
+from slap.cache.server.ttl_cache import Lately, Pace
 from slap.cache.storage.storage import Storage
 from slap.model.errors import NotFound, TooMany
 

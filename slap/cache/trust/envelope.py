@@ -6,8 +6,8 @@ from base64 import b64decode, b64encode
 
 from pydantic import ValidationError
 
+from slap.cache.trust.errors import Reason, Refused
 from slap.cache.trust.keys import PublicKey, SigningKey
-from slap.cache.trust.refused import Reason, Refused
 from slap.model.base import Frozen
 from slap.model.cache import LARGEST_ENVELOPE, LARGEST_PAYLOAD, MOST_SIGNATURES, Signature, SignedEntry
 from slap.model.errors import InvalidInput

@@ -3,7 +3,7 @@
 from urllib.parse import unquote, urlsplit
 
 from slap.cache.trust.envelope import is_by, signatures_of
-from slap.cache.trust.refused import Reason, Refused
+from slap.cache.trust.errors import Reason, Refused
 from slap.cache.trust.store import TrustedKey, TrustStore
 from slap.model.cache import Entry, EntryKind, KeyId, Signature, SignedEntry
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.envelope import malformed, payload_of
+from slap.cache.trust.errors import Reason, Refused
 from slap.cache.trust.keys import PublicKey
-from slap.cache.trust.question import Question
-from slap.cache.trust.refused import Reason, Refused
 from slap.cache.trust.signers import check_limits, check_retired, signers_of
 from slap.cache.trust.store import SeenEntry, TrustedKey, TrustStore
 from slap.model.cache import ENTRY_TYPE, Entry, SignedEntry

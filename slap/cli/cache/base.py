@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, TypeVar
 
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.connection import Mirror
 from slap.cache.client.settings import Cache, cache_at
 from slap.cache.trust.store import TrustStore
 from slap.cli.base import Command, Lister, Show

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slap.cache.trust.former import read_former_key
+from slap.cache.trust.errors import Refused
 from slap.cache.trust.keys import KIND, PublicKey, generate_key, read_key, read_line
-from slap.cache.trust.refused import Refused
 from slap.cache.trust.sign import sign_revocation, sign_succession
 from slap.cache.trust.signers import check_not_revoked
+from slap.cache.trust.slapos_entry import read_former_key
 from slap.cache.trust.store import RevokedKey, TrustedKey, TrustStore
 from slap.cli.base import Command, read_small_file
 from slap.cli.cache.base import CacheCommand, CacheLister

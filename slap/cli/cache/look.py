@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from slap.cache.client.chunk_store import Shelf
 from slap.cache.client.client import CacheClient, question_place
+from slap.cache.client.connection import Mirror
 from slap.cache.client.lookup import Found, Lookup
-from slap.cache.client.mirror import Mirror
-from slap.cache.client.shelf import Shelf
-from slap.cache.trust.question import Question
+from slap.cache.trust.cache_key import Question
 from slap.cli.cache.bar import Bar
 from slap.cli.cache.base import CacheLister, CacheShow, add_cache_url, ask_all, caches_of
 from slap.cli.cache.rows import COLUMNS, entry_row, minute

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.envelope import payload_of
+from slap.cache.trust.errors import Refused
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question
-from slap.cache.trust.refused import Refused
 from slap.cache.trust.verify import verify
 from slap.cli.formats import Cell
 from slap.cli.output import Style, age, short_release

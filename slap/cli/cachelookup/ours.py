@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from slap.cache.trust.envelope import payload_of
-from slap.cache.trust.former import multiarch
+from slap.cache.trust.errors import Refused
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.refused import Refused
 from slap.cache.trust.signers import signers_of
+from slap.cache.trust.slapos_entry import multiarch
 from slap.cli.cache.base import ask_all
 from slap.cli.formats import Cell
 from slap.cli.output import Style

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from slap.cache.client.errors import Trouble
 from slap.cache.client.settings import Cache, Settings
-from slap.cache.client.trouble import Trouble
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question
 from slap.model.cache import EntryKind
 from slap.model.errors import NotFound, SlapError
 from slap.node.cache.upload_queue import CacheStore
@@ -16,12 +16,12 @@ from slap.system.clock import Clock
 from slap.system.later import Later
 
 if TYPE_CHECKING:
+    from slap.cache.client import chunk_store as chunk_shelf
     from slap.cache.client import client as cache_client
-    from slap.cache.client import shelf as chunk_shelf
     from slap.cache.trust import keys
     from slap.cache.trust import store as trust_store
 else:  # a node without caches has no use for them
-    cache_client, chunk_shelf = Later("slap.cache.client.client"), Later("slap.cache.client.shelf")
+    cache_client, chunk_shelf = Later("slap.cache.client.client"), Later("slap.cache.client.chunk_store")
     keys, trust_store = Later("slap.cache.trust.keys"), Later("slap.cache.trust.store")
 
 

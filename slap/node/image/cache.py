@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from slap.cache.trust.question import Question
+from slap.cache.trust.cache_key import Question
 from slap.model.cache import EntryKind, Platform
 from slap.model.errors import InvalidInput, NotFound, SlapError
 from slap.model.vm.kept import CachedImage, KeptImage

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slap.cache.client.trouble import NotFetched
-from slap.cache.trust.question import Question
+from slap.cache.client.errors import NotFetched
+from slap.cache.trust.cache_key import Question
 from slap.model.cache import EntryKind
 from slap.model.errors import SlapError
 from slap.node.cache import messages

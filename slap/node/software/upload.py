@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slap.cache.trust.question import Question
+from slap.cache.trust.cache_key import Question
 from slap.model.cache import EntryKind
 from slap.model.errors import SlapError
 from slap.node.cache import messages

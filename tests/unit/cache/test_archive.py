@@ -17,11 +17,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slap.cache.archive.ahead import Behind
 from slap.cache.archive.chunk import compress
 from slap.cache.archive.errors import CannotPack, ElsewhereOnly
 from slap.cache.archive.member import TIME, Place
 from slap.cache.archive.pack import Cutter, pack
+from slap.cache.archive.pipeline import Behind
 from slap.cache.archive.unpack import unpack
 from slap.model.cache.manifest import LARGEST_CHUNK, ChunkRef, Manifest
 from slap.model.errors import Conflict, SlapError, Unreachable

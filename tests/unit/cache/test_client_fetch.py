@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from slap.cache.client.client import question_place
+from slap.cache.client.errors import NotFetched
 from slap.cache.client.lookup import look_up
 from slap.cache.client.publish import Built, publish
 from slap.cache.client.settings import cache_at
-from slap.cache.client.trouble import NotFetched
 from slap.cache.trust.sign import sign_revocation
 from slap.model.cache.manifest import LARGEST_ARCHIVE, LARGEST_CHUNK, LARGEST_MANIFEST, MOST_CHUNKS, ChunkRef, Manifest
 from slap.model.errors import SlapError

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from slap.cache.client.connection import Mirror
 from slap.cache.client.lookup import Lookup, look_up
-from slap.cache.client.mirror import Mirror
 from slap.cache.trust.sign import sign_revocation, sign_succession
 from slap.model.cache import SignedEntry
 from slap.system.transport import Tls

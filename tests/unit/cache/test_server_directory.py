@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.server.bounds import OF_GROUP, OF_WRITER
 from slap.cache.server.directory import Directory, rendered_envelopes
+from slap.cache.server.entry_quota import OF_GROUP, OF_WRITER
 from slap.cache.server.quota import Quota
 from slap.cache.server.statement import filed_envelope, key_digest
 from slap.cache.storage.folder import Folder
 from slap.cache.trust.envelope import seal
-from slap.cache.trust.notices import absorb
+from slap.cache.trust.key_statements import absorb
 from slap.cache.trust.sign import sign_revocation
 from slap.model.cache import REVOCATION_TYPE, Revocation, SignedEntry
 from slap.model.errors import Conflict, TooMany

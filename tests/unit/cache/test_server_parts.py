@@ -7,12 +7,12 @@ import pytest
 
 from slap.cache.server.access import token_of
 from slap.cache.server.blobs import runs
-from slap.cache.server.bounds import OF_GROUP, OF_KEY, OF_WRITER, fairly, id_of, superseded, writer_of
-from slap.cache.server.lately import Lately, Pace
+from slap.cache.server.entry_quota import OF_GROUP, OF_KEY, OF_WRITER, fairly, id_of, superseded, writer_of
 from slap.cache.server.quota import Quota, Room
 from slap.cache.server.ranges import BadRange, span_of
 from slap.cache.server.settings import CacheSettings
 from slap.cache.server.tokens import TokenFile
+from slap.cache.server.ttl_cache import Lately, Pace
 from slap.cache.storage.storage import Stored
 from slap.model.errors import Conflict, InvalidInput, NotFound, StorageFull
 

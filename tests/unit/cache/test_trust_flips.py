@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slap.cache.trust.envelope import read_envelope
+from slap.cache.trust.errors import Reason, Refused
 from slap.cache.trust.keys import PublicKey
-from slap.cache.trust.refused import Reason, Refused
 from slap.cache.trust.store import TrustedKey
 from slap.cache.trust.verify import verify
 from slap.model.cache import SignedEntry

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from slap.cache.trust.cache_key import Question, release_folder
 from slap.cache.trust.platform import this_platform, version_of
-from slap.cache.trust.question import Question, release_folder
 from slap.model.cache import EntryKind
 from tests.unit.cache.trust_world import NOW, PLATFORM, QUESTION
 

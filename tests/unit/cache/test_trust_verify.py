@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.envelope import pae, seal
-from slap.cache.trust.question import Question
-from slap.cache.trust.refused import Reason, Refused
+from slap.cache.trust.errors import Reason, Refused
 from slap.cache.trust.sign import renewed, sign
 from slap.cache.trust.store import RevokedKey
 from slap.cache.trust.verify import LONGEST_LIFE, verify

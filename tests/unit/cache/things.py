@@ -4,14 +4,14 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slap.cache.client.chunk_store import Shelf
 from slap.cache.client.client import CacheClient, Fetched, question_place
 from slap.cache.client.lookup import Lookup
 from slap.cache.client.publish import Built, Published, publish
 from slap.cache.client.settings import Cache, Settings
-from slap.cache.client.shelf import Shelf
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.keys import SigningKey, generate_key, read_key
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question
 from slap.cache.trust.store import TrustedKey, TrustStore
 
 URL = "http://example.com/software.cfg"

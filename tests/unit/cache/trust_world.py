@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slap.cache.trust.cache_key import Question, release_folder
 from slap.cache.trust.keys import SigningKey, generate_key, read_key
-from slap.cache.trust.question import Question, release_folder
 from slap.cache.trust.sign import sign
 from slap.cache.trust.store import TrustedKey, TrustStore
 from slap.cache.trust.verify import Verified, remember, verify

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.connection import Mirror
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.keys import SigningKey
-from slap.cache.trust.question import Question
 from slap.cache.trust.sign import sign
 from slap.cache.trust.store import TrustedKey
 from slap.cli.cache.rows import COLUMNS, entry_row

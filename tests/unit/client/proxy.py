@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from slap.client.classic.master import ClassicMaster
-from slap.client.speaker import Speaker
+from slap.client.identity import Speaker
+from slap.client.slapos.master import ClassicMaster
 from slap.system.clock import FakeClock
 from slap.system.marshal import loads
 from slap.system.transport import Reply

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from slap.client.classic.desired import FIRST_REVISION
-from slap.client.classic.documents import read_computer
+from slap.client.slapos.documents import read_computer
+from slap.client.slapos.state_diff import FIRST_REVISION
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.errors import InvalidInput, Unreachable
 from slap.model.node import DesiredState, InstanceReport, NodeReport, SupplyReport

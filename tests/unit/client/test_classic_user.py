@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from slap.client.classic.hateoas import expand, values_of
-from slap.client.classic.order import seen
-from slap.client.speaker import Speaker
+from slap.client.identity import Speaker
+from slap.client.slapos.hateoas import expand, values_of
+from slap.client.slapos.order import seen
 from slap.model.errors import CannotBePlaced, NotFound, NotOffered, Unreachable
 from slap.model.instance import InstanceRequest, Sla
 from slap.model.software import SupplyRequest

@@ -18,8 +18,8 @@ from slap.cache.server.access import token_of
 from slap.cache.server.ranges import span_of
 from slap.cache.server.statement import filed_envelope, filed_old
 from slap.cache.trust.envelope import read_envelope
-from slap.cache.trust.former import read_former_key
 from slap.cache.trust.keys import read_line
+from slap.cache.trust.slapos_entry import read_former_key
 from slap.master.access.authority import new_authority
 from slap.master.access.request import public_key_of
 from slap.master.hateoas.query import parse as parse_query

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from slap.cache.trust.former import multiarch, read_former_key
 from slap.cache.trust.platform import this_platform
+from slap.cache.trust.slapos_entry import multiarch, read_former_key
 from slap.model.software import software_id
 from tests.unit.cache.crooked import CrookedCache, crooked_cache
 from tests.unit.node.software.test_cached_releases import World

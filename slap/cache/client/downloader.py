@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from slap.cache.client.batch import Batch, Content, Wanted
-from slap.cache.client.seat import SLOWEST, MakeMirror, Seat
+from slap.cache.client.blob_batch import Batch, Content, Wanted
+from slap.cache.client.chunk_store import Shelf
+from slap.cache.client.errors import NotFetched, Trouble
 from slap.cache.client.settings import Cache
-from slap.cache.client.shelf import Shelf
-from slap.cache.client.trouble import NotFetched, Trouble
+from slap.cache.client.worker import SLOWEST, MakeMirror, Seat
 from slap.model.cache import MOST_AT_ONCE, Sha512
 from slap.model.errors import SlapError
 from slap.system.network.line import Pace

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from slap.client.classic.documents import ComputerSaid, PartitionSaid
+from slap.client.slapos.documents import ComputerSaid, PartitionSaid
 from slap.model.computer import Computer, ComputerConfiguration, Partition, PartitionUse
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from slap.client.classic.documents import ComputerSaid, PartitionSaid, Values
-from slap.client.classic.wire import text
+from slap.client.slapos.documents import ComputerSaid, PartitionSaid, Values
+from slap.client.slapos.http import text
 from slap.model.node import InstanceReport, SupplyReport
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState

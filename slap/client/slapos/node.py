@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Iterable
 
-from slap.client.classic import desired, telling
-from slap.client.classic.documents import ComputerSaid, PartitionSaid, read_computer
-from slap.client.classic.pace import Pace
-from slap.client.classic.register import computer_of, format_document
-from slap.client.classic.telling import Told
-from slap.client.classic.wire import Wire, text
+from slap.client.identity import Speaker
 from slap.client.master import Master
-from slap.client.speaker import Speaker
+from slap.client.slapos import reports, state_diff
+from slap.client.slapos.documents import ComputerSaid, PartitionSaid, read_computer
+from slap.client.slapos.http import Wire, text
+from slap.client.slapos.poll_interval import Pace
+from slap.client.slapos.register import computer_of, format_document
+from slap.client.slapos.reports import Told
 from slap.model.computer import Computer, ComputerConfiguration, ComputerRegistration, RegisteredComputer
 from slap.model.node import DesiredState, InstanceReport, NodeReport
 from slap.system.clock import Clock
@@ -56,17 +56,17 @@ class NodeSide(Master):
                 break
             if not self._pace.rest(took, end - self._clock.monotonic()):
                 break
-        answer = desired.changes(self._state, now, since)
+        answer = state_diff.changes(self._state, now, since)
         self._state = now
         return answer
 
     def report(self, guid: str, report: NodeReport) -> None:
         """Tells what is news to the master. What it does not know any more is not told, nor are lines of logs."""
         for supply in report.supplies:
-            self._tell(telling.of_supply(guid, supply))
+            self._tell(reports.of_supply(guid, supply))
         said = self._computer(guid) if report.instances else None
         for each in report.instances:
-            partition = said and telling.partition_of(said, each.guid)
+            partition = said and reports.partition_of(said, each.guid)
             if partition:
                 self._tell_of(guid, partition, each)
 
@@ -74,8 +74,8 @@ class NodeSide(Master):
         self._wire.post("useComputer", {"computer_id": guid, "use_string": journal.decode()})
 
     def _tell_of(self, computer: str, partition: PartitionSaid, report: InstanceReport) -> None:
-        if telling.may_be_told(partition, report):
-            self._tell(telling.of_instance(computer, partition, report), Speaker(computer, partition.name))
+        if reports.may_be_told(partition, report):
+            self._tell(reports.of_instance(computer, partition, report), Speaker(computer, partition.name))
 
     def _tell(self, calls: Iterable[Told], speaker: Speaker | None = None) -> None:
         for told in calls:
@@ -93,7 +93,7 @@ class NodeSide(Master):
         took = self._clock.monotonic() - began
         if said.unread:
             log.warning("It is not understood what shall be in %s: left as it is.", ", ".join(said.unread))
-        return desired.whole_state(said), took
+        return state_diff.whole_state(said), took
 
     def _computer(self, guid: str) -> ComputerSaid:
         return read_computer(self._wire.get("getFullComputerInformation", computer_id=guid))

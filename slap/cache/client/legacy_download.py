@@ -5,9 +5,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-from slap.cache.client.mirror import Mirror
-from slap.cache.client.seat import LINE_PATIENCE, SLOWEST
-from slap.cache.client.trouble import NotFetched, Trouble
+from slap.cache.client.connection import Mirror
+from slap.cache.client.errors import NotFetched, Trouble
+from slap.cache.client.worker import LINE_PATIENCE, SLOWEST
 from slap.model.cache import Sha512
 from slap.model.errors import SlapError
 from slap.system.network.line import Pace

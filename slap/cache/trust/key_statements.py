@@ -5,8 +5,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from slap.cache.trust.envelope import malformed, payload_of
+from slap.cache.trust.errors import Reason, Refused
 from slap.cache.trust.keys import read_line
-from slap.cache.trust.refused import Reason, Refused
 from slap.cache.trust.signers import signers_of
 from slap.cache.trust.store import RevokedKey, TrustedKey, TrustStore
 from slap.cache.trust.verify import SKEW

@@ -4,7 +4,7 @@ from hashlib import sha512
 
 import pytest
 
-from slap.cache.client.batch import Batch, Content, Wanted
+from slap.cache.client.blob_batch import Batch, Content, Wanted
 from slap.model.errors import SlapError
 
 BLOBS = [b"one", b"the second", b"3" * 1000, b"the last"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from slap.client.classic.wire import obscure, read
+from slap.client.slapos.http import obscure, read
 from slap.model.base import PartitionName
 from slap.model.serialisation import Serialisation, unwrap
 from slap.model.state import InstanceState, SupplyState

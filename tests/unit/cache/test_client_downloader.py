@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client import courier as figures
-from slap.cache.client.batch import Batch, Wanted
-from slap.cache.client.courier import Courier
-from slap.cache.client.mirror import Mirror
+from slap.cache.client import downloader as figures
+from slap.cache.client.blob_batch import Batch, Wanted
+from slap.cache.client.chunk_store import Shelf
+from slap.cache.client.connection import Mirror
+from slap.cache.client.downloader import Courier
+from slap.cache.client.errors import NotFetched
 from slap.cache.client.settings import Cache
-from slap.cache.client.shelf import Shelf
-from slap.cache.client.trouble import NotFetched
 from slap.system.transport import Tls
 from tests.unit.cache.crooked import CrookedCache, crooked_cache
 

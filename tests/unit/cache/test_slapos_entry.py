@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slap.cache.trust.former import multiarch, read_former_key, verify_former
-from slap.cache.trust.question import Question
-from slap.cache.trust.refused import Reason, Refused
+from slap.cache.trust.cache_key import Question
+from slap.cache.trust.errors import Reason, Refused
+from slap.cache.trust.slapos_entry import multiarch, read_former_key, verify_former
 from slap.model.errors import InvalidInput
 from tests.unit.cache.test_trust_flips import flipped, places
 from tests.unit.cache.trust_world import PLATFORM, QUESTION

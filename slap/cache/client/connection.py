@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from slap.cache.client.batch import Batch
+from slap.cache.client.blob_batch import Batch
 from slap.cache.client.settings import Cache
 from slap.cache.trust.envelope import read_envelope
-from slap.cache.trust.refused import Refused
+from slap.cache.trust.errors import Refused
 from slap.model.base import Frozen
 from slap.model.cache import LARGEST_ENVELOPE, Sha512, SignedEntry
 from slap.model.errors import ErrorDocument, Unreachable

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from slap.client.speaker import Speaker
+from slap.client.identity import Speaker
 from slap.model.errors import Forbidden, InvalidInput, NotFound, NotReady, SlapError, Unauthenticated, Unreachable
 from slap.system import marshal
 from slap.system.transport import Reply, Transport

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urljoin
 
-from slap.client.classic.documents import Values
-from slap.client.classic.wire import Wire, obscure
+from slap.client.slapos.documents import Values
+from slap.client.slapos.http import Wire, obscure
 from slap.model.errors import NotFound, NotOffered
 from slap.model.serialisation import unwrap
 from slap.model.slapos.xml import parse_xml

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.batch import Batch, Content, Wanted
+from slap.cache.client.blob_batch import Batch, Content, Wanted
+from slap.cache.client.chunk_store import Shelf
 from slap.cache.client.client import CacheClient
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.connection import Mirror
 from slap.cache.client.settings import Cache, Settings, cache_at
-from slap.cache.client.shelf import Shelf
 from slap.cache.trust.store import TrustStore
 from slap.model.errors import SlapError, Unreachable
 from slap.system.transport import Tls

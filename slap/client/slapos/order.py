@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from slap.client.classic.documents import ComputerSaid, PartitionSaid, SharedSaid, Values, read_addresses, read_values
-from slap.client.classic.hateoas import Row, values_of
-from slap.client.classic.wire import obscure, read, text
+from slap.client.slapos.documents import ComputerSaid, PartitionSaid, SharedSaid, Values, read_addresses, read_values
+from slap.client.slapos.hateoas import Row, values_of
+from slap.client.slapos.http import obscure, read, text
 from slap.model.instance import Instance, InstanceRequest, Sla
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.sla_filters import filters_from_sla

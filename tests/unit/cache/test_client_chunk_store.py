@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.shelf import Shelf
+from slap.cache.client.chunk_store import Shelf
 
 
 def name(content: bytes) -> str:

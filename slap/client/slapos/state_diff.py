@@ -6,7 +6,7 @@ asks and when. They are beyond all that our masters count, so that a node that c
 
 from hashlib import sha256
 
-from slap.client.classic.documents import ComputerSaid, PartitionSaid, SharedSaid
+from slap.client.slapos.documents import ComputerSaid, PartitionSaid, SharedSaid
 from slap.model.node import DesiredInstance, DesiredSharedInstance, DesiredState, DesiredSupply
 from slap.model.state import InstanceState, SupplyState
 

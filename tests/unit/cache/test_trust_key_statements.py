@@ -5,8 +5,8 @@ from base64 import b64decode, b64encode
 import pytest
 
 from slap.cache.trust.envelope import seal
-from slap.cache.trust.notices import absorb
-from slap.cache.trust.refused import Reason, Refused
+from slap.cache.trust.errors import Reason, Refused
+from slap.cache.trust.key_statements import absorb
 from slap.cache.trust.sign import renewed, sign_revocation, sign_succession
 from slap.cache.trust.store import RevokedKey
 from slap.cache.trust.verify import verify

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from slap.client.classic import order
-from slap.client.classic.desired import digest
-from slap.client.classic.documents import ComputerSaid, PartitionSaid
-from slap.client.classic.hateoas import Hateoas
-from slap.client.classic.node import NodeSide
-from slap.client.classic.order import USER, Placed
-from slap.client.classic.pace import Pace
-from slap.client.classic.release import declared_serialisation
-from slap.client.classic.wire import Wire
-from slap.client.speaker import Speaker
+from slap.client.identity import Speaker
+from slap.client.slapos import order
+from slap.client.slapos.documents import ComputerSaid, PartitionSaid
+from slap.client.slapos.hateoas import Hateoas
+from slap.client.slapos.http import Wire
+from slap.client.slapos.node import NodeSide
+from slap.client.slapos.order import USER, Placed
+from slap.client.slapos.poll_interval import Pace
+from slap.client.slapos.release import declared_serialisation
+from slap.client.slapos.state_diff import digest
 from slap.model.computer import Computer, RegisteredComputer
 from slap.model.errors import CannotBePlaced, Forbidden, NotFound, NotOffered, NotReady, Unauthenticated, Unreachable
 from slap.model.instance import Answer, FieldChange, HistoryEntry, Instance, InstanceRequest, InstanceTree

@@ -16,7 +16,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from slap.cache.client.batch import Content
+from slap.cache.client.blob_batch import Content
 from slap.model.cache import Sha512
 from slap.system import files
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slap.cache.client.batch import Batch
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.blob_batch import Batch
+from slap.cache.client.connection import Mirror
 from slap.cache.client.settings import Cache
 from slap.system.network.line import Pace
 

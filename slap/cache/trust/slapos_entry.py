@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from slap.cache.trust.cache_key import Question
 from slap.cache.trust.envelope import decoded, malformed
-from slap.cache.trust.question import Question
-from slap.cache.trust.refused import Reason, Refused
+from slap.cache.trust.errors import Reason, Refused
 from slap.cache.trust.store import FormerKey
 from slap.model.cache import LARGEST_PAYLOAD, Line, Sha512
 from slap.model.errors import InvalidInput
