@@ -27,7 +27,7 @@ Document = TypeVar("Document", bound=BaseModel)
 _PATIENCE = 30.0
 
 
-class Enrolment:
+class EnrolmentClient:
     """A master at `url`, asked for certificates."""
 
     def __init__(self, url: str, credentials: Credentials, transport: Transport | None = None) -> None:
@@ -55,13 +55,13 @@ class Enrolment:
         return kind.model_validate_json(reply.body)
 
 
-def meet(url: str, fingerprint: str, transport: Transport | None = None) -> str:
+def fetch_authority(url: str, fingerprint: str, transport: Transport | None = None) -> str:
     """The authority of a master that is met for the first time, in PEM: it is known by its fingerprint, or refused.
 
     Nothing is sent but this question, so it does not matter who listens.
     """
     anybody = transport or HttpTransport(Tls(is_checked=False))
-    return proven(Enrolment(url, Credentials(), anybody).authority().certificate, fingerprint)
+    return proven(EnrolmentClient(url, Credentials(), anybody).authority().certificate, fingerprint)
 
 
 def refuse_open_network(url: str) -> None:

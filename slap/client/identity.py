@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Speaker:
+class PartitionIdentity:
     """A partition, when it is one that speaks; `name` is that of its instance, empty for the root of a tree."""
 
     computer: str

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from slap.client.connect import connect
 from slap.client.credentials import Credentials
-from slap.client.identity import Speaker
+from slap.client.identity import PartitionIdentity
 from slap.client.master import Master
 from slap.model.node import CONTEXT_FILE, PartitionContext
 
@@ -18,6 +18,6 @@ def master_of(context: PartitionContext) -> Master:
     """The master, spoken to as this partition: it sees its own tree and nothing else."""
     instance = context.instance
     name = "" if instance.reference == instance.root_reference else instance.reference
-    speaker = Speaker(context.computer, instance.partition, name)
+    identity = PartitionIdentity(context.computer, instance.partition, name)
     authority = Path(context.authority) if context.authority else None
-    return connect(context.master_url, Credentials(instance.token, authority=authority), speaker=speaker)
+    return connect(context.master_url, Credentials(instance.token, authority=authority), identity=identity)

@@ -9,8 +9,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(
-    items: Iterable[Item], work: Callable[[Item], Result], threads: int, most: int
+def read_ahead(
+    items: Iterable[Item], work: Callable[[Item], Result], threads: int, limit: int
 ) -> Generator[Result, None, None]:
     """The results of all items in their order; close it to end early, and what runs is waited for."""
     waiting: deque[Future[Result]] = deque()
@@ -18,7 +18,7 @@ def ahead(
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= most:
+            if len(waiting) >= limit:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -26,19 +26,19 @@ def ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-class Behind:
+class WriteBehind:
     """One thread that does what it is told, one after the other. Use it in a with block, which ends when all is done.
 
     What goes wrong is raised by a later `do`, or at the end; nothing that was told after it is done any more.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._waiting: deque[Future[None]] = deque()
         self._last: Future[None] | None = None
         self._pool = ThreadPoolExecutor(1)
 
-    def __enter__(self) -> "Behind":
+    def __enter__(self) -> "WriteBehind":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -51,7 +51,7 @@ class Behind:
     def do(self, work: Callable[[], None]) -> None:
         self._last = self._pool.submit(_after, self._last, work)
         self._waiting.append(self._last)
-        if len(self._waiting) >= self._most:
+        if len(self._waiting) >= self._limit:
             self._waiting.popleft().result()
 
 

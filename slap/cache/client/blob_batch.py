@@ -11,7 +11,7 @@ from slap.model.errors import SlapError
 Content = bytes | memoryview
 
 
-class Wanted(NamedTuple):
+class BlobRef(NamedTuple):
     """A blob to bring: its digest, and its exact size."""
 
     sha512: Sha512
@@ -21,14 +21,14 @@ class Wanted(NamedTuple):
         return len(content) == self.size and hashlib.sha512(content).hexdigest() == self.sha512
 
 
-class Batch:
+class BlobBatch:
     """What a cache brings when it is asked once. What it did not bring, for whatever reason, stays `missing`; what it
     said that it has not is `absent`.
     """
 
-    def __init__(self, wanted: Iterable[Wanted], deliver: Callable[[Wanted, Content], None]) -> None:
+    def __init__(self, wanted: Iterable[BlobRef], deliver: Callable[[BlobRef, Content], None]) -> None:
         self.missing = deque(wanted)
-        self.absent: list[Wanted] = []
+        self.absent: list[BlobRef] = []
         self._deliver = deliver
         self._parts: list[memoryview] = []  # of the blob that comes now; mostly it lies in one piece, and is not copied
         self._length = 0

@@ -26,9 +26,9 @@ T = TypeVar("T")
 
 _HOUR = 3600.0
 # Seconds for which an index that failed is left alone, and those that are waited for others who write to it.
-_PAUSE = 60.0
-_BUSY = 1.0
-_PACK = 512 << 10  # bytes from which on a pack is large enough
+_RETRY_SECONDS = 60.0
+_LOCK_TIMEOUT_SECONDS = 1.0
+_MIN_PACK_BYTES = 512 << 10  # bytes from which on a pack is large enough
 _SCHEMA = """
 pragma journal_mode = wal;
 pragma synchronous = off;
@@ -38,7 +38,7 @@ create index if not exists chunk_by_pack on chunk (pack);
 """
 
 
-class Shelf:
+class ChunkStore:
     """Safe to use from several threads and processes. Nothing in it is believed: who takes a chunk looks at its digest.
 
     So nothing is synced; what a crash cut off is found out, and fetched again. And nothing here ever fails: where it
@@ -52,29 +52,29 @@ class Shelf:
         self._lock = threading.Lock()
         self._index: sqlite3.Connection | None = None
         self._inode = 0  # of the index that was opened: another process may have put a new one in its place
-        self._again = 0.0  # when it may be opened again
-        self._is_told = False
+        self._retry_at = 0.0  # when it may be opened again
+        self._is_logged = False
 
     def get(self, wanted: Sequence[Sha512]) -> dict[Sha512, bytes]:
         """Those of some chunks that are here."""
         keys = [bytes.fromhex(each) for each in wanted]
         marks = ",".join("?" * len(keys))
-        found = self._ask(f"select sha512, pack, start, size from chunk where sha512 in ({marks})", keys) or []
+        found = self._query(f"select sha512, pack, start, size from chunk where sha512 in ({marks})", keys) or []
         read = {sha512.hex(): self._read(*where) for sha512, *where in found}
         return {sha512: content for sha512, content in read.items() if content is not None}
 
     def put(self, chunks: Iterable[tuple[Sha512, Content]]) -> None:
         """Keep chunks, if there is room; nothing depends on it."""
         name, rows, start = token_hex(8), [], 0
-        for sha512, content in (kept := list(chunks)):
+        for sha512, content in (stored := list(chunks)):
             rows.append((bytes.fromhex(sha512), name, start, len(content)))
             start += len(content)
         if not rows or not self._is_usable():
             return
         try:
-            _write(self._packs / name, [content for _, content in kept])
+            _write(self._packs / name, [content for _, content in stored])
         except OSError as error:
-            self._tell(error)
+            self._log_once(error)
             self._remove(name)
         else:
             if not self._change("insert or replace into chunk values (?, ?, ?, ?)", rows):
@@ -85,11 +85,11 @@ class Shelf:
 
     def trim(self, limit: int) -> None:
         """Remove packs that were used longest ago, until at most `limit` bytes are left. Costs as much as there are packs."""
-        found = self._ask("select distinct pack from chunk")
+        found = self._query("select distinct pack from chunk")
         if found is None:  # which are known cannot be said, so none may be called lost
             return
         known = {name for (name,) in found}
-        packs = sorted(self._all(), key=lambda each: each[0])
+        packs = sorted(self._list_packs(), key=lambda each: each[0])
         excess = sum(size for _, size, _ in packs) - limit
         gone = []
         for used, size, name in packs:
@@ -108,7 +108,7 @@ class Shelf:
         except OSError:
             return None
 
-    def _all(self) -> list[tuple[float, int, str]]:
+    def _list_packs(self) -> list[tuple[float, int, str]]:
         found = []
         with suppress(OSError):
             for path in self._packs.iterdir():
@@ -121,11 +121,11 @@ class Shelf:
         try:
             (self._packs / pack).unlink(missing_ok=True)
         except OSError as error:
-            self._tell(error)
+            self._log_once(error)
             return False
         return True
 
-    def _ask(self, query: str, values: Sequence[object] = ()) -> list[Any] | None:
+    def _query(self, query: str, values: Sequence[object] = ()) -> list[Any] | None:
         """None when the index does not answer."""
         return self._with_index(lambda index: index.execute(query, values).fetchall())
 
@@ -144,66 +144,66 @@ class Shelf:
 
     def _with_index(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         with self._lock:
-            if time.monotonic() < self._again:
+            if time.monotonic() < self._retry_at:
                 return None
             try:
-                return work(self._opened())
+                return work(self._open_index())
             except (sqlite3.Error, OSError) as error:
-                self._give_up(error)
+                self._close_index(error)
                 return None
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_index(self) -> sqlite3.Connection:
         if self._index is None:
             for each in (self._folder, self._packs):
                 files.make_folder(each, 0o700)
-            self._index = sqlite3.connect(self._file, timeout=_BUSY, check_same_thread=False)
+            self._index = sqlite3.connect(self._file, timeout=_LOCK_TIMEOUT_SECONDS, check_same_thread=False)
             self._inode = self._file.stat().st_ino
             self._index.executescript(_SCHEMA)
         return self._index
 
-    def _give_up(self, error: Exception) -> None:
+    def _close_index(self, error: Exception) -> None:
         """A full disk or a busy neighbour pass; a damaged index is of no use to whoever comes next."""
-        self._tell(error)
+        self._log_once(error)
         is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if is_damaged:
-            self._forget()
+            self._remove_index()
         else:
-            self._again = time.monotonic() + _PAUSE
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
         if self._index:
             self._index.close()
         self._index = None
 
-    def _forget(self) -> None:
+    def _remove_index(self) -> None:
         """Remove a damaged index, unless another process did that already, and has a new one."""
         with suppress(OSError):
             if self._file.stat().st_ino == self._inode:
                 for end in ("", "-wal", "-shm"):
                     Path(f"{self._file}{end}").unlink(missing_ok=True)
 
-    def _tell(self, error: Exception) -> None:
-        if not self._is_told:
-            self._is_told = True
+    def _log_once(self, error: Exception) -> None:
+        if not self._is_logged:
+            self._is_logged = True
             log.warning("Chunks in %s cannot be used as they should; it goes on without: %s", self._folder, error)
 
 
-class Packer:
+class PackWriter:
     """Puts chunks on a shelf, in not too many packs: who is killed does not begin anew. For one thread."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
-        self._kept: list[tuple[Sha512, Content]] = []
+    def __init__(self, chunk_store: ChunkStore) -> None:
+        self._chunk_store = chunk_store
+        self._buffered: list[tuple[Sha512, Content]] = []
         self._size = 0
 
     def put(self, sha512: Sha512, content: Content) -> None:
-        self._kept.append((sha512, content))
+        self._buffered.append((sha512, content))
         self._size += len(content)
-        if self._size >= _PACK:
+        if self._size >= _MIN_PACK_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Put what waits for more of its kind."""
-        self._shelf.put(self._kept)
-        self._kept, self._size = [], 0
+        self._chunk_store.put(self._buffered)
+        self._buffered, self._size = [], 0
 
 
 def _write(path: Path, contents: Sequence[Content]) -> None:

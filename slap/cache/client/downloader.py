@@ -8,37 +8,37 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from slap.cache.client.blob_batch import Batch, Content, Wanted
-from slap.cache.client.chunk_store import Shelf
-from slap.cache.client.errors import NotFetched, Trouble
+from slap.cache.client.blob_batch import BlobBatch, BlobRef, Content
+from slap.cache.client.chunk_store import ChunkStore
+from slap.cache.client.errors import CacheFailure, DownloadFailed
 from slap.cache.client.settings import Cache
-from slap.cache.client.worker import SLOWEST, MakeMirror, Seat
+from slap.cache.client.worker import MIN_BYTES_PER_SECOND, DownloadWorker, MakeConnection
 from slap.model.cache import MOST_AT_ONCE, Sha512
 from slap.model.errors import SlapError
 from slap.system.network.line import Pace
 
 # All lines together have more time than one of them to bring SLOWEST. Where the rest would take longer than LONGEST, for
 # most is not here, and they bring less than POOR, it is better to build.
-PATIENCE = 3.2
-POOR = 256 << 10
-LONGEST = 600.0
+DOWNLOAD_STALL_SECONDS = 3.2
+LOW_BYTES_PER_SECOND = 256 << 10
+MAX_REMAINING_SECONDS = 600.0
 # A cache is left, when others are so many times as fast, and its blob was waited for so many seconds.
-_TIMES = 2
-_WAIT = 0.5
-_GLANCE = 0.05
+_SLOWER_FACTOR = 2
+_MIN_WAIT_SECONDS = 0.5
+_POLL_SECONDS = 0.05
 _WORKERS = 4
-_BATCH = 2 << 20  # bytes of an answer, from which on it has enough
-_FIRST = 256 << 10  # the same, of a cache that nobody knows yet
-_AHEAD = (
+_MAX_BATCH_BYTES = 2 << 20  # bytes of an answer, from which on it has enough
+_FIRST_BATCH_BYTES = 256 << 10  # the same, of a cache that nobody knows yet
+_BATCH_SECONDS = (
     0.5  # seconds that an answer should take: so much is lost of it at most, and others can bring the rest meanwhile
 )
-_MOST_HELD = 8 << 20  # bytes that were fetched, and that nobody took yet
+_MAX_BUFFERED_BYTES = 8 << 20  # bytes that were fetched, and that nobody took yet
 
-Arrived = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
 
 @dataclass
-class Counted:
+class ByteCounts:
     """How many bytes came over the network, and how many were here."""
 
     fetched: int = 0
@@ -49,81 +49,84 @@ class Counted:
         return self.fetched + self.reused
 
 
-class Courier:
+class BlobDownloader:
     """Use it in a with block. `take` gives blobs in about the order in which they were wanted, to any thread."""
 
     def __init__(
         self,
-        wanted: Iterable[Wanted],
+        wanted: Iterable[BlobRef],
         caches: Sequence[Cache],
-        make: MakeMirror,
-        shelf: Shelf,
-        arrived: Arrived = lambda size: None,
+        make: MakeConnection,
+        chunk_store: ChunkStore,
+        on_progress: OnProgress = lambda size: None,
     ) -> None:
-        self.counted = Counted()
+        self.counted = ByteCounts()
         self._queue = deque(dict.fromkeys(wanted))
         self._left = sum(each.size for each in self._queue)
-        self._urgent: deque[Wanted] = deque()  # somebody waits for it now: brought whether there is room or not
+        self._urgent: deque[BlobRef] = deque()  # somebody waits for it now: brought whether there is room or not
         self._caches = caches
-        self._shelf = shelf
-        self._arrived = arrived
+        self._chunk_store = chunk_store
+        self._on_progress = on_progress
         # Two conditions of one lock: whoever waits is only woken for what it waits for.
         self._lock = threading.Lock()
-        self._came = threading.Condition(self._lock)  # something is ready, or nothing will be
+        self._ready_changed = threading.Condition(self._lock)  # something is ready, or nothing will be
         self._room = threading.Condition(self._lock)  # there is something to bring, and room for it, or it is over
         self._ready: dict[Sha512, Content] = {}
-        self._coming: dict[Wanted, Seat] = {}
-        self._held = 0
+        self._in_flight: dict[BlobRef, DownloadWorker] = {}
+        self._buffered = 0
         self._rates: dict[Cache, float] = {}  # of a line to each cache that brought something, at last
         self._troubles: dict[Cache, str] = {}
-        self._lacking: dict[Cache, str] = {}  # those that have most of it
-        self._failed: NotFetched | None = None
+        self._incomplete_caches: dict[Cache, str] = {}  # those that have most of it
+        self._failed: DownloadFailed | None = None
         self._closed = False
         self._waited = 0.0  # seconds that somebody waited while caches were asked
-        self._looked = 0.0
-        self._paces = tuple(Pace(PATIENCE, least, lambda: self._waited) for least in (SLOWEST, POOR))
-        self._seats = [Seat(number, make) for number in range(_WORKERS)]
-        self._at_work = _WORKERS
+        self._last_check = 0.0
+        self._paces = tuple(
+            Pace(DOWNLOAD_STALL_SECONDS, least, lambda: self._waited)
+            for least in (MIN_BYTES_PER_SECOND, LOW_BYTES_PER_SECOND)
+        )
+        self._workers = [DownloadWorker(number, make) for number in range(_WORKERS)]
+        self._running = _WORKERS
 
-    def __enter__(self) -> "Courier":
-        for seat in self._seats:
-            seat.thread = threading.Thread(target=self._work, args=(seat,), name="courier", daemon=True)
-            seat.thread.start()
+    def __enter__(self) -> "BlobDownloader":
+        for worker in self._workers:
+            worker.thread = threading.Thread(target=self._work, args=(worker,), name="courier", daemon=True)
+            worker.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._closed = True
             self._room.notify_all()
-        for seat in self._seats:
-            asks = seat.is_asking
-            seat.cut()
-            if seat.thread and not asks:  # it puts something on the shelf, or nothing holds it
-                seat.thread.join(_GLANCE * 20)
+        for worker in self._workers:
+            asks = worker.is_asking
+            worker.cut()
+            if worker.thread and not asks:  # it puts something on the shelf, or nothing holds it
+                worker.thread.join(_POLL_SECONDS * 20)
 
     @property
-    def troubles(self) -> tuple[Trouble, ...]:
-        return tuple(Trouble(cache, why) for cache, why in self._troubles.items())
+    def troubles(self) -> tuple[CacheFailure, ...]:
+        return tuple(CacheFailure(cache, why) for cache, why in self._troubles.items())
 
-    def take(self, wanted: Wanted) -> Content:
+    def take(self, wanted: BlobRef) -> Content:
         """A blob, checked; raises NotFetched when no cache gives it in time."""
         began = time.monotonic()
         with self._lock:
-            self._want(wanted)
+            self._request(wanted)
             while wanted.sha512 not in self._ready:
                 if self._failed:
                     raise self._failed
                 self._wait()
-                self._watch(self._coming.get(wanted), time.monotonic() - began)
+                self._check_progress(self._in_flight.get(wanted), time.monotonic() - began)
             content = self._ready.pop(wanted.sha512)
-            self._held -= wanted.size
-            if self._queue and self._held <= _MOST_HELD:
+            self._buffered -= wanted.size
+            if self._queue and self._buffered <= _MAX_BUFFERED_BYTES:
                 self._room.notify()
         return content
 
-    def _want(self, wanted: Wanted) -> None:
+    def _request(self, wanted: BlobRef) -> None:
         """Some blobs are taken more than once: those are brought again, mostly from the shelf."""
-        known = wanted.sha512 in self._ready or wanted in self._coming
+        known = wanted.sha512 in self._ready or wanted in self._in_flight
         if not known and wanted not in self._urgent:
             with suppress(ValueError):  # mostly it is not there any more
                 self._queue.remove(wanted)
@@ -133,163 +136,167 @@ class Courier:
     def _wait(self) -> None:
         """For a moment. Only while caches are asked that is their time: a disk may stall, too."""
         before = time.monotonic()
-        self._came.wait(_GLANCE)
+        self._ready_changed.wait(_POLL_SECONDS)
         now = time.monotonic()
-        if any(seat.is_asking for seat in self._seats):
-            self._waited += now - max(before, self._looked)
-        self._looked = now
+        if any(worker.is_asking for worker in self._workers):
+            self._waited += now - max(before, self._last_check)
+        self._last_check = now
 
-    def _watch(self, awaited: Seat | None, seconds: float) -> None:
+    def _check_progress(self, awaited: DownloadWorker | None, seconds: float) -> None:
         """Cut what is late. Workers whose line is cut go on with another cache."""
-        for seat in self._seats:
-            if seat.is_late() and seat.cache:
-                self._leave(seat.cache, _SLOW)
-        if awaited and awaited.is_asking and min(seconds, awaited.seconds) > _WAIT:
+        for worker in self._workers:
+            if worker.is_late() and worker.cache:
+                self._drop_cache(worker.cache, _SLOW)
+        if awaited and awaited.is_asking and min(seconds, awaited.seconds) > _MIN_WAIT_SECONDS:
             self._compare(awaited)
         least, poor = self._paces
         if least.is_late():
             self._fail(_SLOW)
-        elif poor.is_late() and (rest := self._estimate(poor.rate)) > LONGEST:
+        elif poor.is_late() and (rest := self._estimate(poor.rate)) > MAX_REMAINING_SECONDS:
             self._fail(f"It sends {poor.rate / 1024:.0f} KiB/s: the rest would take {rest / 60:.0f} minutes.")
 
-    def _compare(self, awaited: Seat) -> None:
+    def _compare(self, awaited: DownloadWorker) -> None:
         """What is waited for comes from a cache that is slower by far than another one: that one stands in for it."""
         slow = awaited.cache
         others = [rate for cache, rate in self._rates.items() if cache != slow and cache not in self._troubles]
-        if slow and others and max(others) > _TIMES * awaited.rate:
-            self._leave(slow, f"It sends {awaited.rate / 1024:.0f} KiB/s, much less than another cache.")
+        if slow and others and max(others) > _SLOWER_FACTOR * awaited.rate:
+            self._drop_cache(slow, f"It sends {awaited.rate / 1024:.0f} KiB/s, much less than another cache.")
 
-    def _leave(self, cache: Cache, why: str) -> None:
+    def _drop_cache(self, cache: Cache, why: str) -> None:
         self._troubles.setdefault(cache, why)
-        for seat in self._seats:
-            seat.leave(cache)
+        for worker in self._workers:
+            worker.leave(cache)
 
     def _estimate(self, rate: float) -> float:
         """Seconds that the rest takes, when as much of it is here as was until now."""
         share = self.counted.fetched / self.counted.all if self.counted.all else 1.0
         return self._left * share / max(rate, 1.0)
 
-    def _work(self, seat: Seat) -> None:
+    def _work(self, worker: DownloadWorker) -> None:
         try:
-            while batch := self._claim(seat):
-                here = self._shelf.get([each.sha512 for each in batch])
-                missing = [each for each in batch if not self._is_here(each, here.get(each.sha512))]
+            while batch := self._next_blobs(worker):
+                here = self._chunk_store.get([each.sha512 for each in batch])
+                missing = [each for each in batch if not self._deliver_stored(each, here.get(each.sha512))]
                 if missing:
-                    self._bring(seat, missing)
+                    self._fetch(worker, missing)
         finally:
-            self._stopped(seat)
+            self._on_stopped(worker)
 
-    def _stopped(self, seat: Seat) -> None:
+    def _on_stopped(self, worker: DownloadWorker) -> None:
         """Before it is over a worker stops only by a mistake of ours, met with what a cache sent: others do without that."""
         with self._lock:
-            self._at_work -= 1
+            self._running -= 1
             if self._closed:
                 return
-            if seat.cache:
-                self._leave(seat.cache, "Nothing can be made of what it sends.")
-            for lost in [each for each, by in self._coming.items() if by is seat]:
-                del self._coming[lost]
-                self._held -= lost.size
+            if worker.cache:
+                self._drop_cache(worker.cache, "Nothing can be made of what it sends.")
+            for lost in [each for each, by in self._in_flight.items() if by is worker]:
+                del self._in_flight[lost]
+                self._buffered -= lost.size
                 self._urgent.append(lost)
             self._room.notify_all()
-            if not self._at_work:
+            if not self._running:
                 self._fail("")
 
-    def _claim(self, seat: Seat) -> list[Wanted]:
+    def _next_blobs(self, worker: DownloadWorker) -> list[BlobRef]:
         """The next blobs to bring, as soon as there is room for them; none when it is over."""
         with self._lock:
-            while not (self._closed or self._urgent or (self._queue and self._held <= _MOST_HELD)):
+            while not (self._closed or self._urgent or (self._queue and self._buffered <= _MAX_BUFFERED_BYTES)):
                 self._room.wait()
             if self._closed:
                 return []
-            batch = [self._urgent.popleft()] if self._urgent else self._next_batch(seat)
-            self._coming.update((each, seat) for each in batch)
-            self._held += sum(each.size for each in batch)
+            batch = [self._urgent.popleft()] if self._urgent else self._next_batch(worker)
+            self._in_flight.update((each, worker) for each in batch)
+            self._buffered += sum(each.size for each in batch)
             return batch
 
-    def _next_batch(self, seat: Seat) -> list[Wanted]:
+    def _next_batch(self, worker: DownloadWorker) -> list[BlobRef]:
         """As many as all workers get, but no more than are asked for or held at once, and than come in time."""
         count = min(MOST_AT_ONCE, max(1, len(self._queue) // _WORKERS))
-        first = next(self._caches_of(seat), None)
-        size = min(_BATCH, int(self._rates[first] * _AHEAD)) if first in self._rates else _FIRST
+        first = next(self._caches_of(worker), None)
+        size = (
+            min(_MAX_BATCH_BYTES, int(self._rates[first] * _BATCH_SECONDS))
+            if first in self._rates
+            else _FIRST_BATCH_BYTES
+        )
         batch = [self._queue.popleft()]
         while len(batch) < count and sum(each.size for each in batch) + self._queue[0].size <= size:
             batch.append(self._queue.popleft())
         return batch
 
-    def _is_here(self, wanted: Wanted, content: Content | None) -> bool:
+    def _deliver_stored(self, wanted: BlobRef, content: Content | None) -> bool:
         if content is None:
             return False
         if not wanted.is_it(content):
-            self._shelf.drop(wanted.sha512)
+            self._chunk_store.drop(wanted.sha512)
             return False
         self._deliver(wanted, content)
         self.counted.reused += wanted.size
         return True
 
-    def _caches_of(self, seat: Seat) -> Iterator[Cache]:
+    def _caches_of(self, worker: DownloadWorker) -> Iterator[Cache]:
         """Those to ask, one after the other; each worker begins with another one."""
-        shift = seat.number % max(1, len(self._caches))
+        shift = worker.number % max(1, len(self._caches))
         for cache in (*self._caches[shift:], *self._caches[:shift]):
             if cache not in self._troubles:
                 yield cache
 
-    def _bring(self, seat: Seat, missing: list[Wanted]) -> None:
+    def _fetch(self, worker: DownloadWorker, missing: list[BlobRef]) -> None:
         """From the first cache that has them, and what it does not give from others."""
-        for cache in self._caches_of(seat):
+        for cache in self._caches_of(worker):
             kept: list[tuple[Sha512, Content]] = []
-            batch = Batch(missing, partial(self._brought, kept))
+            batch = BlobBatch(missing, partial(self._store_fetched, kept))
             try:
-                seat.ask(cache, batch, self._flowed)
+                worker.ask(cache, batch, self._count_bytes)
             except SlapError as error:
                 if self._closed:
                     return
                 with self._lock:
                     self._troubles.setdefault(cache, error.brief)
             finally:
-                self._shelf.put(kept)
+                self._chunk_store.put(kept)
             with self._lock:
-                self._judge(seat, cache, batch)
+                self._record_result(worker, cache, batch)
             missing = [*batch.missing, *batch.absent]
             if not missing:
                 return
         with self._lock:
             self._fail("")
 
-    def _judge(self, seat: Seat, cache: Cache, batch: Batch) -> None:
+    def _record_result(self, worker: DownloadWorker, cache: Cache, batch: BlobBatch) -> None:
         """One that lacks some of the blobs may have all others; one that has none of them is left."""
-        if rate := seat.rate:
+        if rate := worker.rate:
             self._rates[cache] = rate
         if batch.absent:
-            (self._lacking if cache in self._rates else self._troubles).setdefault(cache, _LACKING)
+            (self._incomplete_caches if cache in self._rates else self._troubles).setdefault(cache, _LACKING)
 
-    def _flowed(self, size: int) -> None:
+    def _count_bytes(self, size: int) -> None:
         for pace in self._paces:
             pace.arrived(size)
 
-    def _brought(self, kept: list[tuple[Sha512, Content]], wanted: Wanted, content: Content) -> None:
+    def _store_fetched(self, kept: list[tuple[Sha512, Content]], wanted: BlobRef, content: Content) -> None:
         self._deliver(wanted, content)
         self.counted.fetched += wanted.size
         kept.append((wanted.sha512, content))
 
-    def _deliver(self, wanted: Wanted, content: Content) -> None:
+    def _deliver(self, wanted: BlobRef, content: Content) -> None:
         with self._lock:
-            self._coming.pop(wanted, None)
+            self._in_flight.pop(wanted, None)
             self._ready[wanted.sha512] = content
             self._left -= wanted.size
-            self._came.notify_all()
-        self._arrived(wanted.size)
+            self._ready_changed.notify_all()
+        self._on_progress(wanted.size)
 
     def _fail(self, why: str) -> None:
         """With a reason that is the fault of all that are asked now."""
-        for seat in self._seats:
-            if why and seat.is_asking and seat.cache:
-                self._troubles.setdefault(seat.cache, why)
+        for worker in self._workers:
+            if why and worker.is_asking and worker.cache:
+                self._troubles.setdefault(worker.cache, why)
         if not self._failed:
-            lacking = (Trouble(*each) for each in self._lacking.items() if each[0] not in self._troubles)
-            self._failed = NotFetched("No cache gave all of it.", (*self.troubles, *lacking))
-        self._came.notify_all()
+            lacking = (CacheFailure(*each) for each in self._incomplete_caches.items() if each[0] not in self._troubles)
+            self._failed = DownloadFailed("No cache gave all of it.", (*self.troubles, *lacking))
+        self._ready_changed.notify_all()
 
 
-_SLOW = f"It sends less than {SLOWEST >> 10} KiB/s."
+_SLOW = f"It sends less than {MIN_BYTES_PER_SECOND >> 10} KiB/s."
 _LACKING = "It has an entry, but not all of the blobs."

@@ -7,7 +7,7 @@ from slap.model.errors import SlapError
 
 
 @dataclass(frozen=True)
-class Trouble:
+class CacheFailure:
     """A cache that was of no use, and why."""
 
     cache: Cache
@@ -17,12 +17,12 @@ class Trouble:
         return f"{self.cache.name}: {self.why}"
 
 
-class NotFetched(SlapError):
+class DownloadFailed(SlapError):
     """None of the caches could give what an entry promises: the node builds it from source."""
 
     kind = "not-fetched"
     http_status = 503
 
-    def __init__(self, brief: str, troubles: tuple[Trouble, ...]) -> None:
+    def __init__(self, brief: str, troubles: tuple[CacheFailure, ...]) -> None:
         super().__init__(brief, "\n".join(map(str, troubles)))
         self.troubles = troubles

@@ -5,28 +5,28 @@ import threading
 import time
 from collections.abc import Iterator
 
-from slap.cache.client.connection import Mirror
-from slap.cache.client.errors import NotFetched, Trouble
-from slap.cache.client.worker import LINE_PATIENCE, SLOWEST
+from slap.cache.client.connection import CacheConnection
+from slap.cache.client.errors import CacheFailure, DownloadFailed
+from slap.cache.client.worker import CONNECTION_STALL_SECONDS, MIN_BYTES_PER_SECOND
 from slap.model.cache import Sha512
 from slap.model.errors import SlapError
 from slap.system.network.line import Pace
 
-_GLANCE = 0.1
-_AHEAD = 16
+_POLL_SECONDS = 0.1
+_MAX_BUFFERED_PIECES = 16
 
 
-def stream(mirror: Mirror, sha512: Sha512, limit: int) -> Iterator[bytes]:
+def stream_legacy_blob(mirror: CacheConnection, sha512: Sha512, limit: int) -> Iterator[bytes]:
     """The bytes as they come, which nobody looked at; raises NotFetched. Close it to break off."""
-    pieces: queue.Queue[bytes | SlapError] = queue.Queue(_AHEAD)
-    thread = threading.Thread(target=_bring, args=(mirror, sha512, limit, pieces), name="stream", daemon=True)
+    pieces: queue.Queue[bytes | SlapError] = queue.Queue(_MAX_BUFFERED_PIECES)
+    thread = threading.Thread(target=_fetch, args=(mirror, sha512, limit, pieces), name="stream", daemon=True)
     thread.start()
-    waiting = _Waiting()
-    pace = Pace(LINE_PATIENCE * 2, SLOWEST, lambda: waiting.seconds)
+    waiting = _WaitTimer()
+    pace = Pace(CONNECTION_STALL_SECONDS * 2, MIN_BYTES_PER_SECOND, lambda: waiting.seconds)
     try:
         while True:
             with waiting:
-                piece = _next(pieces, pace, mirror)
+                piece = _next_piece(pieces, pace, mirror)
             if not piece:
                 return
             pace.arrived(len(piece))
@@ -35,10 +35,10 @@ def stream(mirror: Mirror, sha512: Sha512, limit: int) -> Iterator[bytes]:
             yield piece
     finally:
         mirror.line.cut()
-        _empty(pieces)
+        _drain(pieces)
 
 
-class _Waiting:
+class _WaitTimer:
     """How long was waited for the cache; what the other side does with the pieces takes its own time."""
 
     def __init__(self) -> None:
@@ -56,35 +56,35 @@ class _Waiting:
         self._before, self._since = self.seconds, None
 
 
-def _too_slow(mirror: Mirror) -> NotFetched:
-    return NotFetched("A cache is too slow.", (Trouble(mirror.cache, "It sends next to nothing."),))
+def _too_slow(mirror: CacheConnection) -> DownloadFailed:
+    return DownloadFailed("A cache is too slow.", (CacheFailure(mirror.cache, "It sends next to nothing."),))
 
 
-def _next(pieces: "queue.Queue[bytes | SlapError]", pace: Pace, mirror: Mirror) -> bytes:
+def _next_piece(pieces: "queue.Queue[bytes | SlapError]", pace: Pace, mirror: CacheConnection) -> bytes:
     while True:
         try:
-            piece = pieces.get(timeout=_GLANCE)
+            piece = pieces.get(timeout=_POLL_SECONDS)
         except queue.Empty:
             if pace.is_late():
-                raise NotFetched(
-                    "A cache is too slow.", (Trouble(mirror.cache, "It sends next to nothing."),)
+                raise DownloadFailed(
+                    "A cache is too slow.", (CacheFailure(mirror.cache, "It sends next to nothing."),)
                 ) from None
             continue
         if isinstance(piece, SlapError):
-            raise NotFetched("A cache broke off.", (Trouble(mirror.cache, piece.brief),))
+            raise DownloadFailed("A cache broke off.", (CacheFailure(mirror.cache, piece.brief),))
         return piece
 
 
-def _bring(mirror: Mirror, sha512: Sha512, limit: int, pieces: "queue.Queue[bytes | SlapError]") -> None:
+def _fetch(mirror: CacheConnection, sha512: Sha512, limit: int, pieces: "queue.Queue[bytes | SlapError]") -> None:
     try:
-        mirror.former_blob(sha512, limit, pieces.put)
+        mirror.fetch_slapos_blob(sha512, limit, pieces.put)
     except SlapError as error:
         pieces.put(error)
     else:
         pieces.put(b"")
 
 
-def _empty(pieces: "queue.Queue[bytes | SlapError]") -> None:
+def _drain(pieces: "queue.Queue[bytes | SlapError]") -> None:
     """Whoever waits to put something more gets room for it, and finds its line cut."""
     while not pieces.empty():
         pieces.get_nowait()

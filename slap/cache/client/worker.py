@@ -5,34 +5,34 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slap.cache.client.blob_batch import Batch
-from slap.cache.client.connection import Mirror
+from slap.cache.client.blob_batch import BlobBatch
+from slap.cache.client.connection import CacheConnection
 from slap.cache.client.settings import Cache
 from slap.system.network.line import Pace
 
-MakeMirror = Callable[[Cache], Mirror]
+MakeConnection = Callable[[Cache], CacheConnection]
 
 # A line that brings fewer bytes a second than this for so many seconds is cut.
-SLOWEST = 32 << 10
-LINE_PATIENCE = 1.5
+MIN_BYTES_PER_SECOND = 32 << 10
+CONNECTION_STALL_SECONDS = 1.5
 
 
 @dataclass
-class Seat:
+class DownloadWorker:
     """For one thread; others look at it, and cut its lines."""
 
     number: int
-    make: MakeMirror
+    make: MakeConnection
     thread: threading.Thread | None = None
     is_asking: bool = False
     cache: Cache | None = None  # that is asked now, or was the last one
-    _lines: dict[str, Mirror] = field(default_factory=dict)
-    _pace: Pace = field(default_factory=lambda: Pace(LINE_PATIENCE, SLOWEST))
+    _lines: dict[str, CacheConnection] = field(default_factory=dict)
+    _pace: Pace = field(default_factory=lambda: Pace(CONNECTION_STALL_SECONDS, MIN_BYTES_PER_SECOND))
     _since: float = 0.0
     _until: float | None = None
     _arrived: int = 0
 
-    def ask(self, cache: Cache, batch: Batch, arrived: Callable[[int], None]) -> None:
+    def ask(self, cache: Cache, batch: BlobBatch, arrived: Callable[[int], None]) -> None:
         """Have a cache bring a batch; raises SlapError."""
         mirror = self._lines.get(cache.blobs)
         if mirror is None:

@@ -15,7 +15,7 @@ from slap.system.serving.connections import mark_known
 from slap.system.serving.peer import is_direct, peer_of
 
 
-class Doorman:
+class AccessControl:
     """Lets requests in."""
 
     def __init__(self, tokens: TokenFile, read: Reading, revoked: RevokedCertificates) -> None:

@@ -34,7 +34,7 @@ def id_of(name: str) -> str:
     return name.rpartition("/")[2].partition("-")[2].partition("-")[0]
 
 
-def fairly(names: Sequence[str]) -> list[str]:
+def round_robin(names: Sequence[str]) -> list[str]:
     """Names, given with the newest first, in an order in which nobody's entries hide those of another: the newest of each
     writer, then the one before it of each, and so on."""
     counts: Counter[str] = Counter()
@@ -45,7 +45,7 @@ def fairly(names: Sequence[str]) -> list[str]:
     return sorted(names, key=ranks.__getitem__)
 
 
-def superseded(own: Sequence[tuple[str, str]], others: int, new: str) -> list[str]:
+def find_superseded(own: Sequence[tuple[str, str]], others: int, new: str) -> list[str]:
     """Of the writer's own entries of a key, given as (name, group) with the newest first, those that go when one of the group
     `new` comes.
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from slap.cache.server.blobs import Opened, Stream
+from slap.cache.server.blobs import BlobStream, OpenBlob
 from slap.cache.server.ranges import BadRange
 from slap.cache.storage.storage import PIECE
 from slap.model.errors import InvalidInput, NotFound, SlapError
@@ -18,10 +18,10 @@ from slap.model.errors import InvalidInput, NotFound, SlapError
 log = logging.getLogger(__name__)
 
 # The bytes of a digest never change: whoever is between may keep them.
-_FOR_EVER = "public, max-age=31536000, immutable"
+_CACHE_CONTROL = "public, max-age=31536000, immutable"
 
 
-def in_json(content: bytes, status: int = 200) -> Response:
+def json_response(content: bytes, status: int = 200) -> Response:
     return Response(content, status, media_type="application/json")
 
 
@@ -31,11 +31,11 @@ def blob_headers(digest: str, size: int) -> dict[str, str]:
         "content-type": "application/octet-stream",
         "accept-ranges": "bytes",
         "etag": f'"{digest}"',
-        "cache-control": _FOR_EVER,
+        "cache-control": _CACHE_CONTROL,
     }
 
 
-def blob_response(digest: str, opened: Opened) -> Response:
+def blob_response(digest: str, opened: OpenBlob) -> Response:
     span = opened.span
     headers = blob_headers(digest, span.length)
     if span.is_part:
@@ -45,7 +45,7 @@ def blob_response(digest: str, opened: Opened) -> Response:
     return StreamingResponse(_in_threads(opened.pieces), span.status, headers)
 
 
-def stream_response(stream: Stream) -> Response:
+def stream_response(stream: BlobStream) -> Response:
     """Several blobs as one body."""
     headers = {"content-length": str(stream.length), "content-type": "application/octet-stream"}
     return StreamingResponse(stream.pieces, 200, headers)
@@ -57,38 +57,42 @@ async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def install_handlers(app: Starlette) -> None:
-    app.add_exception_handler(SlapError, _told)
-    app.add_exception_handler(HTTPException, _unrouted)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _incident)
+    app.add_exception_handler(SlapError, _on_slap_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_failure)
 
 
-def answer(error: SlapError) -> Response:
-    response = in_json(error.document().model_dump_json().encode(), error.http_status)
+def error_response(error: SlapError) -> Response:
+    response = json_response(error.document().model_dump_json().encode(), error.http_status)
     if isinstance(error, BadRange):
         response.headers["content-range"] = f"bytes */{error.size}"
     return response
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def _on_slap_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SlapError)
-    return answer(error)
+    return error_response(error)
 
 
-async def _unrouted(request: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path[:200]}"
     if error.status_code in (404, 405):
-        return answer(NotFound(f"The cache has no {where}.", "", "Its paths are in docs/reference/cache-server.md."))
-    return answer(InvalidInput(f"{where} failed.", str(error.detail)))
+        return error_response(
+            NotFound(f"The cache has no {where}.", "", "Its paths are in docs/reference/cache-server.md.")
+        )
+    return error_response(InvalidInput(f"{where} failed.", str(error.detail)))
 
 
-async def _gone(request: Request, error: Exception) -> Response:
+async def _on_disconnect(request: Request, error: Exception) -> Response:
     log.info("The client of %s %s went away.", request.method, request.url.path)
     return Response(status_code=400)
 
 
-async def _incident(request: Request, error: Exception) -> Response:
+async def _on_failure(request: Request, error: Exception) -> Response:
     incident = secrets.token_hex(4)
     log.error("Incident %s in %s %s", incident, request.method, request.url.path, exc_info=error)
-    return answer(SlapError("The cache failed.", f"Incident {incident}.", "Its log says more under that number."))
+    return error_response(
+        SlapError("The cache failed.", f"Incident {incident}.", "Its log says more under that number.")
+    )

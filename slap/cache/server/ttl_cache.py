@@ -7,40 +7,40 @@ from collections.abc import Callable
 _OVERHEAD = 256  # bytes of memory for each, beside what it holds
 
 
-class Lately:
+class TtlCache:
     """Byte strings by name. Another process may change what they are made of: that is seen after `seconds`."""
 
     def __init__(self, size: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = size
+        self._limit = size
         self._seconds = seconds
         self._clock = clock
-        self._held: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._items: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
         self._size = 0
 
     def get(self, name: str) -> bytes | None:
-        found = self._held.get(name)
+        found = self._items.get(name)
         if found is None or found[0] < self._clock():
             return None
-        self._held.move_to_end(name)
+        self._items.move_to_end(name)
         return found[1]
 
     def put(self, name: str, content: bytes) -> None:
         self.forget(name)
-        self._held[name] = (self._clock() + self._seconds, content)
+        self._items[name] = (self._clock() + self._seconds, content)
         self._size += len(content) + _OVERHEAD
-        while self._size > self._most:
-            self.forget(next(iter(self._held)))
+        while self._size > self._limit:
+            self.forget(next(iter(self._items)))
 
     def forget(self, name: str) -> None:
-        if found := self._held.pop(name, None):
+        if found := self._items.pop(name, None):
             self._size -= len(found[1]) + _OVERHEAD
 
 
-class Pace:
+class RateLimit:
     """How often something was done for a name lately: at most `most` times in `seconds`."""
 
-    def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
         self._seconds = seconds
         self._clock = clock
         self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
@@ -51,9 +51,9 @@ class Pace:
         if self._clock() - begun > self._seconds:
             begun, count = self._clock(), 0
         self._windows[name] = (begun, count + 1)
-        if len(self._windows) > _MOST_NAMES:
+        if len(self._windows) > _MAX_NAMES:
             self._windows.popitem(last=False)
-        return count < self._most
+        return count < self._limit
 
 
-_MOST_NAMES = 10_000
+_MAX_NAMES = 10_000

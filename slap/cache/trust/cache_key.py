@@ -8,7 +8,7 @@ from slap.model.cache import EntryKind, Platform
 
 
 @dataclass(frozen=True)
-class Question:
+class CacheKey:
     """`key` is the URL of a release, or the digest of a part; the answer will be in `folder` below `root`."""
 
     key: str

@@ -5,7 +5,7 @@ from enum import StrEnum
 from slap.model.errors import SlapError
 
 
-class Reason(StrEnum):
+class RejectionReason(StrEnum):
     """One for each rule. A refusal never stops a build: the node then builds from source, and says why."""
 
     MALFORMED = "malformed"
@@ -30,12 +30,12 @@ class Reason(StrEnum):
     TWO_FACED = "two-faced"
 
 
-class Refused(SlapError):
+class RejectedStatement(SlapError):
     """A statement, or what carries it, breaks a rule of trust."""
 
     kind = "refused"
     http_status = 403
 
-    def __init__(self, reason: Reason, brief: str, details: str = "", resolution: str = "") -> None:
+    def __init__(self, reason: RejectionReason, brief: str, details: str = "", resolution: str = "") -> None:
         super().__init__(brief, details, resolution)
         self.reason = reason

@@ -18,19 +18,19 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slap.cache.trust.cache_key import Question
-from slap.cache.trust.envelope import decoded, malformed
-from slap.cache.trust.errors import Reason, Refused
-from slap.cache.trust.store import FormerKey
+from slap.cache.trust.cache_key import CacheKey
+from slap.cache.trust.envelope import decode_base64, malformed_statement
+from slap.cache.trust.errors import RejectedStatement, RejectionReason
+from slap.cache.trust.store import SlaposKey
 from slap.model.cache import LARGEST_PAYLOAD, Line, Sha512
 from slap.model.errors import InvalidInput
 
-_SMALLEST_KEY = 1024  # bits: what SlapOS's caches have been run with
-_LARGEST_PEM = 20_000
+_MIN_KEY_BITS = 1024  # bits: what SlapOS's caches have been run with
+_MAX_PEM_CHARACTERS = 20_000
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
-class FormerEntry(BaseModel):
+class SlaposEntry(BaseModel):
     """What such an entry says; fields that nobody asks for may be there."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -43,40 +43,46 @@ class FormerEntry(BaseModel):
 
 
 @dataclass(frozen=True)
-class FormerVerified:
+class VerifiedSlaposEntry:
     """An entry of a SlapOS cache that may be taken, and whose word that is."""
 
-    entry: FormerEntry
-    key: FormerKey
+    entry: SlaposEntry
+    key: SlaposKey
 
 
-def read_former_key(pem: str, comment: str = "") -> FormerKey:
+def parse_slapos_key(pem: str, comment: str = "") -> SlaposKey:
     """An RSA key from PEM, of a certificate or of a public key. When a certificate expires is not looked at: the
     operator trusts the key."""
-    key = _rsa(pem)
-    if key is None or key.key_size < _SMALLEST_KEY:
+    key = _parse_rsa_key(pem)
+    if key is None or key.key_size < _MIN_KEY_BITS:
         raise InvalidInput(
             "This is not the key of a SlapOS cache.",
-            f"It should be an RSA key of at least {_SMALLEST_KEY} bits, in PEM: a certificate, or a public key.",
+            f"It should be an RSA key of at least {_MIN_KEY_BITS} bits, in PEM: a certificate, or a public key.",
             "signature-certificate-list in the section [networkcache] of slapos.cfg has them.",
         )
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return FormerKey(hashlib.sha256(der).hexdigest(), pem.strip(), comment)
+    return SlaposKey(hashlib.sha256(der).hexdigest(), pem.strip(), comment)
 
 
-def verify_former(text: str, signature: str, keys: Sequence[FormerKey], question: Question) -> FormerVerified:
+def verify_slapos_entry(
+    text: str, signature: str, keys: Sequence[SlaposKey], cache_key: CacheKey
+) -> VerifiedSlaposEntry:
     """The entry [text, signature] of a SlapOS directory, when one of the keys signed it and it answers the question.
 
-    Raises Refused. Nothing tells here whether it is the newest one.
+    Raises RejectedStatement. Nothing tells here whether it is the newest one.
     """
     if len(text) > LARGEST_PAYLOAD:
-        raise Refused(Reason.TOO_LARGE, f"An entry of a SlapOS cache has more than {LARGEST_PAYLOAD} characters.")
-    key = _signer(text, signature, keys)
-    entry = _read(text)
-    for reason, what, found, wanted in _compared(entry, question):
+        raise RejectedStatement(
+            RejectionReason.TOO_LARGE, f"An entry of a SlapOS cache has more than {LARGEST_PAYLOAD} characters."
+        )
+    key = _find_signer(text, signature, keys)
+    entry = _parse_entry(text)
+    for reason, what, found, wanted in _comparisons(entry, cache_key):
         if found != wanted:
-            raise Refused(reason, f"An entry of a SlapOS cache is {what}.", f"It is for {found}; asked was {wanted}.")
-    return FormerVerified(entry, key)
+            raise RejectedStatement(
+                reason, f"An entry of a SlapOS cache is {what}.", f"It is for {found}; asked was {wanted}."
+            )
+    return VerifiedSlaposEntry(entry, key)
 
 
 def multiarch(machine: str, libc: str) -> str:
@@ -87,26 +93,26 @@ def multiarch(machine: str, libc: str) -> str:
     return f"{machine}-{system}"
 
 
-def _signer(text: str, signature: str, keys: Sequence[FormerKey]) -> FormerKey:
+def _find_signer(text: str, signature: str, keys: Sequence[SlaposKey]) -> SlaposKey:
     if not signature:
-        raise Refused(Reason.UNSIGNED, "An entry of a SlapOS cache has no signature.")
+        raise RejectedStatement(RejectionReason.UNSIGNED, "An entry of a SlapOS cache has no signature.")
     if not keys:
-        raise Refused(
-            Reason.UNKNOWN_KEY, "An entry is signed as SlapOS signs, with RSA and SHA-1, which is not trusted here.",
+        raise RejectedStatement(
+            RejectionReason.UNKNOWN_KEY, "An entry is signed as SlapOS signs, with RSA and SHA-1, which is not trusted here.",
             "", "If this cache is to be trusted all the same: slapos cache trust --former.",
         )  # fmt: skip
-    raw = decoded(signature)
+    raw = decode_base64(signature)
     for key in keys:
         if _verifies(key, raw, text.encode(errors="replace")):
             return key
-    raise Refused(
-        Reason.BAD_SIGNATURE, "An entry of a SlapOS cache is signed by none of the keys that are trusted for that.",
+    raise RejectedStatement(
+        RejectionReason.BAD_SIGNATURE, "An entry of a SlapOS cache is signed by none of the keys that are trusted for that.",
         "Its signer is another one, or it was changed on the way.",
     )  # fmt: skip
 
 
-def _verifies(key: FormerKey, signature: bytes, message: bytes) -> bool:
-    rsa = _rsa(key.pem)
+def _verifies(key: SlaposKey, signature: bytes, message: bytes) -> bool:
+    rsa = _parse_rsa_key(key.pem)
     if rsa is None:
         return False
     try:
@@ -116,8 +122,8 @@ def _verifies(key: FormerKey, signature: bytes, message: bytes) -> bool:
     return True
 
 
-def _rsa(pem: str) -> RSAPublicKey | None:
-    if len(pem) > _LARGEST_PEM:
+def _parse_rsa_key(pem: str) -> RSAPublicKey | None:
+    if len(pem) > _MAX_PEM_CHARACTERS:
         return None
     data = pem.strip().encode(errors="replace")
     try:
@@ -128,26 +134,26 @@ def _rsa(pem: str) -> RSAPublicKey | None:
     return key if isinstance(key, RSAPublicKey) else None
 
 
-def _read(text: str) -> FormerEntry:
+def _parse_entry(text: str) -> SlaposEntry:
     try:
-        return FormerEntry.model_validate(json.loads(text))
+        return SlaposEntry.model_validate(json.loads(text))
     except (ValidationError, ValueError, RecursionError) as error:
-        raise malformed("an entry of a SlapOS cache lacks what tells whom it is for") from error
+        raise malformed_statement("an entry of a SlapOS cache lacks what tells whom it is for") from error
 
 
-def _compared(entry: FormerEntry, question: Question) -> list[tuple[Reason, str, str, str]]:
-    ours = question.platform
+def _comparisons(entry: SlaposEntry, cache_key: CacheKey) -> list[tuple[RejectionReason, str, str, str]]:
+    ours = cache_key.platform
     machine = multiarch(ours.machine, ours.libc)
-    theirs_os, our_os = _system(entry.os[0], entry.os[1]), _system(ours.os, ours.version)
+    theirs_os, our_os = _normalize_os(entry.os[0], entry.os[1]), _normalize_os(ours.os, ours.version)
     return [
-        (Reason.OTHER_KEY, "of another release", entry.software_url, question.key),
-        (Reason.OTHER_ROOT, "for another software root", entry.software_root, question.root),
-        (Reason.OTHER_MACHINE, "for another architecture", entry.multiarch, machine),
-        (Reason.OTHER_OS, "for another operating system", theirs_os, our_os),
+        (RejectionReason.OTHER_KEY, "of another release", entry.software_url, cache_key.key),
+        (RejectionReason.OTHER_ROOT, "for another software root", entry.software_root, cache_key.root),
+        (RejectionReason.OTHER_MACHINE, "for another architecture", entry.multiarch, machine),
+        (RejectionReason.OTHER_OS, "for another operating system", theirs_os, our_os),
     ]
 
 
-def _system(name: str, version: str) -> str:
+def _normalize_os(name: str, version: str) -> str:
     """Of Debian, and of what is Debian by another name, the first number of the version decides."""
     name = name.lower().replace("raspbian", "debian")
     return f"{name} {version.split('.')[0] if name == 'debian' else version}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from slap.client.slapos.http import obscure, read
+from slap.client.slapos.http import parse_answer, unreadable_answer
 from slap.model.base import PartitionName
 from slap.model.serialisation import Serialisation, unwrap
 from slap.model.state import InstanceState, SupplyState
@@ -34,7 +34,7 @@ class Values:
 
 
 @dataclass(frozen=True)
-class SharedSaid:
+class SharedDescription:
     """A shared instance in the list of the one that serves it."""
 
     reference: str
@@ -44,7 +44,7 @@ class SharedSaid:
 
 
 @dataclass(frozen=True)
-class PartitionSaid:
+class PartitionDescription:
     """A partition and what shall be in it; with neither guid nor release it is free."""
 
     name: str
@@ -59,7 +59,7 @@ class PartitionSaid:
     values: Values = Values()
     connection: Values = Values()
     addresses: tuple[str, ...] = ()
-    shared: tuple[SharedSaid, ...] = ()
+    shared: tuple[SharedDescription, ...] = ()
 
     @property
     def is_free(self) -> bool:
@@ -67,25 +67,25 @@ class PartitionSaid:
 
 
 @dataclass(frozen=True)
-class ComputerSaid:
+class ComputerDescription:
     """A computer; `unread` are its partitions of which could not be understood what they shall be."""
 
     guid: str
     supplies: Mapping[str, SupplyState]
-    partitions: tuple[PartitionSaid, ...]
+    partitions: tuple[PartitionDescription, ...]
     unread: tuple[str, ...] = ()
 
-    def partition(self, name: str) -> PartitionSaid | None:
+    def partition(self, name: str) -> PartitionDescription | None:
         return next((each for each in self.partitions if each.name == name), None)
 
 
-def read_computer(body: bytes) -> ComputerSaid:
+def parse_computer(body: bytes) -> ComputerDescription:
     """An answer to getFullComputerInformation; raises Unreachable for what is none."""
-    computer = read(body)
+    computer = parse_answer(body)
     if not (isinstance(computer, SlapObject) and computer.class_name == "Computer"):
-        raise obscure("It does not describe a computer.")
+        raise unreadable_answer("It does not describe a computer.")
     said = [(_name(each), _partition(each)) for each in _objects(computer, "_computer_partition_list")]
-    return ComputerSaid(
+    return ComputerDescription(
         guid=_text(computer.attributes.get("_computer_id")),
         supplies=dict(_supplies(_objects(computer, "_software_release_list"))),
         partitions=tuple(each for _, each in said if each),
@@ -93,13 +93,13 @@ def read_computer(body: bytes) -> ComputerSaid:
     )
 
 
-def read_values(given: object) -> Values:
+def parse_values(given: object) -> Values:
     """Parameters out of a dictionary of the wire, without what the master added."""
     plain, came = unwrap({name: value for name, value in _mapping(given).items() if name not in _ADDED})
     return Values(plain, came)
 
 
-def read_addresses(listed: object) -> tuple[str, ...]:
+def parse_addresses(listed: object) -> tuple[str, ...]:
     """Of pairs (interface, address), the addresses."""
     pairs = listed if isinstance(listed, list | tuple) else ()
     return tuple(_text(pair[1]) for pair in pairs if isinstance(pair, list | tuple) and len(pair) >= 2)
@@ -109,7 +109,7 @@ def _objects(computer: SlapObject, attribute: str) -> list[SlapObject]:
     """A list that is not there is not one that is empty."""
     listed = computer.attributes.get(attribute)
     if not isinstance(listed, list | tuple) or not all(isinstance(each, SlapObject) for each in listed):
-        raise obscure(f"It has no {attribute}.")
+        raise unreadable_answer(f"It has no {attribute}.")
     return list(listed)
 
 
@@ -120,24 +120,24 @@ def _supplies(releases: Iterable[SlapObject]) -> Iterator[tuple[str, SupplyState
             yield url, SupplyState(state)
 
 
-def _partition(said: SlapObject) -> PartitionSaid | None:
+def _partition(said: SlapObject) -> PartitionDescription | None:
     """A partition, or None for one that is not understood."""
     state, name = _text(said.attributes.get("_requested_state")), _name(said)
     release = said.attributes.get("_software_release_document", "")
     if not name or state not in set(InstanceState):
         return None
     if release is None:
-        return PartitionSaid(name) if state == InstanceState.DESTROYED else None
+        return PartitionDescription(name) if state == InstanceState.DESTROYED else None
     return _occupied(name, InstanceState(state), said.attributes, release)
 
 
-def _occupied(name: str, state: InstanceState, said: Mapping[str, Any], release: object) -> PartitionSaid | None:
+def _occupied(name: str, state: InstanceState, said: Mapping[str, Any], release: object) -> PartitionDescription | None:
     url = _text(release.attributes.get("_software_release")) if isinstance(release, SlapObject) else ""
     guid, added = _text(said.get("_instance_guid")), _mapping(said.get("_parameter_dict"))
     if not (url and guid):
         return None
     title = _text(added.get("instance_title")) or guid
-    return PartitionSaid(
+    return PartitionDescription(
         name=name,
         guid=guid,
         state=state,
@@ -147,21 +147,21 @@ def _occupied(name: str, state: InstanceState, said: Mapping[str, Any], release:
         root_title=_text(added.get("root_instance_title")) or title,
         timestamp=_text(added.get("timestamp")),
         access=_text(said.get("_access_status")),
-        values=read_values(added),
-        connection=read_values(said.get("_connection_dict")),
-        addresses=read_addresses(added.get("ip_list")),
+        values=parse_values(added),
+        connection=parse_values(said.get("_connection_dict")),
+        addresses=parse_addresses(added.get("ip_list")),
         shared=tuple(_shared(added.get("slave_instance_list"))),
     )
 
 
-def _shared(listed: object) -> Iterator[SharedSaid]:
+def _shared(listed: object) -> Iterator[SharedDescription]:
     for each in listed if isinstance(listed, list | tuple) else ():
         said = _mapping(each)
         reference = _text(said.get("slave_reference"))
         if reference:
             plain, came = unwrap({name: value for name, value in said.items() if name not in _ADDED_TO_SHARED})
             title, kind = (_text(said.get(name)) for name in ("slave_title", "slap_software_type"))
-            yield SharedSaid(reference, title or reference, kind or "default", Values(plain, came))
+            yield SharedDescription(reference, title or reference, kind or "default", Values(plain, came))
 
 
 def _name(said: SlapObject) -> str:

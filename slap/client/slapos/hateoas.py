@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urljoin
 
 from slap.client.slapos.documents import Values
-from slap.client.slapos.http import Wire, obscure
+from slap.client.slapos.http import SlapToolClient, unreadable_answer
 from slap.model.errors import NotFound, NotOffered
 from slap.model.serialisation import unwrap
 from slap.model.slapos.xml import parse_xml
@@ -24,8 +24,8 @@ Row = Mapping[str, Any]
 class Hateoas:
     """The lists of one master."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, client: SlapToolClient) -> None:
+        self._client = client
         self._links: Mapping[str, Any] = {}
 
     def trees(self, title: str = "") -> list[Row]:
@@ -39,7 +39,7 @@ class Hateoas:
         """The fields of what a row stands for, by their names."""
         where = str(row.get("relative_url", ""))
         if where.startswith("/"):
-            url = urljoin(self._wire.base + "/", where)
+            url = urljoin(self._client.base + "/", where)
         else:
             url = expand(self._link("traverse"), relative_url=where, view=_VIEW)
         fields = _mapping(_mapping(self._read(url).get("_embedded")).get("_view"))
@@ -54,7 +54,7 @@ class Hateoas:
         url = expand(self._link("raw_search"), query=query, select_list=_COLUMNS, limit=_LIMIT)
         rows = _mapping(self._read(url).get("_embedded")).get("contents")
         if not isinstance(rows, list):
-            raise obscure(f"{url.split('?')[0]} has no list of contents.")
+            raise unreadable_answer(f"{url.split('?')[0]} has no list of contents.")
         return [_mapping(row) for row in rows]
 
     def _link(self, name: str) -> str:
@@ -67,15 +67,15 @@ class Hateoas:
     def _root(self) -> str:
         """slapproxy does not say where it is."""
         try:
-            return self._wire.get("getHateoasUrl").decode().strip()
+            return self._client.get("getHateoasUrl").decode().strip()
         except NotFound:
-            return f"{self._wire.base}/hateoas/"
+            return f"{self._client.base}/hateoas/"
 
     def _read(self, url: str) -> dict[str, Any]:
         try:
-            return _mapping(json.loads(self._wire.fetch(url)))
+            return _mapping(json.loads(self._client.fetch(url)))
         except ValueError as error:
-            raise obscure(f"{url.split('?')[0]} is not JSON: {error}.") from error
+            raise unreadable_answer(f"{url.split('?')[0]} is not JSON: {error}.") from error
 
 
 def values_of(document: object) -> Values:
@@ -87,7 +87,7 @@ def values_of(document: object) -> Values:
     try:
         root = parse_xml(text if text.strip() else "<instance/>")
     except ValueError as error:
-        raise obscure(f"Parameters cannot be read: {error}.") from error
+        raise unreadable_answer(f"Parameters cannot be read: {error}.") from error
     return Values(*unwrap({each.get("id", ""): each.text or "" for each in root.iterfind("parameter")}))
 
 

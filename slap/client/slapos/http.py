@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from slap.client.identity import Speaker
+from slap.client.identity import PartitionIdentity
 from slap.model.errors import Forbidden, InvalidInput, NotFound, NotReady, SlapError, Unauthenticated, Unreachable
 from slap.system import marshal
 from slap.system.transport import Reply, Transport
 
 # A slapproxy with thousands of partitions takes seconds for the state of a computer.
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "*/*"}
 _PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
-_LONGEST_REASON = 500
+_MAX_REASON_CHARACTERS = 500
 
 
-class Wire:
+class SlapToolClient:
     """The way to one master."""
 
     def __init__(self, url: str, transport: Transport) -> None:
@@ -33,18 +33,18 @@ class Wire:
     def fetch(self, url: str) -> bytes:
         return self._send("GET", url, _FORM, None)
 
-    def post(self, path: str, form: Mapping[str, str], speaker: Speaker | None = None) -> bytes:
-        headers = _FORM | (speaker.headers if speaker else {})
+    def post(self, path: str, form: Mapping[str, str], identity: PartitionIdentity | None = None) -> bytes:
+        headers = _FORM | (identity.headers if identity else {})
         return self._send("POST", f"{self.base}/{path}", headers, urlencode(form).encode())
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-        reply = self._transport.send(method, url, headers, body, PATIENCE)
+        reply = self._transport.send(method, url, headers, body, TIMEOUT_SECONDS)
         if not 200 <= reply.status < 300:
             raise _error(reply, url.split("?")[0])
         return reply.body
 
 
-def read(body: bytes) -> Any:
+def parse_answer(body: bytes) -> Any:
     """A marshalled value. What cannot be read says nothing of what was asked."""
     try:
         return marshal.loads(body)
@@ -52,12 +52,12 @@ def read(body: bytes) -> Any:
         raise Unreachable("The master's answer cannot be understood.", error.details, _CHECK) from error
 
 
-def text(value: object) -> str:
+def marshal_value(value: object) -> str:
     """A value as a field of a form."""
     return marshal.dumps(value).decode()
 
 
-def obscure(what: str) -> Unreachable:
+def unreadable_answer(what: str) -> Unreachable:
     return Unreachable("The master's answer cannot be understood.", what, _CHECK)
 
 
@@ -89,4 +89,4 @@ def reason(body: bytes) -> str:
     page = body[: 1 << 16].decode(errors="replace")
     found = _PARAGRAPH.search(page)
     words = html.unescape(_TAG.sub(" ", found[1] if found else page))
-    return " ".join(words.split())[:_LONGEST_REASON] or "no reason was given"
+    return " ".join(words.split())[:_MAX_REASON_CHARACTERS] or "no reason was given"

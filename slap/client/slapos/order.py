@@ -8,9 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from slap.client.slapos.documents import ComputerSaid, PartitionSaid, SharedSaid, Values, read_addresses, read_values
+from slap.client.slapos.documents import (
+    ComputerDescription,
+    PartitionDescription,
+    SharedDescription,
+    Values,
+    parse_addresses,
+    parse_values,
+)
 from slap.client.slapos.hateoas import Row, values_of
-from slap.client.slapos.http import obscure, read, text
+from slap.client.slapos.http import marshal_value, parse_answer, unreadable_answer
 from slap.model.instance import Instance, InstanceRequest, Sla
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.sla_filters import filters_from_sla
@@ -21,22 +28,22 @@ from slap.system.marshal import SlapObject
 USER = "user:me"  # masters do not say who we are
 
 
-def form_of(request: InstanceRequest, declared: Serialisation) -> dict[str, str]:
+def request_form(request: InstanceRequest, declared: Serialisation) -> dict[str, str]:
     """An order always says all of it. Parameters go as somebody said for this order, or else as the release declares."""
     parameters = wrap(request.parameters, request.serialisation or declared, Serialisation.NONE)
     return {
         "software_release": request.software_release,
         "software_type": request.software_type,
         "partition_reference": request.reference,
-        "partition_parameter_xml": text(parameters),
-        "filter_xml": text(filters_from_sla(request.sla)),
-        "state": text(request.state.value),
-        "shared_xml": text(request.shared),
+        "partition_parameter_xml": marshal_value(parameters),
+        "filter_xml": marshal_value(filters_from_sla(request.sla)),
+        "state": marshal_value(request.state.value),
+        "shared_xml": marshal_value(request.shared),
     }
 
 
 @dataclass(frozen=True)
-class Placed:
+class InstanceDescription:
     """What a master tells of an instance, from whichever of its answers; `moment` is when it last changed."""
 
     guid: str
@@ -57,29 +64,29 @@ class Placed:
     requester: str = USER
 
 
-def read_answer(body: bytes, request: InstanceRequest, requester: str) -> Placed:
+def read_answer(body: bytes, request: InstanceRequest, requester: str) -> InstanceDescription:
     """An answer to requestComputerPartition. For a shared instance slapproxy tells no guid: it is made as it makes it."""
-    said = read(body)
+    said = parse_answer(body)
     if not (isinstance(said, SlapObject) and said.class_name in ("SoftwareInstance", "ComputerPartition")):
-        raise obscure("It does not describe an instance.")
+        raise unreadable_answer("It does not describe an instance.")
     known: Mapping[str, object] = said.attributes
     mixed = known.get("_parameter_dict")
     accepted = accepted_only(request, requester)
     return replace(
         accepted,
         guid=str(known.get("_instance_guid") or accepted.guid),
-        connection=read_values(known.get("_connection_dict")),
+        connection=parse_values(known.get("_connection_dict")),
         computer=str(known.get("slap_computer_id") or ""),
         partition=str(known.get("slap_computer_partition_id") or ""),
-        addresses=read_addresses(known.get("ip_list")),
+        addresses=parse_addresses(known.get("ip_list")),
         moment=str(mixed.get("timestamp", "")) if isinstance(mixed, Mapping) else "",
     )
 
 
-def accepted_only(request: InstanceRequest, requester: str) -> Placed:
+def accepted_only(request: InstanceRequest, requester: str) -> InstanceDescription:
     """An instance that has no place yet."""
     own = "" if requester == USER else requester
-    return Placed(
+    return InstanceDescription(
         guid=f"{own}_{request.reference}",
         reference=request.reference,
         release=request.software_release,
@@ -93,12 +100,12 @@ def accepted_only(request: InstanceRequest, requester: str) -> Placed:
     )
 
 
-def from_row(row: Row) -> Placed | None:
+def from_row(row: Row) -> InstanceDescription | None:
     """An instance from a row of slapproxy's list, which has all columns of its table; None for other rows."""
     if not (row.get("computer_reference") and row.get("reference") and row.get("slap_state")):
         return None
     computer, partition = str(row["computer_reference"]), str(row["reference"])
-    return Placed(
+    return InstanceDescription(
         guid=f"{computer}-{partition}",
         reference=str(row.get("title")),
         release=str(row.get("url_string") or ""),
@@ -112,10 +119,10 @@ def from_row(row: Row) -> Placed | None:
     )
 
 
-def from_document(row: Row, fields: Row) -> Placed:
+def from_document(row: Row, fields: Row) -> InstanceDescription:
     """An instance from the document that a row of a list leads to."""
     title, shared = str(row.get("title")), bool(fields.get("root_slave"))
-    return Placed(
+    return InstanceDescription(
         guid=f"_{title}" if shared else str(fields.get("reference") or title),
         reference=title,
         release=str(fields.get("url_string") or row.get("url_string") or ""),
@@ -127,9 +134,9 @@ def from_document(row: Row, fields: Row) -> Placed:
     )
 
 
-def from_partition(said: PartitionSaid, computer: str, root: str) -> Placed:
+def from_partition(said: PartitionDescription, computer: str, root: str) -> InstanceDescription:
     """An instance from the description of its computer."""
-    return Placed(
+    return InstanceDescription(
         guid=said.guid,
         reference=said.title,
         release=said.release,
@@ -147,7 +154,7 @@ def from_partition(said: PartitionSaid, computer: str, root: str) -> Placed:
     )
 
 
-def from_computer(said: ComputerSaid) -> Iterator[Placed]:
+def from_computer(said: ComputerDescription) -> Iterator[InstanceDescription]:
     """The root instances that are on a computer, as far as its description tells them apart from others."""
     for partition in said.partitions:
         if not partition.is_free and partition.root_title == partition.title:
@@ -155,8 +162,8 @@ def from_computer(said: ComputerSaid) -> Iterator[Placed]:
         yield from (_shared(each, partition, said.guid) for each in partition.shared if each.reference[:1] == "_")
 
 
-def _shared(said: SharedSaid, host: PartitionSaid, computer: str) -> Placed:
-    return Placed(
+def _shared(said: SharedDescription, host: PartitionDescription, computer: str) -> InstanceDescription:
+    return InstanceDescription(
         guid=said.reference,
         reference=said.reference.removeprefix("_"),
         release=host.release,
@@ -171,9 +178,9 @@ def _shared(said: SharedSaid, host: PartitionSaid, computer: str) -> Placed:
     )
 
 
-def instance_of(placed: Placed, now: datetime) -> Instance:
+def instance_of(placed: InstanceDescription, now: datetime) -> Instance:
     """What a master told, with what that says of its node's work."""
-    reported, message = seen(placed.requested, placed.connection.plain, placed.access)
+    reported, message = infer_reported_state(placed.requested, placed.connection.plain, placed.access)
     moment = _moment(placed.moment, now)
     return Instance(
         guid=placed.guid,
@@ -200,7 +207,9 @@ def instance_of(placed: Placed, now: datetime) -> Instance:
     )
 
 
-def seen(requested: InstanceState, connection: Parameters, access: str) -> tuple[ReportedInstanceState, str]:
+def infer_reported_state(
+    requested: InstanceState, connection: Parameters, access: str
+) -> tuple[ReportedInstanceState, str]:
     """What a node has told of an instance, and in which words. Connection parameters prove that it was instantiated once."""
     kind, _, words = access.strip().partition(" ")
     if kind == "#error":

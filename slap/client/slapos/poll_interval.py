@@ -9,7 +9,7 @@ _SHARE = 1 / 30
 
 
 @dataclass
-class Pace:
+class PollInterval:
     """Soon after something changed, then more and more rarely; and the more rarely, the longer the answer takes."""
 
     clock: Clock

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from slap.client.slapos.documents import ComputerSaid, PartitionSaid
+from slap.client.slapos.documents import ComputerDescription, PartitionDescription
 from slap.model.computer import Computer, ComputerConfiguration, Partition, PartitionUse
 
 
@@ -24,7 +24,7 @@ def format_document(guid: str, configuration: ComputerConfiguration) -> dict[str
     }
 
 
-def computer_of(said: ComputerSaid) -> Computer:
+def describe_computer(said: ComputerDescription) -> Computer:
     """A computer as its master tells of it: addresses of partitions only where something is in them."""
     uses = tuple(_use(each) for each in said.partitions)
     return Computer(
@@ -42,7 +42,7 @@ def _addresses(partition: Partition) -> Iterator[dict[str, str]]:
         yield {"addr": address, "netmask": str(ipaddress.ip_network(address).netmask)}
 
 
-def _use(said: PartitionSaid) -> PartitionUse:
+def _use(said: PartitionDescription) -> PartitionUse:
     partition = Partition(
         name=said.name,
         ipv4=tuple(each for each in said.addresses if ":" not in each),

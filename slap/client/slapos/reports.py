@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from slap.client.slapos.documents import ComputerSaid, PartitionSaid, Values
-from slap.client.slapos.http import text
+from slap.client.slapos.documents import ComputerDescription, PartitionDescription, Values
+from slap.client.slapos.http import marshal_value
 from slap.model.node import InstanceReport, SupplyReport
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.state import InstanceState, ReportedInstanceState, ReportedSupplyState
@@ -15,7 +15,7 @@ _LONGEST = 10_000
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportCall:
     """One call: the last word about something of a partition or a release, the `subject`."""
 
     path: str
@@ -47,19 +47,19 @@ _INSTANCE_PATHS = {
 }
 
 
-def of_supply(computer: str, report: SupplyReport) -> Iterator[Told]:
+def supply_calls(computer: str, report: SupplyReport) -> Iterator[ReportCall]:
     path = _SUPPLY_PATHS.get(report.state)
     if path:
         error = f"{report.message}\n{report.log}".strip()[-_LONGEST:]
         form = {"url": report.url, "computer_id": computer}
-        yield Told(
+        yield ReportCall(
             path,
             form | {"error_log": error} if report.state is ReportedSupplyState.ERROR else form,
             report.url,
         )
 
 
-def of_instance(computer: str, partition: PartitionSaid, report: InstanceReport) -> Iterator[Told]:
+def instance_calls(computer: str, partition: PartitionDescription, report: InstanceReport) -> Iterator[ReportCall]:
     """What was published first: whoever learns that an instance is started asks for it next."""
     form = {"computer_id": computer, "computer_partition_id": partition.name}
     if report.connection is not None:
@@ -71,21 +71,21 @@ def of_instance(computer: str, partition: PartitionSaid, report: InstanceReport)
     if path and report.state is ReportedInstanceState.ERROR:
         form["error_log"] = report.message[:_LONGEST]
     if path:
-        yield Told(path, form, partition.name)
+        yield ReportCall(path, form, partition.name)
 
 
-def may_be_told(partition: PartitionSaid, report: InstanceReport) -> bool:
+def is_reportable(partition: PartitionDescription, report: InstanceReport) -> bool:
     """That an instance is destroyed frees its partition, whatever is in it by then: it is told of that instance alone."""
     return report.state is not ReportedInstanceState.DESTROYED or partition.state is InstanceState.DESTROYED
 
 
-def partition_of(said: ComputerSaid, guid: str) -> PartitionSaid | None:
+def find_partition(said: ComputerDescription, guid: str) -> PartitionDescription | None:
     return next((each for each in said.partitions if each.guid == guid), None)
 
 
-def _connection(form: Mapping[str, str], connection: Parameters, ordered: Values) -> Told:
+def _connection(form: Mapping[str, str], connection: Parameters, ordered: Values) -> ReportCall:
     """In the form in which the order came: who ordered by JSON reads JSON."""
     came = ordered.came if ordered.came is Serialisation.JSON else Serialisation.NONE
-    marshalled = {"connection_xml": text(wrap(connection, Serialisation.NONE, came))}
+    marshalled = {"connection_xml": marshal_value(wrap(connection, Serialisation.NONE, came))}
     about = f"connection {form.get('slave_reference', '')}"
-    return Told("setComputerPartitionConnectionXml", {**form, **marshalled}, form["computer_partition_id"], about)
+    return ReportCall("setComputerPartitionConnectionXml", {**form, **marshalled}, form["computer_partition_id"], about)

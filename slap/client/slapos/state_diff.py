@@ -6,14 +6,14 @@ asks and when. They are beyond all that our masters count, so that a node that c
 
 from hashlib import sha256
 
-from slap.client.slapos.documents import ComputerSaid, PartitionSaid, SharedSaid
+from slap.client.slapos.documents import ComputerDescription, PartitionDescription, SharedDescription
 from slap.model.node import DesiredInstance, DesiredSharedInstance, DesiredState, DesiredSupply
 from slap.model.state import InstanceState, SupplyState
 
 FIRST_REVISION = 1 << 62
 
 
-def whole_state(said: ComputerSaid) -> DesiredState:
+def complete_state(said: ComputerDescription) -> DesiredState:
     """Everything, as `since` = 0 asks for it."""
     state = DesiredState(
         computer=said.guid,
@@ -26,7 +26,7 @@ def whole_state(said: ComputerSaid) -> DesiredState:
     return state.model_copy(update={"revision": digest(state.model_dump_json())})
 
 
-def changes(before: DesiredState | None, now: DesiredState, since: int) -> DesiredState:
+def diff_states(before: DesiredState | None, now: DesiredState, since: int) -> DesiredState:
     """What is to be told to who knows the revision `since`, which `before` is when it is still remembered."""
     if since < FIRST_REVISION:
         return now
@@ -68,7 +68,7 @@ def _supply(url: str, state: SupplyState) -> DesiredSupply:
     return unnumbered.model_copy(update={"revision": digest(unnumbered.model_dump_json())})
 
 
-def _instance(said: PartitionSaid) -> DesiredInstance:
+def _instance(said: PartitionDescription) -> DesiredInstance:
     instance = DesiredInstance(
         guid=said.guid,
         partition=said.name,
@@ -86,7 +86,7 @@ def _instance(said: PartitionSaid) -> DesiredInstance:
     return instance.model_copy(update={"revision": digest(instance.model_dump_json())})
 
 
-def _shared(said: SharedSaid, root: str) -> DesiredSharedInstance:
+def _shared(said: SharedDescription, root: str) -> DesiredSharedInstance:
     """Who requested it is not told; it is in the list as long as it shall be served."""
     shared = DesiredSharedInstance(
         guid=said.reference,

@@ -4,23 +4,23 @@ from hashlib import sha512
 
 import pytest
 
-from slap.cache.client.blob_batch import Batch, Content, Wanted
+from slap.cache.client.blob_batch import BlobBatch, BlobRef, Content
 from slap.model.errors import SlapError
 
 BLOBS = [b"one", b"the second", b"3" * 1000, b"the last"]
 STREAM = b"".join(BLOBS)
 
 
-def wanted(content: bytes) -> Wanted:
-    return Wanted(sha512(content).hexdigest(), len(content))
+def wanted(content: bytes) -> BlobRef:
+    return BlobRef(sha512(content).hexdigest(), len(content))
 
 
 class Taker:
     def __init__(self, *blobs: bytes) -> None:
         self.found: list[bytes] = []
-        self.batch = Batch(map(wanted, blobs), self._take)
+        self.batch = BlobBatch(map(wanted, blobs), self._take)
 
-    def _take(self, wanted: Wanted, content: Content) -> None:
+    def _take(self, wanted: BlobRef, content: Content) -> None:
         assert wanted.is_it(content)
         self.found.append(bytes(content))
 

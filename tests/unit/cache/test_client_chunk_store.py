@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.chunk_store import Shelf
+from slap.cache.client.chunk_store import ChunkStore
 
 
 def name(content: bytes) -> str:
     return sha512(content).hexdigest()
 
 
-def put(shelf: Shelf, *contents: bytes) -> None:
-    shelf.put([(name(each), each) for each in contents])
+def put(chunk_store: ChunkStore, *contents: bytes) -> None:
+    chunk_store.put([(name(each), each) for each in contents])
 
 
-def got(shelf: Shelf, content: bytes) -> bytes | None:
-    return shelf.get([name(content)]).get(name(content))
+def got(chunk_store: ChunkStore, content: bytes) -> bytes | None:
+    return chunk_store.get([name(content)]).get(name(content))
 
 
 def age(folder: Path, seconds: float) -> None:
@@ -32,61 +32,61 @@ def age(folder: Path, seconds: float) -> None:
 
 
 def test_what_came_together_lies_in_one_file(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    put(shelf, b"one", b"", b"three")
-    put(shelf)
-    assert shelf.get([name(each) for each in (b"one", b"", b"three", b"four")]) == {
+    chunk_store = ChunkStore(tmp_path)
+    put(chunk_store, b"one", b"", b"three")
+    put(chunk_store)
+    assert chunk_store.get([name(each) for each in (b"one", b"", b"three", b"four")]) == {
         name(each): each for each in (b"one", b"", b"three")
     }
     assert len(list((tmp_path / "packs").iterdir())) == 1
-    assert got(Shelf(tmp_path), b"three") == b"three"
+    assert got(ChunkStore(tmp_path), b"three") == b"three"
 
 
 def test_it_is_trimmed_by_last_use(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    chunk_store = ChunkStore(tmp_path)
     for number in range(4):
-        put(shelf, bytes([number]) * 1000)
+        put(chunk_store, bytes([number]) * 1000)
         age(tmp_path, 7200)
-    got(shelf, bytes(1000))  # the first, which is used again
-    shelf.trim(2500)
-    assert [got(shelf, bytes([number]) * 1000) is not None for number in range(4)] == [True, False, False, True]
+    got(chunk_store, bytes(1000))  # the first, which is used again
+    chunk_store.trim(2500)
+    assert [got(chunk_store, bytes([number]) * 1000) is not None for number in range(4)] == [True, False, False, True]
 
 
 def test_a_pack_that_no_index_names_goes_after_a_while(tmp_path: Path) -> None:
-    put(Shelf(tmp_path), b"kept")
+    put(ChunkStore(tmp_path), b"kept")
     (tmp_path / "packs/fresh").write_bytes(b"somebody writes it")
-    Shelf(tmp_path).trim(1 << 20)
+    ChunkStore(tmp_path).trim(1 << 20)
     assert (tmp_path / "packs/fresh").exists()
     age(tmp_path, 7200)
-    Shelf(tmp_path).trim(1 << 20)
-    assert not (tmp_path / "packs/fresh").exists() and got(Shelf(tmp_path), b"kept") == b"kept"
+    ChunkStore(tmp_path).trim(1 << 20)
+    assert not (tmp_path / "packs/fresh").exists() and got(ChunkStore(tmp_path), b"kept") == b"kept"
 
 
 def test_an_index_that_is_none_is_made_again(tmp_path: Path) -> None:
-    put(Shelf(tmp_path), b"one")
+    put(ChunkStore(tmp_path), b"one")
     (tmp_path / "index.sqlite").write_bytes(b"no database at all" * 1000)
     (tmp_path / "index.sqlite-wal").unlink(missing_ok=True)
-    shelf = Shelf(tmp_path)
-    assert got(shelf, b"one") is None
-    put(shelf, b"two")
-    assert got(shelf, b"two") == b"two"
+    chunk_store = ChunkStore(tmp_path)
+    assert got(chunk_store, b"one") is None
+    put(chunk_store, b"two")
+    assert got(chunk_store, b"two") == b"two"
 
 
 def test_a_pack_that_is_gone_is_as_if_it_never_was(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    put(shelf, b"one")
+    chunk_store = ChunkStore(tmp_path)
+    put(chunk_store, b"one")
     for path in (tmp_path / "packs").iterdir():
         path.unlink()
-    assert got(shelf, b"one") is None
-    put(shelf, b"one")
-    assert got(shelf, b"one") == b"one"
-    shelf.drop(name(b"one"))
-    assert got(shelf, b"one") is None
+    assert got(chunk_store, b"one") is None
+    put(chunk_store, b"one")
+    assert got(chunk_store, b"one") == b"one"
+    chunk_store.drop(name(b"one"))
+    assert got(chunk_store, b"one") is None
 
 
 def test_many_may_use_it_at_once(tmp_path: Path) -> None:
     contents = [b"%d" % number * 100 for number in range(200)]
-    shelves = [Shelf(tmp_path), Shelf(tmp_path)]
+    shelves = [ChunkStore(tmp_path), ChunkStore(tmp_path)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda at: put(shelves[at % 2], contents[at]), range(len(contents))))
         assert list(pool.map(lambda each: got(shelves[0], each), contents)) == contents
@@ -109,24 +109,24 @@ def test_where_there_can_be_no_index_there_are_no_chunks_and_nothing_fails(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken_index(tmp_path / "chunks", kind)
-    shelf = Shelf(tmp_path / "chunks")
-    put(shelf, b"one")
-    shelf.drop(name(b"one"))
-    shelf.trim(0)
-    assert got(shelf, b"one") is None and len(caplog.records) == 1
+    chunk_store = ChunkStore(tmp_path / "chunks")
+    put(chunk_store, b"one")
+    chunk_store.drop(name(b"one"))
+    chunk_store.trim(0)
+    assert got(chunk_store, b"one") is None and len(caplog.records) == 1
 
 
 def test_a_locked_index_is_waited_for_once_and_then_left_alone_for_a_while(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    put(shelf, b"one")
+    chunk_store = ChunkStore(tmp_path)
+    put(chunk_store, b"one")
     with closing(sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)) as neighbour:
         neighbour.execute("begin exclusive")
         started = time.monotonic()
         for each in (b"two", b"three", b"four"):
-            put(shelf, each)
+            put(chunk_store, each)
         assert time.monotonic() - started < 3
     assert len(list((tmp_path / "packs").iterdir())) == 1  # what no index names is not left there
-    assert got(Shelf(tmp_path), b"one") == b"one"
+    assert got(ChunkStore(tmp_path), b"one") == b"one"
 
 
 def damage(file: Path) -> None:
@@ -138,34 +138,34 @@ def damage(file: Path) -> None:
 
 
 def test_an_index_that_is_damaged_while_it_is_used_is_begun_anew(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    put(shelf, b"one")
+    chunk_store = ChunkStore(tmp_path)
+    put(chunk_store, b"one")
     with closing(sqlite3.connect(tmp_path / "index.sqlite")) as other:
         other.execute("pragma wal_checkpoint(truncate)")
     damage(tmp_path / "index.sqlite")
     with closing(sqlite3.connect(tmp_path / "index.sqlite")) as other, pytest.raises(sqlite3.DatabaseError):
         other.execute("select * from chunk").fetchall()
-    got(shelf, b"nothing")
-    put(shelf, b"two", b"three")
-    put(shelf, b"two", b"three")
-    assert got(shelf, b"two") == b"two" and got(Shelf(tmp_path), b"three") == b"three"
+    got(chunk_store, b"nothing")
+    put(chunk_store, b"two", b"three")
+    put(chunk_store, b"two", b"three")
+    assert got(chunk_store, b"two") == b"two" and got(ChunkStore(tmp_path), b"three") == b"three"
 
 
 def test_whoever_meets_a_damaged_index_leaves_the_new_one_of_another_process_alone(tmp_path: Path) -> None:
-    late, early = Shelf(tmp_path), Shelf(tmp_path)
+    late, early = ChunkStore(tmp_path), ChunkStore(tmp_path)
     assert got(late, b"one") is None and got(early, b"one") is None
     for end in ("", "-wal", "-shm"):
         (tmp_path / f"index.sqlite{end}").unlink(missing_ok=True)
-    put(anew := Shelf(tmp_path), b"one")
-    late._give_up(sqlite3.DatabaseError("database disk image is malformed"))
+    put(anew := ChunkStore(tmp_path), b"one")
+    late._close_index(sqlite3.DatabaseError("database disk image is malformed"))
     assert got(anew, b"one") == b"one" and got(late, b"one") == b"one"
 
 
 def test_nothing_is_trimmed_while_the_index_does_not_say_what_is_known(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    put(shelf, b"kept")
+    chunk_store = ChunkStore(tmp_path)
+    put(chunk_store, b"kept")
     age(tmp_path, 7200)
     with closing(sqlite3.connect(tmp_path / "index.sqlite")) as other:
         other.execute("drop table chunk")
-    shelf.trim(1 << 20)
+    chunk_store.trim(1 << 20)
     assert len(list((tmp_path / "packs").iterdir())) == 1

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.blob_batch import Batch, Content, Wanted
-from slap.cache.client.chunk_store import Shelf
+from slap.cache.client.blob_batch import BlobBatch, BlobRef, Content
+from slap.cache.client.chunk_store import ChunkStore
 from slap.cache.client.client import CacheClient
-from slap.cache.client.connection import Mirror
+from slap.cache.client.connection import CacheConnection
 from slap.cache.client.settings import Cache, Settings, cache_at
 from slap.cache.trust.store import TrustStore
 from slap.model.errors import SlapError, Unreachable
@@ -19,21 +19,21 @@ from tests.unit.cache.crooked import CrookedCache, crooked_cache
 BLOBS = [b"%d" % number * 100 for number in range(32)]
 
 
-def wanted(content: bytes) -> Wanted:
-    return Wanted(sha512(content).hexdigest(), len(content))
+def wanted(content: bytes) -> BlobRef:
+    return BlobRef(sha512(content).hexdigest(), len(content))
 
 
 class Bringing:
     def __init__(self) -> None:
         self.found: list[bytes] = []
 
-    def ask(self, mirror: Mirror, *blobs: bytes) -> Batch:
-        batch = Batch(map(wanted, blobs), self._take)
+    def ask(self, mirror: CacheConnection, *blobs: bytes) -> BlobBatch:
+        batch = BlobBatch(map(wanted, blobs), self._take)
         mirror.bring(batch, batch.take)
         batch.end()
         return batch
 
-    def _take(self, wanted: Wanted, content: Content) -> None:
+    def _take(self, wanted: BlobRef, content: Content) -> None:
         self.found.append(bytes(content))
 
 
@@ -45,14 +45,14 @@ def shop() -> Iterator[CrookedCache]:
 
 
 @pytest.fixture
-def mirror(shop: CrookedCache) -> Mirror:
-    return Mirror(shop.cache, Tls())
+def mirror(shop: CrookedCache) -> CacheConnection:
+    return CacheConnection(shop.cache, Tls())
 
 
 def client(folder: Path, upload: Cache | None, *caches: Cache) -> CacheClient:
     (folder / "token").write_text("secret\n")
     settings = Settings(caches=caches, upload=upload, token_file=folder / "token")
-    return CacheClient(settings, TrustStore(folder / "trust.sqlite"), Shelf(folder / "chunks"))
+    return CacheClient(settings, TrustStore(folder / "trust.sqlite"), ChunkStore(folder / "chunks"))
 
 
 def test_the_token_goes_to_the_upload_cache_and_to_nobody_else(tmp_path: Path, shop: CrookedCache) -> None:
@@ -79,7 +79,9 @@ def test_one_origin_is_one_host_one_port_and_one_way_there(url: str, is_same: bo
     assert (cache_at(url).origin == cache_at("https://cache.example.com:8443").origin) is is_same
 
 
-def test_a_cache_does_not_choose_our_errors_and_its_words_are_harmless(shop: CrookedCache, mirror: Mirror) -> None:
+def test_a_cache_does_not_choose_our_errors_and_its_words_are_harmless(
+    shop: CrookedCache, mirror: CacheConnection
+) -> None:
     shop.fault = "impostor"
     with pytest.raises(SlapError) as caught:
         mirror.entries("key")
@@ -87,7 +89,9 @@ def test_a_cache_does_not_choose_our_errors_and_its_words_are_harmless(shop: Cro
     assert caught.value.brief.startswith("[2Jxxx") and len(caught.value.brief) < 400
 
 
-def test_a_cache_without_batches_is_asked_blob_by_blob_and_no_second_time(shop: CrookedCache, mirror: Mirror) -> None:
+def test_a_cache_without_batches_is_asked_blob_by_blob_and_no_second_time(
+    shop: CrookedCache, mirror: CacheConnection
+) -> None:
     shop.has_batches = False
     bringing = Bringing()
     bringing.ask(mirror, *BLOBS[:16])
@@ -97,7 +101,9 @@ def test_a_cache_without_batches_is_asked_blob_by_blob_and_no_second_time(shop: 
 
 
 @pytest.mark.parametrize("has_batches", [True, False])
-def test_one_blob_that_is_missing_takes_no_other_with_it(shop: CrookedCache, mirror: Mirror, has_batches: bool) -> None:
+def test_one_blob_that_is_missing_takes_no_other_with_it(
+    shop: CrookedCache, mirror: CacheConnection, has_batches: bool
+) -> None:
     shop.has_batches = has_batches
     del shop.blobs[wanted(BLOBS[7]).sha512]
     bringing = Bringing()
@@ -106,7 +112,7 @@ def test_one_blob_that_is_missing_takes_no_other_with_it(shop: CrookedCache, mir
     assert bringing.found == BLOBS[:7] + BLOBS[8:]
 
 
-def test_a_cache_that_once_lacked_a_blob_is_still_asked_for_many(shop: CrookedCache, mirror: Mirror) -> None:
+def test_a_cache_that_once_lacked_a_blob_is_still_asked_for_many(shop: CrookedCache, mirror: CacheConnection) -> None:
     bringing = Bringing()
     lost = shop.blobs.pop(wanted(BLOBS[0]).sha512)
     bringing.ask(mirror, *BLOBS[:4])
@@ -116,7 +122,7 @@ def test_a_cache_that_once_lacked_a_blob_is_still_asked_for_many(shop: CrookedCa
     assert len(shop.asked) == 1
 
 
-def test_what_a_cache_refuses_it_is_not_asked_for_singly(shop: CrookedCache, mirror: Mirror) -> None:
+def test_what_a_cache_refuses_it_is_not_asked_for_singly(shop: CrookedCache, mirror: CacheConnection) -> None:
     shop.fault = "fail"
     with pytest.raises(Unreachable, match="It answers 500"):
         Bringing().ask(mirror, *BLOBS)

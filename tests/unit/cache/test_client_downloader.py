@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from slap.cache.client import downloader as figures
-from slap.cache.client.blob_batch import Batch, Wanted
-from slap.cache.client.chunk_store import Shelf
-from slap.cache.client.connection import Mirror
-from slap.cache.client.downloader import Courier
-from slap.cache.client.errors import NotFetched
+from slap.cache.client.blob_batch import BlobBatch, BlobRef
+from slap.cache.client.chunk_store import ChunkStore
+from slap.cache.client.connection import CacheConnection
+from slap.cache.client.downloader import BlobDownloader
+from slap.cache.client.errors import DownloadFailed
 from slap.cache.client.settings import Cache
 from slap.system.transport import Tls
 from tests.unit.cache.crooked import CrookedCache, crooked_cache
 
 BLOBS = [random.Random(number).randbytes(100_000) for number in range(300)]  # 30 MB
-WANTED = [Wanted(sha512(each).hexdigest(), len(each)) for each in BLOBS]
+WANTED = [BlobRef(sha512(each).hexdigest(), len(each)) for each in BLOBS]
 
 
 @pytest.fixture
@@ -33,11 +33,13 @@ def shops() -> Iterator[tuple[CrookedCache, CrookedCache]]:
         yield one, other
 
 
-def courier(folder: Path, caches: Sequence[Cache], make: Callable[[Cache], Mirror] | None = None) -> Courier:
-    return Courier(WANTED, caches, make or (lambda cache: Mirror(cache, Tls())), Shelf(folder))
+def courier(
+    folder: Path, caches: Sequence[Cache], make: Callable[[Cache], CacheConnection] | None = None
+) -> BlobDownloader:
+    return BlobDownloader(WANTED, caches, make or (lambda cache: CacheConnection(cache, Tls())), ChunkStore(folder))
 
 
-def bring(bringing: Courier) -> float:
+def bring(bringing: BlobDownloader) -> float:
     started = time.monotonic()
     with bringing:
         assert all(bringing.take(wanted) == blob for wanted, blob in zip(WANTED, BLOBS, strict=True))
@@ -69,13 +71,15 @@ def test_a_fetch_that_would_take_longer_than_is_reasonable_is_given_up(
 ) -> None:
     slow = shops[0]
     slow.fault, slow.rate = "slow", 40 << 10  # four lines bring 160 KiB/s of 293 MiB
-    much = [Wanted(sha512(b"%d" % number).hexdigest(), 1 << 20) for number in range(263)]
+    much = [BlobRef(sha512(b"%d" % number).hexdigest(), 1 << 20) for number in range(263)]
     started = time.monotonic()
-    with Courier(WANTED + much, [slow.cache], lambda cache: Mirror(cache, Tls()), Shelf(tmp_path)) as bringing:
-        with pytest.raises(NotFetched) as caught:
+    with BlobDownloader(
+        WANTED + much, [slow.cache], lambda cache: CacheConnection(cache, Tls()), ChunkStore(tmp_path)
+    ) as bringing:
+        with pytest.raises(DownloadFailed) as caught:
             for wanted in WANTED:
                 bringing.take(wanted)
-    assert time.monotonic() - started < figures.PATIENCE + 1.5
+    assert time.monotonic() - started < figures.DOWNLOAD_STALL_SECONDS + 1.5
     assert "the rest would take" in caught.value.details and slow.cache.name in caught.value.details
 
 
@@ -85,7 +89,9 @@ def test_a_small_fetch_is_waited_for_from_the_same_cache(
     slow = shops[0]
     slow.fault, slow.rate = "slow", 40 << 10
     few = WANTED[:8]
-    with Courier(few, [slow.cache], lambda cache: Mirror(cache, Tls()), Shelf(tmp_path)) as bringing:
+    with BlobDownloader(
+        few, [slow.cache], lambda cache: CacheConnection(cache, Tls()), ChunkStore(tmp_path)
+    ) as bringing:
         assert [bytes(bringing.take(wanted)) for wanted in few] == BLOBS[:8]
     assert not bringing.troubles
 
@@ -105,14 +111,14 @@ def test_two_caches_that_each_lack_something_make_a_whole(
 def test_what_all_lack_is_told(tmp_path: Path, shops: tuple[CrookedCache, CrookedCache]) -> None:
     for each in shops:
         del each.blobs[WANTED[250].sha512]
-    with pytest.raises(NotFetched, match="not all of the blobs"):
+    with pytest.raises(DownloadFailed, match="not all of the blobs"):
         bring(courier(tmp_path, [each.cache for each in shops]))
 
 
-class Odd(Mirror):
+class Odd(CacheConnection):
     """What it does nobody foresaw."""
 
-    def bring(self, batch: Batch, take: Callable[[bytes], None]) -> None:
+    def bring(self, batch: BlobBatch, take: Callable[[bytes], None]) -> None:
         raise TypeError("nobody foresaw it")
 
 
@@ -121,7 +127,7 @@ def test_a_mistake_of_ours_with_one_cache_leaves_the_others(
     tmp_path: Path, shops: tuple[CrookedCache, CrookedCache]
 ) -> None:
     odd, good = shops[0].cache, shops[1].cache
-    bringing = courier(tmp_path, [odd, good], lambda cache: (Odd if cache == odd else Mirror)(cache, Tls()))
+    bringing = courier(tmp_path, [odd, good], lambda cache: (Odd if cache == odd else CacheConnection)(cache, Tls()))
     assert bring(bringing) < 3
     assert [each.cache for each in bringing.troubles] == [odd]
 
@@ -131,12 +137,12 @@ def test_a_mistake_of_ours_with_the_only_cache_ends_it(
     tmp_path: Path, shops: tuple[CrookedCache, CrookedCache]
 ) -> None:
     started = time.monotonic()
-    with pytest.raises(NotFetched):
+    with pytest.raises(DownloadFailed):
         bring(courier(tmp_path, [shops[0].cache], lambda cache: Odd(cache, Tls())))
     assert time.monotonic() - started < 1
 
 
-class Stalling(Shelf):
+class Stalling(ChunkStore):
     """On a disk that takes its time."""
 
     def put(self, chunks: object) -> None:
@@ -147,7 +153,9 @@ def test_a_disk_that_stalls_is_not_taken_for_a_cache_that_does(
     tmp_path: Path, shops: tuple[CrookedCache, CrookedCache]
 ) -> None:
     few = WANTED[:32]
-    with Courier(few, [shops[0].cache], lambda cache: Mirror(cache, Tls()), Stalling(tmp_path)) as bringing:
+    with BlobDownloader(
+        few, [shops[0].cache], lambda cache: CacheConnection(cache, Tls()), Stalling(tmp_path)
+    ) as bringing:
         assert all(bringing.take(wanted) == blob for wanted, blob in zip(few, BLOBS, strict=False))
     assert not bringing.troubles
 
