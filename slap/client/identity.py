@@ -1,11 +1,11 @@
-"""Who speaks, where a protocol wants that said beside the credentials."""
+"""The identity of a calling partition, for protocols that send it beside the credentials."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class PartitionIdentity:
-    """A partition, when it is one that speaks; `name` is that of its instance, empty for the root of a tree."""
+    """A partition that calls the master; `name` is that of its instance, empty for the root of a tree."""
 
     computer: str
     partition: str
@@ -21,7 +21,7 @@ class PartitionIdentity:
         return {"computer_id": self.computer, "computer_partition_id": self.partition}
 
     def qualified(self, reference: str) -> str:
-        """The name of what it orders, where all of a tree have their names in common.
+        """Return the name of a request, unique where all instances of a tree share one namespace.
 
         A child named `db` of a child named `web` is not the root's `db`.
         """

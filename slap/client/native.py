@@ -1,4 +1,4 @@
-"""A master of ours: what can be asked of it travels as JSON, over /api/v1."""
+"""Client of the native JSON API, /api/v1."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -30,7 +30,7 @@ _UNROUTED = (401, 404, 405)
 
 
 class NotNativeMaster(Unreachable):
-    """There is a server, but it does not speak as ours do."""
+    """The server answers, but does not have the native API."""
 
 
 class FailedWithoutReason(Unreachable):

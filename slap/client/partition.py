@@ -1,4 +1,4 @@
-"""What a program in a partition knows of itself, and its way to the master."""
+"""Load the context of a partition, and connect to the master as that partition."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from slap.model.node import CONTEXT_FILE, PartitionContext
 
 
 def read_context(partition: Path) -> PartitionContext:
-    """The context that the agent wrote into a partition's folder."""
+    """Load the context that the agent wrote into a partition's folder."""
     return PartitionContext.model_validate_json((partition / CONTEXT_FILE).read_bytes())
 
 
 def master_of(context: PartitionContext) -> Master:
-    """The master, spoken to as this partition: it sees its own tree and nothing else."""
+    """Connect to the master as this partition, which sees only its own tree."""
     instance = context.instance
     name = "" if instance.reference == instance.root_reference else instance.reference
     identity = PartitionIdentity(context.computer, instance.partition, name)

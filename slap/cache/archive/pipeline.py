@@ -1,4 +1,4 @@
-"""Work of other threads, in order: ahead of who uses its results, or behind who ordered it; never further than some items."""
+"""Bounded, ordered read-ahead and write-behind on background threads."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 def read_ahead(
     items: Iterable[Item], work: Callable[[Item], Result], threads: int, limit: int
 ) -> Generator[Result, None, None]:
-    """The results of all items in their order; close it to end early, and what runs is waited for."""
+    """Yield the results of `work` in the order of the items; closing the generator waits for running calls only."""
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
@@ -27,9 +27,9 @@ def read_ahead(
 
 
 class WriteBehind:
-    """One thread that does what it is told, one after the other. Use it in a with block, which ends when all is done.
+    """One background thread that runs calls in order. Its with block ends when all calls are done.
 
-    What goes wrong is raised by a later `do`, or at the end; nothing that was told after it is done any more.
+    A failure is raised by a later `do` or at the end of the block; calls that were queued after it are not run.
     """
 
     def __init__(self, limit: int) -> None:

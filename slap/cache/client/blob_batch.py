@@ -1,4 +1,4 @@
-"""Blobs that come as one stream, one after the other: each is checked, and handed on, as soon as all of it is there."""
+"""Split one response that holds several blobs; verify each blob and deliver it as soon as it is complete."""
 
 import hashlib
 from collections import deque
@@ -12,18 +12,18 @@ Content = bytes | memoryview
 
 
 class BlobRef(NamedTuple):
-    """A blob to bring: its digest, and its exact size."""
+    """A blob to download: its digest and its exact size in bytes."""
 
     sha512: Sha512
     size: int
 
-    def is_it(self, content: Content) -> bool:
+    def matches(self, content: Content) -> bool:
         return len(content) == self.size and hashlib.sha512(content).hexdigest() == self.sha512
 
 
 class BlobBatch:
-    """What a cache brings when it is asked once. What it did not bring, for whatever reason, stays `missing`; what it
-    said that it has not is `absent`.
+    """The blobs of one request. Those that were not received, for whatever reason, stay in `missing`; those that the
+    cache does not have are moved to `absent`.
     """
 
     def __init__(self, wanted: Iterable[BlobRef], deliver: Callable[[BlobRef, Content], None]) -> None:
@@ -34,11 +34,11 @@ class BlobBatch:
         self._length = 0
 
     def take(self, piece: bytes) -> None:
-        """The next bytes of the stream; raises SlapError when they are others than were promised."""
+        """Consume the next bytes of the response; raises SlapError when they do not match the expected digests."""
         rest = memoryview(piece)
         while rest:
             if not self.missing:
-                raise _others()
+                raise _digest_mismatch()
             part = rest[: self.missing[0].size - self._length]
             rest = rest[len(part) :]
             self._parts.append(part)
@@ -47,23 +47,23 @@ class BlobBatch:
                 self._complete()
 
     def skip(self) -> None:
-        """The next one does not come; raises SlapError when it came already, or began to."""
+        """Mark the next blob as absent; raises SlapError when a part of it was received, or no blob is missing."""
         if self._parts or not self.missing:
-            raise _others()
+            raise _digest_mismatch()
         self.absent.append(self.missing.popleft())
 
     def end(self) -> None:
-        """The stream is over; raises SlapError when it should not be."""
+        """Raise SlapError when blobs are still missing at the end of the response."""
         if self.missing:
-            raise _others()
+            raise _digest_mismatch()
 
     def _complete(self) -> None:
         content = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts, self._length = [], 0
-        if not self.missing[0].is_it(content):
-            raise _others()
+        if not self.missing[0].matches(content):
+            raise _digest_mismatch()
         self._deliver(self.missing.popleft(), content)
 
 
-def _others() -> SlapError:
+def _digest_mismatch() -> SlapError:
     return SlapError("It sent other bytes than its entry promises.")

@@ -1,8 +1,8 @@
-"""Chunks that are here already: what a version brought is not fetched again for the next one.
+"""Local store of downloaded chunks, so that the next version of a release downloads only what changed.
 
     FOLDER/index.sqlite     FOLDER/packs/0123456789abcdef
 
-What came together lies in one file, a pack: thousands of chunks in files of their own would cost more to make than to fetch.
+Chunks that are stored together share one file, a pack: creating thousands of small files would cost more than the download.
 """
 
 import logging
@@ -39,10 +39,10 @@ create index if not exists chunk_by_pack on chunk (pack);
 
 
 class ChunkStore:
-    """Safe to use from several threads and processes. Nothing in it is believed: who takes a chunk looks at its digest.
+    """Store of chunks, for several threads and processes. Callers verify the digest of every chunk that they get.
 
-    So nothing is synced; what a crash cut off is found out, and fetched again. And nothing here ever fails: where it
-    cannot be read or written there are no chunks, which is told in the log once.
+    Therefore nothing is synced to disk: a chunk that a crash truncated is detected and downloaded again. No method raises
+    on a failing disk or index: the store then behaves as if it were empty, and logs a warning once.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +56,7 @@ class ChunkStore:
         self._is_logged = False
 
     def get(self, wanted: Sequence[Sha512]) -> dict[Sha512, bytes]:
-        """Those of some chunks that are here."""
+        """Return the stored chunks among `wanted`, by digest."""
         keys = [bytes.fromhex(each) for each in wanted]
         marks = ",".join("?" * len(keys))
         found = self._query(f"select sha512, pack, start, size from chunk where sha512 in ({marks})", keys) or []
@@ -64,7 +64,7 @@ class ChunkStore:
         return {sha512: content for sha512, content in read.items() if content is not None}
 
     def put(self, chunks: Iterable[tuple[Sha512, Content]]) -> None:
-        """Keep chunks, if there is room; nothing depends on it."""
+        """Store chunks; failures are logged and otherwise ignored."""
         name, rows, start = token_hex(8), [], 0
         for sha512, content in (stored := list(chunks)):
             rows.append((bytes.fromhex(sha512), name, start, len(content)))
@@ -84,7 +84,7 @@ class ChunkStore:
         self._change("delete from chunk where sha512 = ?", [(bytes.fromhex(sha512),)])
 
     def trim(self, limit: int) -> None:
-        """Remove packs that were used longest ago, until at most `limit` bytes are left. Costs as much as there are packs."""
+        """Remove the least recently used packs until at most `limit` bytes are left; time grows with their number."""
         found = self._query("select distinct pack from chunk")
         if found is None:  # which are known cannot be said, so none may be called lost
             return
@@ -126,11 +126,11 @@ class ChunkStore:
         return True
 
     def _query(self, query: str, values: Sequence[object] = ()) -> list[Any] | None:
-        """None when the index does not answer."""
+        """Return the rows of a query; None when the index cannot be read."""
         return self._with_index(lambda index: index.execute(query, values).fetchall())
 
     def _change(self, statement: str, rows: Sequence[Sequence[object]]) -> bool:
-        """Whether it was written."""
+        """Return whether the change was written."""
 
         def change(index: sqlite3.Connection) -> bool:
             with index:
@@ -162,7 +162,7 @@ class ChunkStore:
         return self._index
 
     def _close_index(self, error: Exception) -> None:
-        """A full disk or a busy neighbour pass; a damaged index is of no use to whoever comes next."""
+        """Close the index after an error; remove it when it is damaged, otherwise pause before it is opened again."""
         self._log_once(error)
         is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if is_damaged:
@@ -187,7 +187,7 @@ class ChunkStore:
 
 
 class PackWriter:
-    """Puts chunks on a shelf, in not too many packs: who is killed does not begin anew. For one thread."""
+    """Stores chunks in packs of a minimum size, so that an interrupted upload resumes. For one thread."""
 
     def __init__(self, chunk_store: ChunkStore) -> None:
         self._chunk_store = chunk_store
@@ -201,7 +201,7 @@ class PackWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Put what waits for more of its kind."""
+        """Store the buffered chunks."""
         self._chunk_store.put(self._buffered)
         self._buffered, self._size = [], 0
 

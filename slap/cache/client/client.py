@@ -1,4 +1,4 @@
-"""A node's way to its caches: look up, fetch, publish."""
+"""Look up builds in the configured caches, and download them."""
 
 import hashlib
 import shutil
@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]  # bytes that are here, of so many
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What came of fetching: bytes over the network, bytes that were here already, and the time that all of it took."""
+    """Result of a download: bytes from the network, bytes from the local store, and the duration."""
 
     fetched: int
     reused: int
@@ -44,7 +44,7 @@ class FetchResult:
 
 
 class CacheClient:
-    """Safe to use from several threads."""
+    """Client of all configured caches, for several threads."""
 
     def __init__(self, settings: Settings, trust: TrustStore, chunk_store: ChunkStore) -> None:
         self.settings = settings
@@ -54,18 +54,18 @@ class CacheClient:
         self._token = files.read_or(settings.token_file, "").strip() if settings.token_file else ""
 
     def mirror(self, cache: Cache) -> CacheConnection:
-        """For one thread. The token opens the cache that we upload to: nobody else is to see it."""
+        """Return a new connection to a cache, for one thread. Only the cache for uploads gets the token."""
         upload = self.settings.upload
         is_ours = upload is not None and upload.origin == cache.origin
         return CacheConnection(cache, self.settings.tls, self._token if is_ours else "")
 
     def find_entries(self, cache_key: CacheKey, without: Container[Cache] = ()) -> LookupResult:
-        """What may be taken for an answer. Takes 1.5 seconds at most, whatever caches do; changes nothing here."""
+        """Return the valid entries of a key, within 1.5 seconds. Stores revocations and successors of keys."""
         caches = [each for each in self.settings.caches if each not in without]
         return find_entries(cache_key, caches, self.mirror, self.trust)
 
     def fetch(self, found: FoundEntry, place: Place, into: Path, progress: Progress) -> FetchResult:
-        """Make the folder `into`, whole or not at all; raises SlapError. Nothing runs from it before it was verified."""
+        """Create the folder `into` from an entry, completely or not at all; raises SlapError."""
         started = time.monotonic()
         entry = found.verified.entry
         manifest, first = self._manifest(found)
@@ -80,7 +80,7 @@ class CacheClient:
         )  # fmt: skip
 
     def fetch_slapos_entry(self, found: FoundSlaposEntry, into: Path, progress: Progress) -> FetchResult:
-        """The same from a cache that speaks SlapOS's protocol: one tar.gz, which is here before it is unpacked."""
+        """Create the folder `into` from an entry of a SlapOS cache: download its tar.gz, then unpack it."""
         started = time.monotonic()
         packed = into.with_name(f"{into.name}.tar.gz")
         try:
@@ -95,7 +95,7 @@ class CacheClient:
         return FetchResult(size, 0, time.monotonic() - started)
 
     def document(self, found: FoundEntry, blob: Blob) -> bytes:
-        """A small blob that an entry names: its bill of materials, its provenance."""
+        """Return a small blob that an entry names: its bill of materials or its provenance."""
         if blob.size > _LARGEST_DOCUMENT:
             raise InvalidInput(f"A document of {blob.size} bytes is not read.")
         wanted = BlobRef(blob.sha512, blob.size)
@@ -103,7 +103,7 @@ class CacheClient:
             return bytes(courier.take(wanted))
 
     def _manifest(self, found: FoundEntry) -> tuple[Manifest, BlobDownloader]:
-        """The manifest, and how it came here."""
+        """Return the manifest of an entry, and the downloader that fetched it."""
         entry = found.verified.entry
         if entry.manifest.size > LARGEST_MANIFEST:
             raise InvalidInput(f"A manifest of {entry.manifest.size} bytes is not read.")
@@ -137,7 +137,7 @@ class CacheClient:
 
 
 class _ProgressCounter:
-    """Adds up what arrived."""
+    """Adds up received bytes and reports the total."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
@@ -154,5 +154,5 @@ def _blob_ref(ref: ChunkRef) -> BlobRef:
 
 
 def install_place(cache_key: CacheKey) -> Place:
-    """Where the answer to a question will lie."""
+    """Return the folder and the software root that the build of a cache key is installed in."""
     return Place(f"{cache_key.root.rstrip('/')}/{cache_key.name}", cache_key.root)

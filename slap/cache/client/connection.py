@@ -1,4 +1,4 @@
-"""One cache, asked over one connection: signed entries, blobs, and whether it has them."""
+"""One connection to one cache: read and write signed entries and blobs."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -36,13 +36,13 @@ class _Page(Frozen):
 
 
 class _Entries(Frozen):
-    """Entries as they come: each is read by itself, so that a broken one takes no other with it."""
+    """The entries of a response; each is parsed by itself, so that a malformed one does not hide the others."""
 
     entries: tuple[object, ...] = Field(max_length=_MAX_ENTRIES * 4)
 
 
 class CacheConnection:
-    """For one thread; another one may cut its line."""
+    """A connection for one thread; another thread may close it by `line.cut()`."""
 
     def __init__(self, cache: Cache, tls: Tls, token: str = "", timeout: float = _TIMEOUT) -> None:
         self.cache = cache
@@ -53,7 +53,7 @@ class CacheConnection:
         )  # until it is found out: a web server with files, or an older cache, has none
 
     def entries(self, key: str) -> tuple[SignedEntry, ...]:
-        """What is signed under a key, whoever signed it; nothing from a cache that speaks SlapOS's protocol alone."""
+        """Return the signed entries of a key, unverified; none from a cache that has only SlapOS's protocol."""
         if not self.cache.own:
             return ()
         digest = hashlib.sha256(key.encode()).hexdigest()
@@ -67,7 +67,7 @@ class CacheConnection:
         return tuple(entry for each in found if (entry := _parse_entry(each)))
 
     def all_entries(self, page: str = "") -> tuple[tuple[SignedEntry, ...], str]:
-        """A page of all entries, and the name of the next page, empty after the last one."""
+        """Return a page of all entries and the name of the next page, empty after the last one."""
         query = f"?page={quote(page, safe='')}" if page else ""
         answer = _check_status(self._ask(Ask("GET", f"{self._own}/entries{query}", None, 64 << 20)))
         try:
@@ -77,7 +77,7 @@ class CacheConnection:
         return found.entries, found.next or ""
 
     def slapos_entries(self, key: str) -> tuple[tuple[str, str], ...]:
-        """[JSON, signature] of SlapOS's protocol under a key."""
+        """Return the (JSON, signature) pairs that SlapOS's protocol has for a key, unverified."""
         answer = self._ask(Ask("GET", f"{self.cache.directory}/{quote(key, safe=':=')}", None, _MAX_ANSWER_BYTES))
         if answer.status == _MISSING:
             return ()
@@ -111,7 +111,7 @@ class CacheConnection:
                 _check_status(answer)
 
     def fetch_slapos_blob(self, sha512: Sha512, limit: int, take: Callable[[bytes], None]) -> None:
-        """The same by SlapOS's protocol."""
+        """Pass the bytes of a blob to `take`, by SlapOS's protocol; raises when there are more than `limit`."""
         _check_status(self.line.ask(Ask("GET", f"{self.cache.blobs}/{sha512}", None, limit, self._headers), take))
 
     def has(self, sha512: Sha512) -> bool:

@@ -1,4 +1,4 @@
-"""Brings blobs from several caches at once, a bounded way ahead of who takes them; a cache that is late or lies is left."""
+"""Download blobs from several caches in parallel, with bounded read-ahead; drop caches that are slow or send wrong bytes."""
 
 import threading
 import time
@@ -39,7 +39,7 @@ OnProgress = Callable[[int], None]
 
 @dataclass
 class ByteCounts:
-    """How many bytes came over the network, and how many were here."""
+    """Bytes from the network, and bytes from the local store."""
 
     fetched: int = 0
     reused: int = 0
@@ -50,7 +50,7 @@ class ByteCounts:
 
 
 class BlobDownloader:
-    """Use it in a with block. `take` gives blobs in about the order in which they were wanted, to any thread."""
+    """Downloads blobs in background threads while its with block lasts. `take` returns them, to any thread."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class BlobDownloader:
 
     def __enter__(self) -> "BlobDownloader":
         for worker in self._workers:
-            worker.thread = threading.Thread(target=self._work, args=(worker,), name="courier", daemon=True)
+            worker.thread = threading.Thread(target=self._work, args=(worker,), name="blob-downloader", daemon=True)
             worker.thread.start()
         return self
 
@@ -109,7 +109,7 @@ class BlobDownloader:
         return tuple(CacheFailure(cache, why) for cache, why in self._troubles.items())
 
     def take(self, wanted: BlobRef) -> Content:
-        """A blob, checked; raises NotFetched when no cache gives it in time."""
+        """Return a verified blob; raises DownloadFailed when no cache delivers it in time."""
         began = time.monotonic()
         with self._lock:
             self._request(wanted)
@@ -125,7 +125,7 @@ class BlobDownloader:
         return content
 
     def _request(self, wanted: BlobRef) -> None:
-        """Some blobs are taken more than once: those are brought again, mostly from the shelf."""
+        """Queue a blob first unless it is ready or in flight; a blob that is taken again is mostly in the local store."""
         known = wanted.sha512 in self._ready or wanted in self._in_flight
         if not known and wanted not in self._urgent:
             with suppress(ValueError):  # mostly it is not there any more
@@ -134,7 +134,7 @@ class BlobDownloader:
             self._room.notify()
 
     def _wait(self) -> None:
-        """For a moment. Only while caches are asked that is their time: a disk may stall, too."""
+        """Wait briefly for a blob; the time counts against the caches only while a request to one is open."""
         before = time.monotonic()
         self._ready_changed.wait(_POLL_SECONDS)
         now = time.monotonic()
@@ -143,7 +143,7 @@ class BlobDownloader:
         self._last_check = now
 
     def _check_progress(self, awaited: DownloadWorker | None, seconds: float) -> None:
-        """Cut what is late. Workers whose line is cut go on with another cache."""
+        """Drop caches that stall or are much slower than others, and fail when the remaining download would take too long."""
         for worker in self._workers:
             if worker.is_late() and worker.cache:
                 self._drop_cache(worker.cache, _SLOW)
@@ -156,7 +156,7 @@ class BlobDownloader:
             self._fail(f"It sends {poor.rate / 1024:.0f} KiB/s: the rest would take {rest / 60:.0f} minutes.")
 
     def _compare(self, awaited: DownloadWorker) -> None:
-        """What is waited for comes from a cache that is slower by far than another one: that one stands in for it."""
+        """Drop the cache of the awaited blob when another cache is much faster."""
         slow = awaited.cache
         others = [rate for cache, rate in self._rates.items() if cache != slow and cache not in self._troubles]
         if slow and others and max(others) > _SLOWER_FACTOR * awaited.rate:
@@ -168,7 +168,7 @@ class BlobDownloader:
             worker.leave(cache)
 
     def _estimate(self, rate: float) -> float:
-        """Seconds that the rest takes, when as much of it is here as was until now."""
+        """Return the estimated seconds for the rest, if the share of locally stored bytes stays the same."""
         share = self.counted.fetched / self.counted.all if self.counted.all else 1.0
         return self._left * share / max(rate, 1.0)
 
@@ -199,7 +199,7 @@ class BlobDownloader:
                 self._fail("")
 
     def _next_blobs(self, worker: DownloadWorker) -> list[BlobRef]:
-        """The next blobs to bring, as soon as there is room for them; none when it is over."""
+        """Return the next blobs to download, once the buffer has room for them; none after the end."""
         with self._lock:
             while not (self._closed or self._urgent or (self._queue and self._buffered <= _MAX_BUFFERED_BYTES)):
                 self._room.wait()
@@ -227,7 +227,7 @@ class BlobDownloader:
     def _deliver_stored(self, wanted: BlobRef, content: Content | None) -> bool:
         if content is None:
             return False
-        if not wanted.is_it(content):
+        if not wanted.matches(content):
             self._chunk_store.drop(wanted.sha512)
             return False
         self._deliver(wanted, content)
@@ -235,14 +235,14 @@ class BlobDownloader:
         return True
 
     def _caches_of(self, worker: DownloadWorker) -> Iterator[Cache]:
-        """Those to ask, one after the other; each worker begins with another one."""
+        """Yield the usable caches; each worker starts with a different one."""
         shift = worker.number % max(1, len(self._caches))
         for cache in (*self._caches[shift:], *self._caches[:shift]):
             if cache not in self._troubles:
                 yield cache
 
     def _fetch(self, worker: DownloadWorker, missing: list[BlobRef]) -> None:
-        """From the first cache that has them, and what it does not give from others."""
+        """Download blobs from the first usable cache, and those that it does not deliver from the next ones."""
         for cache in self._caches_of(worker):
             kept: list[tuple[Sha512, Content]] = []
             batch = BlobBatch(missing, partial(self._store_fetched, kept))
@@ -264,7 +264,7 @@ class BlobDownloader:
             self._fail("")
 
     def _record_result(self, worker: DownloadWorker, cache: Cache, batch: BlobBatch) -> None:
-        """One that lacks some of the blobs may have all others; one that has none of them is left."""
+        """Record the rate of a cache; drop one that lacked blobs and never delivered any."""
         if rate := worker.rate:
             self._rates[cache] = rate
         if batch.absent:
@@ -288,7 +288,7 @@ class BlobDownloader:
         self._on_progress(wanted.size)
 
     def _fail(self, why: str) -> None:
-        """With a reason that is the fault of all that are asked now."""
+        """Fail the download; a reason is recorded against every cache that has an open request."""
         for worker in self._workers:
             if why and worker.is_asking and worker.cache:
                 self._troubles.setdefault(worker.cache, why)

@@ -1,4 +1,4 @@
-"""What can be wrong with a cache, as opposed to what it has not."""
+"""Errors of cache downloads."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from slap.model.errors import SlapError
 
 @dataclass(frozen=True)
 class CacheFailure:
-    """A cache that was of no use, and why."""
+    """A cache that failed, and why."""
 
     cache: Cache
     why: str
@@ -18,7 +18,7 @@ class CacheFailure:
 
 
 class DownloadFailed(SlapError):
-    """None of the caches could give what an entry promises: the node builds it from source."""
+    """No cache delivered the blobs of an entry; the node then builds from source."""
 
     kind = "not-fetched"
     http_status = 503

@@ -1,4 +1,4 @@
-"""One blob of unknown size from one cache, piece by piece, as long as it comes fast enough."""
+"""Download one blob of unknown size from one SlapOS cache, with a minimum rate."""
 
 import queue
 import threading
@@ -17,7 +17,7 @@ _MAX_BUFFERED_PIECES = 16
 
 
 def stream_legacy_blob(mirror: CacheConnection, sha512: Sha512, limit: int) -> Iterator[bytes]:
-    """The bytes as they come, which nobody looked at; raises NotFetched. Close it to break off."""
+    """Yield the bytes of a blob, unverified; raises DownloadFailed. Close the generator to cancel."""
     pieces: queue.Queue[bytes | SlapError] = queue.Queue(_MAX_BUFFERED_PIECES)
     thread = threading.Thread(target=_fetch, args=(mirror, sha512, limit, pieces), name="stream", daemon=True)
     thread.start()
@@ -39,7 +39,7 @@ def stream_legacy_blob(mirror: CacheConnection, sha512: Sha512, limit: int) -> I
 
 
 class _WaitTimer:
-    """How long was waited for the cache; what the other side does with the pieces takes its own time."""
+    """Measures the time spent waiting for the cache, without the time that the consumer takes."""
 
     def __init__(self) -> None:
         self._before = 0.0

@@ -1,4 +1,4 @@
-"""What caches have for a question: all of them are asked at once, and what they say is verified before it counts."""
+"""Query all caches for a key in parallel, and verify the entries that they return."""
 
 import random
 import threading
@@ -27,7 +27,7 @@ _OPTIONAL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class FoundEntry:
-    """An entry that may be taken, and the caches that showed it."""
+    """A verified entry, and the caches that have it."""
 
     verified: VerifiedEntry
     caches: tuple[Cache, ...]
@@ -35,7 +35,7 @@ class FoundEntry:
 
 @dataclass(frozen=True)
 class FoundSlaposEntry:
-    """The same of a cache that speaks SlapOS's protocol."""
+    """A verified entry of a cache that has only SlapOS's protocol."""
 
     verified: VerifiedSlaposEntry
     cache: Cache
@@ -43,7 +43,7 @@ class FoundSlaposEntry:
 
 @dataclass(frozen=True)
 class LookupResult:
-    """What came of asking: entries to take, the best first, why others were refused, and which caches failed."""
+    """Verified entries, the newest first, why others were rejected, and which caches failed."""
 
     found: tuple[FoundEntry, ...] = ()
     former: tuple[FoundSlaposEntry, ...] = ()
@@ -55,7 +55,7 @@ class LookupResult:
 
 @dataclass
 class _CacheAnswer:
-    """What one cache said."""
+    """The unverified answer of one cache."""
 
     entries: tuple[SignedEntry, ...] = ()
     notices: tuple[SignedEntry, ...] = ()
@@ -104,7 +104,7 @@ def find_entries(cache_key: CacheKey, caches: Sequence[Cache], make: MakeConnect
 def _ask_all(
     caches: Sequence[Cache], make: MakeConnection, ask: Callable[[CacheConnection, Tell], None]
 ) -> dict[Cache, _CacheAnswer]:
-    """Each cache in a thread of its own; those that are late are cut off, and nobody waits for their threads."""
+    """Query each cache in its own thread; connections of late caches are closed without waiting for their threads."""
     told = {cache: _CacheAnswer() for cache in caches}
     mirrors = [make(cache) for cache in caches]
 

@@ -1,4 +1,4 @@
-"""Leaving a built folder in a cache: chunks that it does not have, then what they are, and the signed entry last of all."""
+"""Upload a build: the chunks that the cache lacks, then the documents, and the signed entry last."""
 
 import hashlib
 from collections import deque
@@ -30,7 +30,7 @@ OnSent = Callable[[int], None]  # bytes of chunks that are in the cache now
 
 @dataclass(frozen=True)
 class BuildOutput:
-    """What is to be published: the folder, as the answer to a question, and who built it from when to when."""
+    """A build to upload: its folder, its cache key, its builder, and the times of its start and end."""
 
     folder: Path
     cache_key: CacheKey
@@ -45,8 +45,7 @@ class BuildOutput:
 
 @dataclass(frozen=True)
 class PublishResult:
-    """What was published: the bytes of all its blobs, documents about the build included, and of those that the cache did
-    not have."""
+    """Result of an upload: bytes of all its blobs, documents included, and of the blobs that the cache did not have."""
 
     entry: Entry
     size: int
@@ -99,7 +98,7 @@ def _provenance(built: BuildOutput, manifest: Blob, sbom: Blob, used: tuple[Used
 
 
 class _Uploader:
-    """Sends blobs by a few threads, and never holds more than some of them."""
+    """Uploads blobs by a few threads, with a bounded queue."""
 
     def __init__(self, client: CacheClient, cache: Cache, chunk_store: ChunkStore, sent: OnSent) -> None:
         self.size = 0
@@ -117,7 +116,7 @@ class _Uploader:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """All that was handed over is in the cache after this, or one of the reasons why not is raised."""
+        """Wait until all queued blobs are uploaded, and raise the first failure."""
         try:
             self._packer.flush()
             while self._pending and kind is None:
@@ -152,7 +151,7 @@ class _Uploader:
             self._wait_for_oldest()
 
     def _wait_for_oldest(self) -> None:
-        """Wait for the oldest. A cache that swallows what it gets, and says nothing, is given up."""
+        """Wait for the oldest upload; raises Unreachable when the cache does not answer in time."""
         try:
             self.sent += self._pending.popleft().result(self._timeout)
         except TimeoutError:

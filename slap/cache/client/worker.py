@@ -1,4 +1,4 @@
-"""What one worker of a courier does now: which cache it asks, what that is to bring, and how fast it comes."""
+"""One worker of a BlobDownloader: its connections, its current request and the measured rate."""
 
 import threading
 import time
@@ -12,14 +12,14 @@ from slap.system.network.line import Pace
 
 MakeConnection = Callable[[Cache], CacheConnection]
 
-# A line that brings fewer bytes a second than this for so many seconds is cut.
+# A connection slower than this for so many seconds is closed.
 MIN_BYTES_PER_SECOND = 32 << 10
 CONNECTION_STALL_SECONDS = 1.5
 
 
 @dataclass
 class DownloadWorker:
-    """For one thread; others look at it, and cut its lines."""
+    """Requests of one thread; other threads read its rate and close its connections."""
 
     number: int
     make: MakeConnection
@@ -33,7 +33,7 @@ class DownloadWorker:
     _arrived: int = 0
 
     def ask(self, cache: Cache, batch: BlobBatch, arrived: Callable[[int], None]) -> None:
-        """Have a cache bring a batch; raises SlapError."""
+        """Download a batch from a cache; raises SlapError."""
         mirror = self._lines.get(cache.blobs)
         if mirror is None:
             mirror = self._lines[cache.blobs] = self.make(cache)
@@ -60,16 +60,16 @@ class DownloadWorker:
 
     @property
     def seconds(self) -> float:
-        """How long it asks, or how long the last time took."""
+        """Duration of the current request, or of the last one."""
         return (self._until or time.monotonic()) - self._since
 
     @property
     def rate(self) -> float:
-        """Bytes a second of that."""
+        """Bytes per second of the current request, or of the last one."""
         return self._arrived / max(self.seconds, 1e-6)
 
     def leave(self, cache: Cache) -> None:
-        """Ask a cache no more, and break off what goes on; what was not brought comes from the next one."""
+        """Close the connection to a cache; blobs that were not received are requested from the next one."""
         if mirror := self._lines.get(cache.blobs):
             mirror.line.cut()
 

@@ -1,4 +1,4 @@
-"""Who may write, and read: by token, by certificate, or by being the same user of this machine."""
+"""Access control of the cache: by token, by client certificate, or by Unix user of this machine."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ from slap.system.serving.peer import is_direct, peer_of
 
 
 class AccessControl:
-    """Lets requests in."""
+    """Decides which requests may read and write."""
 
     def __init__(self, tokens: TokenFile, read: Reading, revoked: RevokedCertificates) -> None:
         self._tokens = tokens

@@ -1,4 +1,4 @@
-"""The entries of one key: who stored them, and how many there may be. Pure.
+"""Names of stored entries, and how many entries a key, a writer and a group may have. No I/O.
 
 Their names are SPACE/KEY/TIME-ID-WRITER. What an entry says of its signer proves nothing; who stored it is known.
 """

@@ -1,4 +1,4 @@
-"""Answers: blobs piece by piece, documents, and every failure as one ErrorDocument."""
+"""Build HTTP responses: streamed blobs, JSON documents, and errors as an ErrorDocument."""
 
 import asyncio
 import logging
@@ -46,7 +46,7 @@ def blob_response(digest: str, opened: OpenBlob) -> Response:
 
 
 def stream_response(stream: BlobStream) -> Response:
-    """Several blobs as one body."""
+    """Return several blobs as one body."""
     headers = {"content-length": str(stream.length), "content-type": "application/octet-stream"}
     return StreamingResponse(stream.pieces, 200, headers)
 

@@ -1,4 +1,4 @@
-"""Ends answers that nobody takes, and counts all of them."""
+"""Middleware that closes connections whose client does not read the response, and counts responses."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ _BUFFERED_BYTES = 64 * 1024  # fits into the buffers of a connection: nothing to
 
 
 class SendTimeout:
-    """Gives a client `seconds` for each MiB of an answer, then ends the connection."""
+    """Gives a client `seconds` for each MiB of a response, then closes the connection."""
 
     def __init__(self, app: ASGIApp, seconds: float, metrics: Metrics) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What was asked for lately, in memory: bounded in bytes, and trusted for some seconds only."""
+"""In-memory cache with a time to live and a size limit, and a rate limit by name."""
 
 import time
 from collections import OrderedDict
@@ -8,7 +8,7 @@ _OVERHEAD = 256  # bytes of memory for each, beside what it holds
 
 
 class TtlCache:
-    """Byte strings by name. Another process may change what they are made of: that is seen after `seconds`."""
+    """Byte strings by name, for `seconds`, with at most `size` bytes; the least recently used go first."""
 
     def __init__(self, size: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = size
@@ -37,7 +37,7 @@ class TtlCache:
 
 
 class RateLimit:
-    """How often something was done for a name lately: at most `most` times in `seconds`."""
+    """Allows an action at most `limit` times in `seconds` for each name."""
 
     def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -46,7 +46,7 @@ class RateLimit:
         self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def allows(self, name: str) -> bool:
-        """Whether it may be done once more, which is then counted."""
+        """Count an attempt and return whether it is allowed."""
         begun, count = self._windows.pop(name, (float("-inf"), 0))
         if self._clock() - begun > self._seconds:
             begun, count = self._clock(), 0

@@ -1,4 +1,4 @@
-"""What a node asks a cache: one thing, for one place, on one kind of machine, now."""
+"""The key of a cache lookup: a release or part, its place, and the platform."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from slap.model.cache import EntryKind, Platform
 
 @dataclass(frozen=True)
 class CacheKey:
-    """`key` is the URL of a release, or the digest of a part; the answer will be in `folder` below `root`."""
+    """`key` is the URL of a release or the digest of a part; the build is installed in `folder` below `root`."""
 
     key: str
     root: str
@@ -25,11 +25,11 @@ class CacheKey:
 
     @property
     def id(self) -> str:
-        """The same for the same question at any time: under this, a node remembers what it was answered."""
+        """Digest of all fields but `now`; the trust store records the newest accepted entry under it."""
         words = [self.kind, self.key, self.root, self.name, self.platform.model_dump()]
         return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
 def release_folder(url: str) -> str:
-    """The folder of a software release, as SlapOS names it. Here MD5 makes a name, and no promise."""
+    """Return the folder name of a software release as SlapOS computes it: the MD5 of its URL, not used for security."""
     return hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()

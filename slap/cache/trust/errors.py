@@ -1,4 +1,4 @@
-"""Why a statement is not taken. Each refusal has a reason for programs, and words for people."""
+"""Rejected statements: a reason for programs and a message for people."""
 
 from enum import StrEnum
 
@@ -31,7 +31,7 @@ class RejectionReason(StrEnum):
 
 
 class RejectedStatement(SlapError):
-    """A statement, or what carries it, breaks a rule of trust."""
+    """A signed statement or its envelope breaks a rule of trust."""
 
     kind = "refused"
     http_status = 403

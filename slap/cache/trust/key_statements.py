@@ -1,4 +1,4 @@
-"""What keys say of themselves: that they are revoked, or replaced. A node takes that from any mirror, unasked."""
+"""Statements of keys about themselves: revocation and succession. They are accepted from any cache."""
 
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ Statement = TypeVar("Statement", Revocation, Succession)
 
 
 def apply_key_statement(signed: SignedEntry, trust: TrustStore, now: float) -> str:
-    """Act on a notice of a trusted key, and say what changed; empty for one that was known. Raises RejectedStatement."""
+    """Apply a statement of a trusted key and return what changed, empty if it was known. Raises RejectedStatement."""
     if signed.payload_type == REVOCATION_TYPE:
         return _apply_revocation(signed, trust)
     return _apply_succession(signed, trust, now)

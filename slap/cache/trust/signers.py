@@ -1,4 +1,4 @@
-"""Who signed a statement, as far as the operator trusts them, and what each of them may sign."""
+"""Find the trusted keys that signed a statement, and check what each of them may sign."""
 
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +27,7 @@ def signers_of(signed: SignedEntry, trust: TrustStore) -> tuple[TrustedKey, ...]
 
 
 def check_limits(signer: TrustedKey, entry: Entry) -> None:
-    """Whether the operator lets this key sign for this."""
+    """Raise RejectedStatement when the operator does not let this key sign this entry."""
     if not signer.urls:
         return
     if entry.kind is not EntryKind.RELEASE or not any(_is_below(entry.key, url) for url in signer.urls):
@@ -38,7 +38,7 @@ def check_limits(signer: TrustedKey, entry: Entry) -> None:
 
 
 def check_retired(signer: TrustedKey, version: int) -> None:
-    """What a key signed before another took its place is still good."""
+    """Raise RejectedStatement when the key was replaced before it signed this version."""
     if signer.retired_at is not None and version > signer.retired_at:
         raise RejectedStatement(
             RejectionReason.REPLACED_KEY, f"Key {signer.key.id[:16]} was replaced before it signed this.",

@@ -1,4 +1,4 @@
-"""Entries of SlapOS's own caches: RSA over SHA-1, without expiry, version, libc or size.
+"""Verify entries of SlapOS caches, which are signed with RSA and SHA-1 and have no expiry, version, libc or size.
 
 They are weaker in all that the rules of `verify` rest on, so a key of such a cache counts only after the operator
 trusted it as such, key by key; see docs/explanation/cache-trust.md.
@@ -31,7 +31,7 @@ _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
 class SlaposEntry(BaseModel):
-    """What such an entry says; fields that nobody asks for may be there."""
+    """The fields of an entry that are checked; others are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -44,7 +44,7 @@ class SlaposEntry(BaseModel):
 
 @dataclass(frozen=True)
 class VerifiedSlaposEntry:
-    """An entry of a SlapOS cache that may be taken, and whose word that is."""
+    """An entry of a SlapOS cache that passed verification, and the key that signed it."""
 
     entry: SlaposEntry
     key: SlaposKey

@@ -1,4 +1,4 @@
-"""Whom a node trusts, and what it has seen: what mirrors are held to. One SQLite file, one transaction a change."""
+"""SQLite store of trusted and revoked keys, and of the newest entry accepted for each cache key."""
 
 import sqlite3
 import threading
@@ -25,7 +25,7 @@ create table if not exists former (id text primary key, pem text not null, comme
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A key whose entries are taken.
+    """A key whose entries are accepted.
 
     `urls` limit it to releases below these; such a key signs no shared parts. `follows`: it may name its own successor.
     `because` is the key that named this one, and empty for a key that the operator trusts. What it signed after
@@ -41,7 +41,7 @@ class TrustedKey:
 
 @dataclass(frozen=True)
 class RevokedKey:
-    """A key of which nothing is taken, whenever it signed that: who has a stolen key can date back."""
+    """A key whose entries are rejected whatever their date: who stole a key can backdate entries."""
 
     id: KeyId
     at: int

@@ -1,4 +1,4 @@
-"""Whether an entry may be taken: signed by whom the operator trusts, an answer to the question, and not a stale one.
+"""Verify an entry: signed by a trusted key, for the requested cache key, and not outdated.
 
 The rules are those of TUF (The Update Framework) against rollback, freeze, mix-and-match and endless data; see
 docs/explanation/cache-trust.md. All of it comes before a byte of what the entry names is fetched.
@@ -26,7 +26,7 @@ MAX_LIFETIME_SECONDS = 400 * DAY
 
 @dataclass(frozen=True)
 class VerifiedEntry:
-    """An entry that may be taken, and whose word that is."""
+    """An entry that passed verification, and the key that signed it."""
 
     entry: Entry
     key: PublicKey
@@ -34,7 +34,7 @@ class VerifiedEntry:
 
 
 def verify(signed: SignedEntry, trust: TrustStore, cache_key: CacheKey) -> VerifiedEntry:
-    """The entry, when it breaks no rule; raises RejectedStatement with the reason of the first one that it breaks.
+    """Return the verified entry; raises RejectedStatement with the first rule that it breaks.
 
     Changes nothing: who takes the entry then calls `remember`.
     """

@@ -1,1 +1,1 @@
-"""A master that speaks only SlapOS's classic protocol, the slap tool, with HATEOAS beside it for listing."""
+"""Client of masters that have only SlapOS's protocols: the slap tool, and HATEOAS for listing."""

@@ -1,4 +1,4 @@
-"""What a classic master says of a computer, read with care: what is not understood is left out, and never means "gone"."""
+"""Parse a SlapOS master's description of a computer; partitions that cannot be parsed are listed as unread."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

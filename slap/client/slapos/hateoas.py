@@ -1,4 +1,4 @@
-"""Listing at a classic master: HATEOAS, the part of it that lists services and computers."""
+"""List services and computers of a SlapOS master through HATEOAS."""
 
 import json
 from collections.abc import Mapping

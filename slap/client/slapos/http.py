@@ -1,4 +1,4 @@
-"""Calls of the classic protocol: forms and marshalled XML over HTTP, and what its answers mean."""
+"""HTTP calls of the slap tool protocol: forms, marshalled XML, and the mapping of failures to errors."""
 
 import html
 import re
@@ -21,7 +21,7 @@ _MAX_REASON_CHARACTERS = 500
 
 
 class SlapToolClient:
-    """The way to one master."""
+    """Sends requests to one master."""
 
     def __init__(self, url: str, transport: Transport) -> None:
         self.base = url.rstrip("/")
@@ -45,7 +45,7 @@ class SlapToolClient:
 
 
 def parse_answer(body: bytes) -> Any:
-    """A marshalled value. What cannot be read says nothing of what was asked."""
+    """Parse a marshalled value; raises Unreachable for anything else."""
     try:
         return marshal.loads(body)
     except InvalidInput as error:
@@ -53,7 +53,7 @@ def parse_answer(body: bytes) -> Any:
 
 
 def marshal_value(value: object) -> str:
-    """A value as a field of a form."""
+    """Marshal a value for a field of a form."""
     return marshal.dumps(value).decode()
 
 
@@ -85,7 +85,7 @@ def _error(reply: Reply, url: str) -> SlapError:
 
 
 def reason(body: bytes) -> str:
-    """What an answer says in words; those of web servers are pages, with the words in a paragraph."""
+    """Extract the error message from a response, which may be a web server's HTML page."""
     page = body[: 1 << 16].decode(errors="replace")
     found = _PARAGRAPH.search(page)
     words = html.unescape(_TAG.sub(" ", found[1] if found else page))

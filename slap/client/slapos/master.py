@@ -1,4 +1,4 @@
-"""A master that speaks SlapOS's classic protocol: slapproxy, or a SlapOS master."""
+"""Client of a master that has SlapOS's slap tool protocol: slapproxy, or a SlapOS master."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,6 @@ from slap.client.slapos.http import SlapToolClient
 from slap.client.slapos.node import SlaposNodeMaster
 from slap.client.slapos.order import USER, InstanceDescription
 from slap.client.slapos.poll_interval import PollInterval
-from slap.client.slapos.release import declared_serialisation
 from slap.client.slapos.state_diff import digest
 from slap.model.computer import Computer, RegisteredComputer
 from slap.model.errors import CannotBePlaced, Forbidden, NotFound, NotOffered, NotReady, Unauthenticated, Unreachable
@@ -119,7 +118,9 @@ class SlaposMaster(SlaposNodeMaster):
             raise NotFound(
                 f"There is no service {request.reference}.", "", "slapos service list"
             )  # or it would be made
-        declared = request.serialisation or declared_serialisation(request.software_release, request.software_type)
+        declared = request.serialisation or order.declared_serialisation(
+            request.software_release, request.software_type
+        )
         form = order.request_form(request, declared)
         if self._identity:
             form |= self._identity.form | {"partition_reference": self._identity.qualified(request.reference)}

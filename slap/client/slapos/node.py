@@ -1,4 +1,4 @@
-"""The node's part of the classic protocol: what a computer shall be, and telling what it is."""
+"""The node's part of the slap tool protocol: read the desired state of a computer, and report its actual state."""
 
 import logging
 from collections.abc import Iterable

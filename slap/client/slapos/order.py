@@ -1,12 +1,15 @@
-"""Orders at a classic master: the form that carries one, and what can be said of the instance that it is for.
+"""Instance requests to a SlapOS master: render the form, and parse descriptions of instances.
 
 A classic master stores orders and connection parameters. A SlapOS master also shows what nodes tell it; slapproxy
 throws that away. So an instance is called started here only when its master says so.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from slap.client.slapos.documents import (
     ComputerDescription,
@@ -18,18 +21,22 @@ from slap.client.slapos.documents import (
 )
 from slap.client.slapos.hateoas import Row, values_of
 from slap.client.slapos.http import marshal_value, parse_answer, unreadable_answer
+from slap.model.errors import SlapError
 from slap.model.instance import Instance, InstanceRequest, Sla
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.sla_filters import filters_from_sla
 from slap.model.state import InstanceState, ReportedInstanceState
 from slap.model.values import Parameters
+from slap.system.http import fetch_text
 from slap.system.marshal import SlapObject
 
+_MAX_SCHEMA_BYTES = 1 << 20
+_SCHEMA_TIMEOUT_SECONDS = 5.0
 USER = "user:me"  # masters do not say who we are
 
 
 def request_form(request: InstanceRequest, declared: Serialisation) -> dict[str, str]:
-    """An order always says all of it. Parameters go as somebody said for this order, or else as the release declares."""
+    """Return the complete form of a request; parameters are serialised as it says, or else as the release declares."""
     parameters = wrap(request.parameters, request.serialisation or declared, Serialisation.NONE)
     return {
         "software_release": request.software_release,
@@ -42,9 +49,32 @@ def request_form(request: InstanceRequest, declared: Serialisation) -> dict[str,
     }
 
 
+def declared_serialisation(url: str, software_type: str) -> Serialisation:
+    """Return what software.cfg.json declares for the type, or else for the release; NONE when it cannot be read."""
+    try:
+        document = json.loads(_load_document(f"{url}.json"))
+    except (SlapError, OSError, ValueError):
+        return Serialisation.NONE
+    types = document.get("software-type") if isinstance(document, dict) else None
+    own = types.get(software_type) if isinstance(types, dict) else None
+    return _serialisation_of(own) or _serialisation_of(document)
+
+
+def _serialisation_of(said: Any) -> Serialisation:
+    word = said.get("serialisation") if isinstance(said, dict) else None
+    return Serialisation(word) if word in set(Serialisation) else Serialisation.NONE
+
+
+def _load_document(url: str) -> str:
+    if url.startswith(("http://", "https://")):
+        return fetch_text(url, _MAX_SCHEMA_BYTES, _SCHEMA_TIMEOUT_SECONDS)
+    with Path(url).open() as file:
+        return file.read(_MAX_SCHEMA_BYTES)
+
+
 @dataclass(frozen=True)
 class InstanceDescription:
-    """What a master tells of an instance, from whichever of its answers; `moment` is when it last changed."""
+    """An instance as one of the master's answers describes it; `moment` is when it last changed."""
 
     guid: str
     reference: str
@@ -84,7 +114,7 @@ def read_answer(body: bytes, request: InstanceRequest, requester: str) -> Instan
 
 
 def accepted_only(request: InstanceRequest, requester: str) -> InstanceDescription:
-    """An instance that has no place yet."""
+    """Return the description of an instance that is accepted but not yet allocated."""
     own = "" if requester == USER else requester
     return InstanceDescription(
         guid=f"{own}_{request.reference}",

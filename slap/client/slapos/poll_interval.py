@@ -1,4 +1,4 @@
-"""How often a master that cannot hold a question is asked again."""
+"""Interval between polls of a master that has no long polling."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _SHARE = 1 / 30
 
 @dataclass
 class PollInterval:
-    """Soon after something changed, then more and more rarely; and the more rarely, the longer the answer takes."""
+    """Grows from `shortest` to `longest` seconds while nothing changes, and with the duration of the answers."""
 
     clock: Clock
     shortest: float
@@ -18,11 +18,11 @@ class PollInterval:
     idle: float = 0.0
 
     def quicken(self) -> None:
-        """Something changed: more is likely to change soon."""
+        """Reset the interval after a change, since more changes are likely."""
         self.idle = 0.0
 
     def rest(self, took: float, left: float) -> bool:
-        """Wait until it is time to ask again, for at most `left` seconds; false when there is no time left."""
+        """Sleep until the next poll, at most `left` seconds; return False when no time is left."""
         if left <= 0:
             return False
         self.idle = min(self.longest, self.idle * 1.5 or self.shortest)

@@ -1,4 +1,4 @@
-"""The computer's part of the classic protocol: what it has."""
+"""Convert computers and their partitions to and from the slap tool protocol."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def format_document(guid: str, configuration: ComputerConfiguration) -> dict[str
 
 
 def describe_computer(said: ComputerDescription) -> Computer:
-    """A computer as its master tells of it: addresses of partitions only where something is in them."""
+    """Convert a parsed description to a Computer; only occupied partitions have addresses."""
     uses = tuple(_use(each) for each in said.partitions)
     return Computer(
         guid=said.guid,

@@ -1,4 +1,4 @@
-"""What a node tells a classic master: the calls that a report comes to."""
+"""Turn node reports into calls of the slap tool protocol."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LONGEST = 10_000
 
 @dataclass(frozen=True)
 class ReportCall:
-    """One call: the last word about something of a partition or a release, the `subject`."""
+    """One call that reports something (`about`) of a partition or release (`subject`)."""
 
     path: str
     form: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""The desired state of a computer out of what a classic master says, with revisions of our own.
+"""Build the desired state of a computer from a SlapOS master's description, and diff two states.
 
 The classic protocol has no revisions. Ours are digests of what was said: the same words have the same revision, whoever
 asks and when. They are beyond all that our masters count, so that a node that changes its master is told everything.
@@ -14,7 +14,7 @@ FIRST_REVISION = 1 << 62
 
 
 def complete_state(said: ComputerDescription) -> DesiredState:
-    """Everything, as `since` = 0 asks for it."""
+    """Return the complete desired state, as for `since` = 0."""
     state = DesiredState(
         computer=said.guid,
         revision=0,

@@ -21,7 +21,7 @@ class Taker:
         self.batch = BlobBatch(map(wanted, blobs), self._take)
 
     def _take(self, wanted: BlobRef, content: Content) -> None:
-        assert wanted.is_it(content)
+        assert wanted.matches(content)
         self.found.append(bytes(content))
 
 
