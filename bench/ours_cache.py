@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slap.cache.archive.pack import pack
-from slap.cache.client.client import CacheClient, question_place
-from slap.cache.client.lookup import Lookup
-from slap.cache.client.publish import Built
+from slap.cache.client.chunk_store import ChunkStore
+from slap.cache.client.client import CacheClient, install_place
+from slap.cache.client.lookup import LookupResult
+from slap.cache.client.publish import BuildOutput
 from slap.cache.client.publish import publish as leave
 from slap.cache.client.settings import Settings, cache_at
-from slap.cache.client.shelf import Shelf
-from slap.cache.trust.keys import generate_key, read_key
+from slap.cache.trust.cache_key import CacheKey
+from slap.cache.trust.keys import generate_key, load_key
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question
 from slap.cache.trust.store import TrustedKey, TrustStore
 from slap.model.cache.manifest import ChunkRef
 
@@ -31,15 +31,15 @@ class Node:
         self._folder.mkdir(exist_ok=True)
         if not (self._folder / "key").exists():
             generate_key(self._folder / "key", "bench")
-        self.key = read_key(self._folder / "key")
+        self.key = load_key(self._folder / "key")
         trust = TrustStore(self._folder / "trust.sqlite")
         trust.trust(TrustedKey(self.key.public))
         cache = cache_at(f"http://127.0.0.1:{port}")
-        self.shelf = Shelf(self._folder / "chunks")
-        self.client = CacheClient(Settings(caches=(cache,), upload=cache), trust, self.shelf)
+        self.chunk_store = ChunkStore(self._folder / "chunks")
+        self.client = CacheClient(Settings(caches=(cache,), upload=cache), trust, self.chunk_store)
 
-    def look_up(self, name: str) -> Lookup:
-        found = self.client.look_up(_question(name))
+    def find_entries(self, name: str) -> LookupResult:
+        found = self.client.find_entries(_question(name))
         if not found.found:
             raise SystemExit(f"{name} is not found: {found}")
         return found
@@ -48,14 +48,20 @@ class Node:
 def publish(state: str, port: str, name: str, folder: str) -> None:
     """Pack, upload, sign."""
     node, now = Node(state, port), int(time.time())
-    leave(Built(Path(folder), _question(name), "bench", now, now), node.key, node.client, node.shelf, lambda size: None)
+    leave(
+        BuildOutput(Path(folder), _question(name), "bench", now, now),
+        node.key,
+        node.client,
+        node.chunk_store,
+        lambda size: None,
+    )
 
 
 def fetch(state: str, port: str, name: str, into: str) -> None:
     """Look up, verify, fetch, unpack; prints how many bytes came over the network, and how many were here."""
-    node, question = Node(state, port), _question(name)
-    found = node.look_up(name).found[0]
-    fetched = node.client.fetch(found, question_place(question), Path(into), lambda done, total: None)
+    node, cache_key = Node(state, port), _question(name)
+    found = node.find_entries(name).found[0]
+    fetched = node.client.fetch(found, install_place(cache_key), Path(into), lambda done, total: None)
     print(json.dumps({"fetched": fetched.fetched, "reused": fetched.reused, "size": found.verified.entry.size}))
 
 
@@ -63,7 +69,7 @@ def lookups(state: str, port: str, name: str, seconds: str) -> None:
     """Ask again and again what the cache has; prints how many answers a second were verified."""
     node, count, began = Node(state, port), 0, time.monotonic()
     while time.monotonic() - began < float(seconds):
-        node.look_up(name)
+        node.find_entries(name)
         count += 1
     print(json.dumps({"rate": count / (time.monotonic() - began)}))
 
@@ -75,11 +81,11 @@ def whole(folder: str, target: str) -> None:
         def put(ref: ChunkRef, packed: bytes) -> None:
             file.write(packed)
 
-        pack(Path(folder), question_place(_question("old")), put)
+        pack(Path(folder), install_place(_question("old")), put)
 
 
-def _question(name: str) -> Question:
-    return Question(f"http://bench.example/{name}/software.cfg", "/opt/slapgrid", this_platform(), time.time())
+def _question(name: str) -> CacheKey:
+    return CacheKey(f"http://bench.example/{name}/software.cfg", "/opt/slapgrid", this_platform(), time.time())
 
 
 if __name__ == "__main__":

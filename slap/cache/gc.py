@@ -10,9 +10,9 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from slap.cache.archive.ahead import ahead
-from slap.cache.server.bounds import writer_of
-from slap.cache.server.statement import group_of, parsed_envelope, statement_of
+from slap.cache.archive.pipeline import read_ahead
+from slap.cache.server.entry_quota import writer_of
+from slap.cache.server.statement import group_of, parse_envelope, parse_statement
 from slap.cache.storage.storage import Storage, Stored
 from slap.model.cache import Entry, EntryKind
 from slap.model.cache.manifest import Manifest
@@ -219,7 +219,7 @@ def remove_all(storage: Storage, removals: Sequence[Removal]) -> Iterator[tuple[
     """Remove several at a time, in order, blobs when all entries are gone; each with whether it went."""
     entries = [each for each in removals if not each.stored.key.startswith("blob/")]
     for some in (entries, removals[len(entries) :]):
-        yield from zip(some, ahead(some, partial(remove, storage), _AT_ONCE, _AT_ONCE * 4), strict=True)
+        yield from zip(some, read_ahead(some, partial(remove, storage), _AT_ONCE, _AT_ONCE * 4), strict=True)
 
 
 def remove(storage: Storage, removal: Removal) -> bool:
@@ -238,7 +238,7 @@ def _indexed(storage: Storage, space: str, stored: Stored) -> Indexed:
 
 
 def _native(stored: Stored, text: str) -> Indexed:
-    statement, group = statement_of(parsed_envelope(text)), group_of("entry", text)
+    statement, group = parse_statement(parse_envelope(text)), group_of("entry", text)
     if not isinstance(statement, Entry):
         return Indexed(stored, group, frozenset(), None, "")
     manifest = statement.manifest.sha512

@@ -189,7 +189,7 @@ def _read(path: Path) -> str:
 
 def _refuse_readable_by_others(path: Path) -> None:
     if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise InvalidInput(f"What {path} holds is no secret.", "Others can read the file.", f"chmod 600 {path}")
+        raise InvalidInput(f"{path} is readable by other users.", "It holds a secret.", f"chmod 600 {path}")
 
 
 def _is_trusted(path: Path, user: int) -> bool:

@@ -1,58 +1,63 @@
-"""A master to talk to, over the newest protocol that it offers."""
+"""Connect to a master over the newest protocol that it offers."""
 
 import importlib
 from collections.abc import Callable
 from typing import Any, cast
 
 from slap.client.credentials import Credentials
+from slap.client.identity import PartitionIdentity
 from slap.client.master import Master
-from slap.client.native import Foreign, NativeMaster
-from slap.client.speaker import Speaker
+from slap.client.native import NativeMaster, NotNativeMaster
 from slap.model.errors import Unreachable
 from slap.system.transport import Transport
 
 
 def connect(
-    url: str, credentials: Credentials, transport: Transport | None = None, speaker: Speaker | None = None
+    url: str, credentials: Credentials, transport: Transport | None = None, identity: PartitionIdentity | None = None
 ) -> Master:
-    """The master at `url`. Use it in one thread only. A `speaker` says so where the credentials do not name it."""
+    """Return the master at `url`, to be used by one thread.
+
+    `identity` names the partition that calls, where the credentials do not.
+    """
     way = transport or credentials.transport()
-    return cast(Master, _Either(NativeMaster(url, credentials.token, way), lambda: _classic(url, way, speaker)))
+    return cast(
+        Master, _AutoMaster(NativeMaster(url, credentials.token, way), lambda: _make_slapos_master(url, way, identity))
+    )
 
 
-class _Either:
-    """Speaks our own protocol, until the answer shows that the other side does not know it; then SlapOS's classic one.
+class _AutoMaster:
+    """A master that is called over the native protocol, or over SlapOS's once an answer shows that it has no other.
 
-    So it costs a master of ours nothing, and another one a single request that it refuses. What was found out is
-    remembered until the master is away: another one may come back.
+    A native master costs no extra request, another one a single request that fails. The choice holds until the master
+    is unreachable: it may come back as another one.
     """
 
-    def __init__(self, native: NativeMaster, make_classic: Callable[[], Master]) -> None:
+    def __init__(self, native: NativeMaster, make_slapos: Callable[[], Master]) -> None:
         self._native = native
-        self._make_classic = make_classic
-        self._classic: Master | None = None
-        self._is_classic = False
+        self._make_slapos = make_slapos
+        self._slapos: Master | None = None
+        self._is_slapos = False
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
-        return lambda *given, **named: self._ask(name, *given, **named)
+        return lambda *given, **named: self._call(name, *given, **named)
 
-    def _ask(self, name: str, *given: Any, **named: Any) -> Any:
-        if not self._is_classic:
+    def _call(self, name: str, *given: Any, **named: Any) -> Any:
+        if not self._is_slapos:
             try:
                 return getattr(self._native, name)(*given, **named)
-            except Foreign:
-                self._classic = self._classic or self._make_classic()
-        self._is_classic = True
+            except NotNativeMaster:
+                self._slapos = self._slapos or self._make_slapos()
+        self._is_slapos = True
         try:
-            return getattr(self._classic, name)(*given, **named)
+            return getattr(self._slapos, name)(*given, **named)
         except Unreachable:
-            self._is_classic = False
+            self._is_slapos = False
             raise
 
 
-def _classic(url: str, transport: Transport, speaker: Speaker | None) -> Master:
-    """Loaded when it is needed: most commands never speak it, and each pays for what it loads."""
-    module = importlib.import_module("slap.client.classic.master")
-    return cast(Master, module.ClassicMaster(url, transport, speaker))
+def _make_slapos_master(url: str, transport: Transport, identity: PartitionIdentity | None) -> Master:
+    """Return the client of SlapOS's protocols; its modules are imported here, since most commands never need them."""
+    module = importlib.import_module("slap.client.slapos.master")
+    return cast(Master, module.SlaposMaster(url, transport, identity))

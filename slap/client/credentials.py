@@ -1,4 +1,4 @@
-"""By what somebody is known to a master."""
+"""Credentials for a master: token, certificate, authority."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a node or a user comes by a certificate: over the master's native protocol alone."""
+"""Request certificates from a master, over its native protocol."""
 
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -27,8 +27,8 @@ Document = TypeVar("Document", bound=BaseModel)
 _PATIENCE = 30.0
 
 
-class Enrolment:
-    """A master at `url`, asked for certificates."""
+class EnrolmentClient:
+    """Client of the registration and certificate calls of the master at `url`."""
 
     def __init__(self, url: str, credentials: Credentials, transport: Transport | None = None) -> None:
         self._base = url.rstrip("/") + "/api/v1"
@@ -55,17 +55,17 @@ class Enrolment:
         return kind.model_validate_json(reply.body)
 
 
-def meet(url: str, fingerprint: str, transport: Transport | None = None) -> str:
-    """The authority of a master that is met for the first time, in PEM: it is known by its fingerprint, or refused.
+def fetch_authority(url: str, fingerprint: str, transport: Transport | None = None) -> str:
+    """Return a master's authority certificate in PEM; raises unless it has the given fingerprint.
 
-    Nothing is sent but this question, so it does not matter who listens.
+    The connection is not verified before; no credentials are sent over it.
     """
     anybody = transport or HttpTransport(Tls(is_checked=False))
-    return proven(Enrolment(url, Credentials(), anybody).authority().certificate, fingerprint)
+    return proven(EnrolmentClient(url, Credentials(), anybody).authority().certificate, fingerprint)
 
 
 def refuse_open_network(url: str) -> None:
-    """A token is not to be sent over a network where others can read it."""
+    """Raise InvalidInput when a token would be sent unencrypted over a network."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""A master of ours: what can be asked of it travels as JSON, over /api/v1."""
+"""Client of the native JSON API, /api/v1."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -22,15 +22,15 @@ Document = TypeVar("Document", bound=BaseModel)
 Result = TypeVar("Result")
 
 # A master that is alive answers within this; a long poll may take as much longer as it was asked to wait.
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 # What servers answer that know nothing of /api/v1, or that know nobody who has no certificate of theirs.
 _UNROUTED = (401, 404, 405)
 
 
-class Foreign(Unreachable):
-    """There is a server, but it does not speak as ours do."""
+class NotNativeMaster(Unreachable):
+    """The server answers, but does not have the native API."""
 
 
 class FailedWithoutReason(Unreachable):
@@ -123,7 +123,7 @@ class NativeMaster(Master):
         return self._ask(Instance, "PUT", f"/instances/{_part(guid)}/name", Renaming(name=name))
 
     def logs(self, guid: str, lines: int = 100) -> str:
-        reply = self._send("GET", f"/instances/{_part(guid)}/logs?{urlencode({'lines': lines})}", wait=PATIENCE)
+        reply = self._send("GET", f"/instances/{_part(guid)}/logs?{urlencode({'lines': lines})}", wait=TIMEOUT_SECONDS)
         return str(TypeAdapter(dict[str, str]).validate_json(reply.body)["text"])
 
     def _ask(
@@ -138,7 +138,7 @@ class NativeMaster(Master):
         return _parsed(reply, TypeAdapter(list[kind]).validate_json)  # type: ignore[valid-type]
 
     def _send(self, method: str, path: str, body: bytes | None = None, wait: float = 0) -> Reply:
-        reply = self._transport.send(method, self._base + path, self._headers, body, PATIENCE + wait)
+        reply = self._transport.send(method, self._base + path, self._headers, body, TIMEOUT_SECONDS + wait)
         if reply.status >= 400:
             raise failure(reply)
         return reply
@@ -165,7 +165,7 @@ def failure(reply: Reply) -> SlapError:
 
 def _kind_of(reply: Reply) -> type[Unreachable]:
     if reply.status in _UNROUTED and not reply.body.lstrip().startswith(b"{"):
-        return Foreign
+        return NotNativeMaster
     return FailedWithoutReason if reply.status == HTTPStatus.INTERNAL_SERVER_ERROR else Unreachable
 
 

@@ -1,23 +1,23 @@
-"""What a program in a partition knows of itself, and its way to the master."""
+"""Load the context of a partition, and connect to the master as that partition."""
 
 from pathlib import Path
 
 from slap.client.connect import connect
 from slap.client.credentials import Credentials
+from slap.client.identity import PartitionIdentity
 from slap.client.master import Master
-from slap.client.speaker import Speaker
 from slap.model.node import CONTEXT_FILE, PartitionContext
 
 
 def read_context(partition: Path) -> PartitionContext:
-    """The context that the agent wrote into a partition's folder."""
+    """Load the context that the agent wrote into a partition's folder."""
     return PartitionContext.model_validate_json((partition / CONTEXT_FILE).read_bytes())
 
 
 def master_of(context: PartitionContext) -> Master:
-    """The master, spoken to as this partition: it sees its own tree and nothing else."""
+    """Connect to the master as this partition, which sees only its own tree."""
     instance = context.instance
     name = "" if instance.reference == instance.root_reference else instance.reference
-    speaker = Speaker(context.computer, instance.partition, name)
+    identity = PartitionIdentity(context.computer, instance.partition, name)
     authority = Path(context.authority) if context.authority else None
-    return connect(context.master_url, Credentials(instance.token, authority=authority), speaker=speaker)
+    return connect(context.master_url, Credentials(instance.token, authority=authority), identity=identity)

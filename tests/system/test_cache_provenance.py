@@ -6,10 +6,10 @@ from pathlib import Path
 
 from slap.cache.provenance.release import read_materials
 from slap.cache.provenance.sbom import make_sbom
-from slap.cache.trust.keys import generate_key, read_key
+from slap.cache.trust.cache_key import CacheKey, release_folder
+from slap.cache.trust.keys import generate_key, load_key
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question, release_folder
-from slap.cache.trust.sign import LIFETIME, sign
+from slap.cache.trust.sign import LIFETIME, sign_entry
 from slap.cache.trust.store import TrustedKey, TrustStore
 from slap.cache.trust.verify import verify
 from slap.model.cache import Blob, Entry, EntryKind
@@ -73,7 +73,7 @@ def _signed_and_verified(folder: Path, keys: Path) -> None:
         sbom=Blob(sha512=hashlib.sha512(sbom).hexdigest(), size=len(sbom)),
     )
     store = TrustStore(keys / "trust.sqlite")
-    store.trust(TrustedKey(read_key(keys / "key").public))
-    question = Question(str(HELLOWORLD), str(folder.parent), this_platform(), NOW)
-    assert verify(sign(entry, read_key(keys / "key")), store, question).entry == entry
+    store.trust(TrustedKey(load_key(keys / "key").public))
+    cache_key = CacheKey(str(HELLOWORLD), str(folder.parent), this_platform(), NOW)
+    assert verify(sign_entry(entry, load_key(keys / "key")), store, cache_key).entry == entry
     store.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.trust.sign import renewed
+from slap.cache.trust.sign import renew_entry
 from slap.model.cache import MOST_AT_ONCE, SignedEntry
 from tests.system.cache_server import CacheServer, cache_server, empty_manifest, is_closed_within, noise, sha512
 from tests.system.cloud import as_nobody, eventually
@@ -122,7 +122,7 @@ def test_entries_of_many_stand_side_by_side_the_newest_first(server: CacheServer
     signed = [
         world.signed(),
         world.signed(on_arm),
-        world.signed(renewed(ENTRY, ENTRY.version + 5)),
+        world.signed(renew_entry(ENTRY, ENTRY.version + 5)),
         world.signed(ENTRY, "other"),
     ]
     assert [put_entry(server, each) for each in signed] == [201] * 4
@@ -137,7 +137,7 @@ def test_entries_of_many_stand_side_by_side_the_newest_first(server: CacheServer
 
 
 def test_of_one_signer_and_platform_a_few_are_kept(server: CacheServer, world: World) -> None:
-    signed = [world.signed(renewed(ENTRY, ENTRY.version + number)) for number in range(1, 8)]
+    signed = [world.signed(renew_entry(ENTRY, ENTRY.version + number)) for number in range(1, 8)]
     other = world.signed(ENTRY, "other")
     assert put_entry(server, other) == 201
     assert {put_entry(server, each) for each in signed} == {201}
@@ -157,7 +157,7 @@ def test_what_is_no_entry_is_refused(server: CacheServer, world: World) -> None:
 
 
 def test_too_many_entries_for_one_key_are_refused(server: CacheServer, world: World) -> None:
-    statuses = [put_entry(server, world.signed(renewed(ENTRY, ENTRY.version + number))) for number in range(1, 63)]
+    statuses = [put_entry(server, world.signed(renew_entry(ENTRY, ENTRY.version + number))) for number in range(1, 63)]
     assert statuses == [201] * 60 + [429] * 2
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from slap.cache.server.statement import key_digest
-from slap.cache.trust.envelope import seal
+from slap.cache.trust.envelope import sign_statement
 from slap.cache.trust.sign import sign_revocation
 from slap.model.cache import REVOCATION_TYPE, Revocation, SignedEntry
 from tests.system.cache_server import CacheServer, cache_server
@@ -24,7 +24,7 @@ def typed(server: CacheServer, *words: str) -> str:
 def forged(world: World, number: int) -> SignedEntry:
     """A revocation in the builder's name, signed by somebody else."""
     victim = world.key().public.id
-    signed = seal(REVOCATION_TYPE, Revocation(key=victim, at=number), world.key("thief"))
+    signed = sign_statement(REVOCATION_TYPE, Revocation(key=victim, at=number), world.key("thief"))
     signature = signed.signatures[0].model_copy(update={"keyid": victim})
     return signed.model_copy(update={"signatures": (signature,)})
 

@@ -1,4 +1,4 @@
-"""What can go wrong with an archive. Hostile and damaged ones are told as those of other origin are."""
+"""Errors of packing and unpacking; hostile and damaged archives raise the same errors as in slap.system.archive."""
 
 from slap.model.errors import Conflict, SlapError
 from slap.system.archive import BrokenArchive, UnsafeArchive

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from functools import partial
 
-from slap.cache.archive.ahead import Behind
 from slap.cache.archive.errors import broken, unsafe
 from slap.cache.archive.header import BLOCK, END, LONG_LINK, LONG_NAME, Header, decode, padding
-from slap.cache.archive.member import LONGEST_NAME, Kind, Member
+from slap.cache.archive.member import MAX_NAME_BYTES, Member, MemberKind
+from slap.cache.archive.pipeline import WriteBehind
 from slap.cache.archive.write import Piece, Writer
 
 MOST_MEMBERS = 1_000_000
 _BEHIND = 8  # chunks whose members wait to be written
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {kind.value: kind for kind in MemberKind}
 
 
 class Extraction:
@@ -23,7 +23,7 @@ class Extraction:
         self._chunk, self._at = b"", 0  # the one that is read now, and how far
         self._pieces: list[Piece] = []  # what was found in it
         self._writer = writer
-        self._behind = Behind(_BEHIND)
+        self._behind = WriteBehind(_BEHIND)
         self._most = most
 
     def run(self) -> None:
@@ -56,7 +56,7 @@ class Extraction:
         return _member(header, name or header.name, header.link if link is None else link)
 
     def _long(self, header: Header) -> bytes:
-        if header.size > LONGEST_NAME + 2:
+        if header.size > MAX_NAME_BYTES + 2:
             raise unsafe(header.name, "has a name that is too long")
         text = self._take(header.size + padding(header.size))
         return text[: header.size].removesuffix(b"\0")
@@ -111,10 +111,10 @@ def _member(header: Header, name: bytes, link: bytes) -> Member:
         raise unsafe(name, "is a device, a pipe, a socket or something unknown")
     if header.mode not in (0o644, 0o755):
         raise unsafe(name, f"has the permissions {header.mode:o}")
-    if header.size and kind is not Kind.FILE:
+    if header.size and kind is not MemberKind.FILE:
         raise unsafe(name, "has content, but is no file")
-    if link and kind in (Kind.FILE, Kind.FOLDER):
+    if link and kind in (MemberKind.FILE, MemberKind.FOLDER):
         raise unsafe(name, "points somewhere, but is no link")
-    if (kind is Kind.FOLDER) != name.endswith(b"/"):
+    if (kind is MemberKind.FOLDER) != name.endswith(b"/"):
         raise unsafe(name, "is not what its name says")
-    return Member(name.removesuffix(b"/"), kind, header.size, kind is Kind.FILE and header.mode == 0o755, link)
+    return Member(name.removesuffix(b"/"), kind, header.size, kind is MemberKind.FILE and header.mode == 0o755, link)

@@ -5,7 +5,7 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import adler32
 
-from slap.cache.archive.member import TIME, Kind, Member
+from slap.cache.archive.member import TIME, Member, MemberKind
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -34,8 +34,8 @@ class Header(NamedTuple):
 
 def encode(member: Member) -> bytes:
     """The header of a member, with what belongs before it."""
-    name = member.name + b"/" if member.kind is Kind.FOLDER else member.name
-    mode = 0o755 if member.executable or member.kind is Kind.FOLDER else 0o644
+    name = member.name + b"/" if member.kind is MemberKind.FOLDER else member.name
+    mode = 0o755 if member.executable or member.kind is MemberKind.FOLDER else 0o644
     last = Header(name[:_LONGEST], mode, member.size, member.kind.value, member.link[:_LONGEST])
     return b"".join((*_before(LONG_LINK, member.link), *_before(LONG_NAME, name), _block(last)))
 

@@ -9,8 +9,8 @@ from enum import Enum
 # Files, folders and links of an archive all have this time: 2000-01-01. (Zip files know none before 1980.)
 TIME = 946_684_800
 # Each folder on the way to a member is held open while that is written.
-DEEPEST = 200
-LONGEST_NAME = 4095
+MAX_DEPTH = 200
+MAX_NAME_BYTES = 4095
 
 # Parts that files can have as names, none of which leads upwards.
 _NAME = re.compile(rb"(?:(?!\.\.?/)[^/\0]{1,255}/)*(?!\.\.?\Z)[^/\0]{1,255}")
@@ -19,7 +19,7 @@ _NAME = re.compile(rb"(?:(?!\.\.?/)[^/\0]{1,255}/)*(?!\.\.?\Z)[^/\0]{1,255}")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ssl", "/etc/alternatives", "/dev/null")
 
 
-class Kind(Enum):
+class MemberKind(Enum):
     """The kinds of members that there are, as a tar calls them; devices, pipes and sockets are never packed."""
 
     FILE = b"0"
@@ -33,7 +33,7 @@ class Member:
     """What an archive says of one of its members; `link` is where a link points to (a hard link by the archive's names)."""
 
     name: bytes
-    kind: Kind
+    kind: MemberKind
     size: int = 0
     executable: bool = False
     link: bytes = b""
@@ -55,18 +55,18 @@ class Place:
         )
 
 
-def objection(member: Member, place: Place) -> str:
+def rejection_reason(member: Member, place: Place) -> str:
     """Why a member must not be unpacked, from what it says of itself; empty when there is nothing against it."""
     words = _objection_to_name(member.name)
-    if words or member.kind in (Kind.FILE, Kind.FOLDER):
+    if words or member.kind in (MemberKind.FILE, MemberKind.FOLDER):
         return words
-    if member.kind is Kind.HARDLINK:
+    if member.kind is MemberKind.HARDLINK:
         return "is a hard link to something outside of the archive" if _objection_to_name(member.link) else ""
     return _objection_to_link(member, place)
 
 
 def _objection_to_name(name: bytes) -> str:
-    if len(name) > LONGEST_NAME or name.count(b"/") >= DEEPEST:
+    if len(name) > MAX_NAME_BYTES or name.count(b"/") >= MAX_DEPTH:
         return "has a name that is too long or too deep"
     if _NAME.fullmatch(name):
         return ""
@@ -79,7 +79,7 @@ def _objection_to_link(member: Member, place: Place) -> str:
     """A link may climb only at its beginning, where all above it are real folders: so it cannot climb through another
     link, and where it ends is known without looking at any file."""
     target = member.link
-    if not target or len(target) > LONGEST_NAME or b"\0" in target:
+    if not target or len(target) > MAX_NAME_BYTES or b"\0" in target:
         return "points to what no file can be called"
     words = f"points to {target.decode(errors='backslashreplace')}"
     if target.startswith(b"/"):

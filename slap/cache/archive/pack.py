@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pyfastcdc import FastCDC
 
-from slap.cache.archive.ahead import ahead
 from slap.cache.archive.chunk import AVERAGE, LEAST, MOST, compress
 from slap.cache.archive.errors import CannotPack
 from slap.cache.archive.member import Place
-from slap.cache.archive.tree import Reader, Tree
+from slap.cache.archive.pipeline import read_ahead
+from slap.cache.archive.tree import PieceReader, Tree
 from slap.model.cache.manifest import LARGEST_ARCHIVE, MOST_CHUNKS, ChunkRef, Manifest
 
 # Who keeps the compressed bytes of a chunk; called for one after the other, by the thread that packs.
@@ -28,11 +28,11 @@ def pack(folder: Path, place: Place, put_chunk: PutChunk, without: Set[str] = fr
     and is not part of the build.
     The same folder is always the same manifest. Memory does not grow with the size, but for 200 bytes a chunk.
     """
-    cutter = Cutter(place)
+    cutter = Chunker(place)
     try:
         stream = Tree(str(folder), place, without).stream()
         refs = []
-        for ref, packed in ahead(cutter.cut(stream), compress, _THREADS, _AHEAD):
+        for ref, packed in read_ahead(cutter.cut(stream), compress, _THREADS, _AHEAD):
             put_chunk(ref, packed)
             refs.append(ref)
     except OSError as error:
@@ -42,7 +42,7 @@ def pack(folder: Path, place: Place, put_chunk: PutChunk, without: Set[str] = fr
     )
 
 
-class Cutter:
+class Chunker:
     """Cuts the stream where its content says, into `most` chunks, and looks at it as a whole while it passes."""
 
     def __init__(self, place: Place, most: int = MOST_CHUNKS) -> None:
@@ -55,7 +55,9 @@ class Cutter:
 
     def cut(self, stream: Iterator[bytes]) -> Iterator[bytes]:
         tail = b""
-        for number, chunk in enumerate(FastCDC(AVERAGE, min_size=LEAST, max_size=MOST).cut_stream(Reader(stream)), 1):
+        for number, chunk in enumerate(
+            FastCDC(AVERAGE, min_size=LEAST, max_size=MOST).cut_stream(PieceReader(stream)), 1
+        ):
             data = bytes(chunk.data)
             self._digest.update(data)
             self._size += len(data)

@@ -10,7 +10,7 @@ from typing import NoReturn
 from slap.cache.archive.bytecode import HEADER, is_bytecode, normal_header
 from slap.cache.archive.errors import CannotPack
 from slap.cache.archive.header import END, encode, padding
-from slap.cache.archive.member import Kind, Member, Place, objection
+from slap.cache.archive.member import Member, MemberKind, Place, rejection_reason
 from slap.system.trust.folders import FILE, FOLDER, may_show, opened
 
 _PIECE = 1 << 18
@@ -46,12 +46,12 @@ class Tree:
     def _entry(self, entry: os.DirEntry[str], name: bytes, folder: int, above: int | None) -> Iterator[bytes]:
         seen = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(seen.st_mode):
-            yield self._header(Member(name, Kind.FOLDER))
+            yield self._header(Member(name, MemberKind.FOLDER))
             with self._opened(entry.name, FOLDER, folder, name) as inner:
                 yield from self._below(inner, folder, name + b"/")
         elif stat.S_ISLNK(seen.st_mode):
             link = os.fsencode(os.readlink(entry.name, dir_fd=folder))
-            yield self._header(Member(name, Kind.SYMLINK, link=link))
+            yield self._header(Member(name, MemberKind.SYMLINK, link=link))
         elif stat.S_ISREG(seen.st_mode):
             yield from self._file(entry.name, name, folder, above)
         else:
@@ -64,7 +64,7 @@ class Tree:
                 self._refuse(name, "was exchanged while it was packed")
             first = self._linked.get((seen.st_dev, seen.st_ino)) if seen.st_nlink > 1 else None
             if first is not None:
-                yield self._header(Member(name, Kind.HARDLINK, link=first))
+                yield self._header(Member(name, MemberKind.HARDLINK, link=first))
                 return
             begin = os.read(file, min(HEADER, seen.st_size)) if is_bytecode(last) else b""
             normal = normal_header(os.fsdecode(name), begin, above) if begin else b""
@@ -72,7 +72,7 @@ class Tree:
                 return
             if seen.st_nlink > 1:
                 self._linked[(seen.st_dev, seen.st_ino)] = name
-            yield self._header(Member(name, Kind.FILE, seen.st_size, bool(seen.st_mode & 0o111)))
+            yield self._header(Member(name, MemberKind.FILE, seen.st_size, bool(seen.st_mode & 0o111)))
             yield from self._content(file, name, normal, seen.st_size)
 
     @contextmanager
@@ -98,7 +98,7 @@ class Tree:
         yield bytes(padding(size))
 
     def _header(self, member: Member) -> bytes:
-        words = objection(member, self._place)
+        words = rejection_reason(member, self._place)
         if words:
             self._refuse(member.name, words)
         return encode(member)
@@ -111,7 +111,7 @@ class Tree:
         )
 
 
-class Reader:
+class PieceReader:
     """A stream of pieces, to be read into a buffer."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from slap.cache.archive.ahead import ahead
 from slap.cache.archive.chunk import GetChunk, decompress
 from slap.cache.archive.errors import CannotUnpack, ElsewhereOnly, broken
 from slap.cache.archive.extract import Extraction
 from slap.cache.archive.member import Place
+from slap.cache.archive.pipeline import read_ahead
 from slap.cache.archive.write import Writer
 from slap.model.cache.manifest import LARGEST_ARCHIVE, ChunkRef, Manifest
 from slap.model.errors import Conflict
@@ -34,7 +34,7 @@ def unpack(manifest: Manifest, get_chunk: GetChunk, into: Path, place: Place) ->
         with (
             _fresh(into),
             closing(Writer(str(into), place)) as writer,
-            closing(ahead(manifest.chunks, load, _THREADS, _AHEAD)) as chunks,
+            closing(read_ahead(manifest.chunks, load, _THREADS, _AHEAD)) as chunks,
         ):
             Extraction(chunks, writer).run()
     except OSError as error:

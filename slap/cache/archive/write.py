@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from slap.cache.archive.errors import unsafe
-from slap.cache.archive.member import TIME, Kind, Member, Place, objection
+from slap.cache.archive.member import TIME, Member, MemberKind, Place, rejection_reason
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,13 +54,13 @@ class Writer:
 
     def _place(self, member: Member) -> None:
         """Make a member; a file is left open for its content."""
-        words = objection(member, self._there)
+        words = rejection_reason(member, self._there)
         if words:
             raise unsafe(member.name, words)
         parts = self._enter(member)
         name, folder = parts[-1], self._descriptors[-1]
         try:
-            if member.kind is Kind.FILE:
+            if member.kind is MemberKind.FILE:
                 self._file = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
             else:
                 self._make(member, name, folder)
@@ -91,12 +91,12 @@ class Writer:
             os.close(self._descriptors.pop())
 
     def _make(self, member: Member, name: bytes, folder: int) -> None:
-        if member.kind is Kind.FOLDER:
+        if member.kind is MemberKind.FOLDER:
             os.mkdir(name, 0o755, dir_fd=folder)
             self._descriptors.append(os.open(name, _FOLDER, dir_fd=folder))
             self._names.append(name)
             os.fchmod(self._descriptors[-1], 0o755)
-        elif member.kind is Kind.SYMLINK:
+        elif member.kind is MemberKind.SYMLINK:
             os.symlink(member.link, name, dir_fd=folder)
             os.utime(name, ns=_TIMES, dir_fd=folder, follow_symlinks=False)
         else:

@@ -1,1 +1,1 @@
-"""What nodes do with caches: look up whose builds they have, fetch them whole or not at all, and publish their own."""
+"""Client of binary caches: look up entries, download builds, upload builds."""

@@ -1,4 +1,4 @@
-"""A node's way to its caches: look up, fetch, publish."""
+"""Look up builds in the configured caches, and download them."""
 
 import hashlib
 import shutil
@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from slap.cache.archive.member import Place
 from slap.cache.archive.unpack import unpack
-from slap.cache.client.batch import Wanted
-from slap.cache.client.courier import Courier
-from slap.cache.client.lookup import Found, FoundFormer, Lookup, look_up
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.blob_batch import BlobRef
+from slap.cache.client.chunk_store import ChunkStore
+from slap.cache.client.connection import CacheConnection
+from slap.cache.client.downloader import BlobDownloader
+from slap.cache.client.errors import CacheFailure, DownloadFailed
+from slap.cache.client.legacy_download import stream_legacy_blob
+from slap.cache.client.lookup import FoundEntry, FoundSlaposEntry, LookupResult, find_entries
 from slap.cache.client.settings import Cache, Settings
-from slap.cache.client.shelf import Shelf
-from slap.cache.client.stream import stream
-from slap.cache.client.trouble import NotFetched, Trouble
-from slap.cache.trust.question import Question
+from slap.cache.trust.cache_key import CacheKey
 from slap.cache.trust.store import TrustStore
 from slap.model.cache import Blob
 from slap.model.cache.manifest import LARGEST_MANIFEST, ChunkRef, Manifest
@@ -34,53 +34,53 @@ Progress = Callable[[int, int], None]  # bytes that are here, of so many
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What came of fetching: bytes over the network, bytes that were here already, and the time that all of it took."""
+class FetchResult:
+    """Result of a download: bytes from the network, bytes from the local store, and the duration."""
 
     fetched: int
     reused: int
     seconds: float
-    troubles: tuple[Trouble, ...] = ()  # of caches for which others stood in
+    troubles: tuple[CacheFailure, ...] = ()  # of caches for which others stood in
 
 
 class CacheClient:
-    """Safe to use from several threads."""
+    """Client of all configured caches, for several threads."""
 
-    def __init__(self, settings: Settings, trust: TrustStore, shelf: Shelf) -> None:
+    def __init__(self, settings: Settings, trust: TrustStore, chunk_store: ChunkStore) -> None:
         self.settings = settings
         self.trust = trust
-        self.upload_patience = 60.0  # seconds for a piece of an upload, with all that goes at the same time
-        self._shelf = shelf
+        self.upload_timeout = 60.0  # seconds for a piece of an upload, with all that goes at the same time
+        self._chunk_store = chunk_store
         self._token = files.read_or(settings.token_file, "").strip() if settings.token_file else ""
 
-    def mirror(self, cache: Cache) -> Mirror:
-        """For one thread. The token opens the cache that we upload to: nobody else is to see it."""
+    def mirror(self, cache: Cache) -> CacheConnection:
+        """Return a new connection to a cache, for one thread. Only the cache for uploads gets the token."""
         upload = self.settings.upload
         is_ours = upload is not None and upload.origin == cache.origin
-        return Mirror(cache, self.settings.tls, self._token if is_ours else "")
+        return CacheConnection(cache, self.settings.tls, self._token if is_ours else "")
 
-    def look_up(self, question: Question, without: Container[Cache] = ()) -> Lookup:
-        """What may be taken for an answer. Takes 1.5 seconds at most, whatever caches do; changes nothing here."""
+    def find_entries(self, cache_key: CacheKey, without: Container[Cache] = ()) -> LookupResult:
+        """Return the valid entries of a key, within 1.5 seconds. Stores revocations and successors of keys."""
         caches = [each for each in self.settings.caches if each not in without]
-        return look_up(question, caches, self.mirror, self.trust)
+        return find_entries(cache_key, caches, self.mirror, self.trust)
 
-    def fetch(self, found: Found, place: Place, into: Path, progress: Progress) -> Fetched:
-        """Make the folder `into`, whole or not at all; raises SlapError. Nothing runs from it before it was verified."""
+    def fetch(self, found: FoundEntry, place: Place, into: Path, progress: Progress) -> FetchResult:
+        """Create the folder `into` from an entry, completely or not at all; raises SlapError."""
         started = time.monotonic()
         entry = found.verified.entry
         manifest, first = self._manifest(found)
         left = {trouble.cache for trouble in first.troubles}
         found = replace(found, caches=tuple(cache for cache in found.caches if cache not in left))
-        with self._courier(found, map(_wanted, manifest.chunks), _Told(progress, entry.size)) as second:
-            unpack(manifest, lambda ref: second.take(_wanted(ref)), into, place)
-        self._shelf.trim(self.settings.chunk_limit)
-        return Fetched(
+        with self._downloader(found, map(_blob_ref, manifest.chunks), _ProgressCounter(progress, entry.size)) as second:
+            unpack(manifest, lambda ref: second.take(_blob_ref(ref)), into, place)
+        self._chunk_store.trim(self.settings.chunk_limit)
+        return FetchResult(
             first.counted.fetched + second.counted.fetched, second.counted.reused, time.monotonic() - started,
             first.troubles + second.troubles,
         )  # fmt: skip
 
-    def fetch_former(self, found: FoundFormer, into: Path, progress: Progress) -> Fetched:
-        """The same from a cache that speaks SlapOS's protocol: one tar.gz, which is here before it is unpacked."""
+    def fetch_slapos_entry(self, found: FoundSlaposEntry, into: Path, progress: Progress) -> FetchResult:
+        """Create the folder `into` from an entry of a SlapOS cache: download its tar.gz, then unpack it."""
         started = time.monotonic()
         packed = into.with_name(f"{into.name}.tar.gz")
         try:
@@ -92,23 +92,23 @@ class CacheClient:
             raise
         finally:
             packed.unlink(missing_ok=True)
-        return Fetched(size, 0, time.monotonic() - started)
+        return FetchResult(size, 0, time.monotonic() - started)
 
-    def document(self, found: Found, blob: Blob) -> bytes:
-        """A small blob that an entry names: its bill of materials, its provenance."""
+    def document(self, found: FoundEntry, blob: Blob) -> bytes:
+        """Return a small blob that an entry names: its bill of materials or its provenance."""
         if blob.size > _LARGEST_DOCUMENT:
             raise InvalidInput(f"A document of {blob.size} bytes is not read.")
-        wanted = Wanted(blob.sha512, blob.size)
-        with self._courier(found, [wanted], lambda size: None) as courier:
+        wanted = BlobRef(blob.sha512, blob.size)
+        with self._downloader(found, [wanted], lambda size: None) as courier:
             return bytes(courier.take(wanted))
 
-    def _manifest(self, found: Found) -> tuple[Manifest, Courier]:
-        """The manifest, and how it came here."""
+    def _manifest(self, found: FoundEntry) -> tuple[Manifest, BlobDownloader]:
+        """Return the manifest of an entry, and the downloader that fetched it."""
         entry = found.verified.entry
         if entry.manifest.size > LARGEST_MANIFEST:
             raise InvalidInput(f"A manifest of {entry.manifest.size} bytes is not read.")
-        wanted = Wanted(entry.manifest.sha512, entry.manifest.size)
-        with self._courier(found, [wanted], lambda size: None) as courier:
+        wanted = BlobRef(entry.manifest.sha512, entry.manifest.size)
+        with self._downloader(found, [wanted], lambda size: None) as courier:
             content = bytes(courier.take(wanted))
         try:
             manifest = Manifest.model_validate_json(content)
@@ -118,24 +118,26 @@ class CacheClient:
             raise InvalidInput("An entry and its manifest do not belong together.")
         return manifest, courier
 
-    def _courier(self, found: Found, wanted: Iterable[Wanted], arrived: Callable[[int], None]) -> Courier:
-        return Courier(wanted, found.caches, self.mirror, self._shelf, arrived)
+    def _downloader(
+        self, found: FoundEntry, wanted: Iterable[BlobRef], arrived: Callable[[int], None]
+    ) -> BlobDownloader:
+        return BlobDownloader(wanted, found.caches, self.mirror, self._chunk_store, arrived)
 
-    def _receive(self, found: FoundFormer, packed: Path, progress: Progress) -> int:
+    def _receive(self, found: FoundSlaposEntry, packed: Path, progress: Progress) -> int:
         digest, size = hashlib.sha512(), 0
         with packed.open("xb") as file:
-            for piece in stream(self.mirror(found.cache), found.verified.entry.sha512, _LARGEST_FORMER):
+            for piece in stream_legacy_blob(self.mirror(found.cache), found.verified.entry.sha512, _LARGEST_FORMER):
                 digest.update(piece)
                 file.write(piece)
                 size += len(piece)
                 progress(size, 0)
         if digest.hexdigest() != found.verified.entry.sha512:
-            raise NotFetched("A cache sent other bytes than its entry promises.", ())
+            raise DownloadFailed("A cache sent other bytes than its entry promises.", ())
         return size
 
 
-class _Told:
-    """Adds up what arrived."""
+class _ProgressCounter:
+    """Adds up received bytes and reports the total."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
@@ -147,10 +149,10 @@ class _Told:
         self._progress(min(self._done, self._total), self._total)
 
 
-def _wanted(ref: ChunkRef) -> Wanted:
-    return Wanted(ref.sha512, ref.packed)
+def _blob_ref(ref: ChunkRef) -> BlobRef:
+    return BlobRef(ref.sha512, ref.packed)
 
 
-def question_place(question: Question) -> Place:
-    """Where the answer to a question will lie."""
-    return Place(f"{question.root.rstrip('/')}/{question.name}", question.root)
+def install_place(cache_key: CacheKey) -> Place:
+    """Return the folder and the software root that the build of a cache key is installed in."""
+    return Place(f"{cache_key.root.rstrip('/')}/{cache_key.name}", cache_key.root)

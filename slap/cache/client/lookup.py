@@ -1,4 +1,4 @@
-"""What caches have for a question: all of them are asked at once, and what they say is verified before it counts."""
+"""Query all caches for a key in parallel, and verify the entries that they return."""
 
 import random
 import threading
@@ -6,56 +6,56 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from slap.cache.client.mirror import Mirror
-from slap.cache.client.seat import MakeMirror
+from slap.cache.client.connection import CacheConnection
+from slap.cache.client.errors import CacheFailure
 from slap.cache.client.settings import Cache
-from slap.cache.client.trouble import Trouble
-from slap.cache.trust.former import FormerVerified, verify_former
-from slap.cache.trust.notices import absorb
-from slap.cache.trust.question import Question, release_folder
-from slap.cache.trust.refused import Reason, Refused
+from slap.cache.client.worker import MakeConnection
+from slap.cache.trust.cache_key import CacheKey, release_folder
+from slap.cache.trust.errors import RejectedStatement, RejectionReason
+from slap.cache.trust.key_statements import apply_key_statement
+from slap.cache.trust.slapos_entry import VerifiedSlaposEntry, verify_slapos_entry
 from slap.cache.trust.store import TrustStore
-from slap.cache.trust.verify import Verified, verify
+from slap.cache.trust.verify import VerifiedEntry, verify
 from slap.model.cache import ENTRY_TYPE, EntryKind, KeyId, SignedEntry
 from slap.model.errors import SlapError
 
 # All caches together have so long to say what they have.
-PATIENCE = 1.5
+LOOKUP_TIMEOUT_SECONDS = 1.5
 # Seconds after which nothing more is asked that the answer does not depend on.
-_UNHURRIED = 0.5
+_OPTIONAL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Found:
-    """An entry that may be taken, and the caches that showed it."""
+class FoundEntry:
+    """A verified entry, and the caches that have it."""
 
-    verified: Verified
+    verified: VerifiedEntry
     caches: tuple[Cache, ...]
 
 
 @dataclass(frozen=True)
-class FoundFormer:
-    """The same of a cache that speaks SlapOS's protocol."""
+class FoundSlaposEntry:
+    """A verified entry of a cache that has only SlapOS's protocol."""
 
-    verified: FormerVerified
+    verified: VerifiedSlaposEntry
     cache: Cache
 
 
 @dataclass(frozen=True)
-class Lookup:
-    """What came of asking: entries to take, the best first, why others were refused, and which caches failed."""
+class LookupResult:
+    """Verified entries, the newest first, why others were rejected, and which caches failed."""
 
-    found: tuple[Found, ...] = ()
-    former: tuple[FoundFormer, ...] = ()
+    found: tuple[FoundEntry, ...] = ()
+    former: tuple[FoundSlaposEntry, ...] = ()
     refused: tuple[str, ...] = ()
-    troubles: tuple[Trouble, ...] = ()
+    troubles: tuple[CacheFailure, ...] = ()
     notices: tuple[str, ...] = ()  # what keys said of themselves
-    is_of_strangers: bool = False  # whether something is signed by a key that is not trusted here
+    has_untrusted_signer: bool = False  # whether something is signed by a key that is not trusted here
 
 
 @dataclass
-class _Told:
-    """What one cache said."""
+class _CacheAnswer:
+    """The unverified answer of one cache."""
 
     entries: tuple[SignedEntry, ...] = ()
     notices: tuple[SignedEntry, ...] = ()
@@ -64,61 +64,65 @@ class _Told:
     is_complete: bool = False
 
 
-Tell = Callable[[_Told], None]
+Tell = Callable[[_CacheAnswer], None]
 
 
 @dataclass
-class _Judged:
-    found: dict[str, Verified] = field(default_factory=dict)  # by the digest of the statement
+class _Verdicts:
+    found: dict[str, VerifiedEntry] = field(default_factory=dict)  # by the digest of the statement
     shown: dict[str, list[Cache]] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
-    is_of_strangers: bool = False
+    has_untrusted_signer: bool = False
 
 
-def look_up(question: Question, caches: Sequence[Cache], make: MakeMirror, trust: TrustStore) -> Lookup:
+def find_entries(cache_key: CacheKey, caches: Sequence[Cache], make: MakeConnection, trust: TrustStore) -> LookupResult:
     """Ask all caches. A notice that a key is revoked counts before the entries of that key: no entry of a cache counts
     before it told what it has of the entry's signers."""
-    told = _ask_all(caches, make, lambda mirror, tell: _ask(mirror, question, trust, tell))
-    judged = _Judged()
+    told = _ask_all(caches, make, lambda mirror, tell: _ask(mirror, cache_key, trust, tell))
+    judged = _Verdicts()
     for each in told.values():
         for notice in each.notices:
-            _hear(notice, trust, question.now, judged)
+            _apply_key_statement(notice, trust, cache_key.now, judged)
     for cache, each in told.items():
         for signed in each.entries:
-            _judge(signed, cache, trust, question, judged)
-    former = [each for cache, words in told.items() for each in _former(words, cache, trust, question, judged)]
+            _verify_entry(signed, cache, trust, cache_key, judged)
+    former = [
+        each for cache, words in told.items() for each in _verify_slapos_entries(words, cache, trust, cache_key, judged)
+    ]
     best = sorted(judged.found, key=lambda digest: judged.found[digest].entry.version, reverse=True)
-    return Lookup(
-        tuple(Found(judged.found[digest], tuple(judged.shown[digest])) for digest in best),
+    return LookupResult(
+        tuple(FoundEntry(judged.found[digest], tuple(judged.shown[digest])) for digest in best),
         tuple(former),
         tuple(judged.refused),
-        tuple(Trouble(cache, each.error) for cache, each in told.items() if not each.is_complete),
+        tuple(CacheFailure(cache, each.error) for cache, each in told.items() if not each.is_complete),
         tuple(judged.notices),
-        judged.is_of_strangers,
+        judged.has_untrusted_signer,
     )
 
 
-def _ask_all(caches: Sequence[Cache], make: MakeMirror, ask: Callable[[Mirror, Tell], None]) -> dict[Cache, _Told]:
-    """Each cache in a thread of its own; those that are late are cut off, and nobody waits for their threads."""
-    told = {cache: _Told() for cache in caches}
+def _ask_all(
+    caches: Sequence[Cache], make: MakeConnection, ask: Callable[[CacheConnection, Tell], None]
+) -> dict[Cache, _CacheAnswer]:
+    """Query each cache in its own thread; connections of late caches are closed without waiting for their threads."""
+    told = {cache: _CacheAnswer() for cache in caches}
     mirrors = [make(cache) for cache in caches]
 
-    def work(mirror: Mirror) -> None:
-        def tell(answer: _Told) -> None:
+    def work(mirror: CacheConnection) -> None:
+        def tell(answer: _CacheAnswer) -> None:
             if not is_late.is_set() and not (answer.error and told[mirror.cache].is_complete):
                 told[mirror.cache] = answer
 
         try:
             ask(mirror, tell)
         except SlapError as error:
-            tell(_Told(error=error.brief))
+            tell(_CacheAnswer(error=error.brief))
 
     is_late = threading.Event()
     threads = [threading.Thread(target=work, args=(mirror,), name="lookup", daemon=True) for mirror in mirrors]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LOOKUP_TIMEOUT_SECONDS
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     is_late.set()
@@ -127,21 +131,21 @@ def _ask_all(caches: Sequence[Cache], make: MakeMirror, ask: Callable[[Mirror, T
     return dict(told)
 
 
-def _ask(mirror: Mirror, question: Question, trust: TrustStore, tell: Tell) -> None:
+def _ask(mirror: CacheConnection, cache_key: CacheKey, trust: TrustStore, tell: Tell) -> None:
     """What it says counts as soon as it said what the signers say of themselves. Of other keys something may be new too."""
     began = time.monotonic()
     former: tuple[tuple[str, str], ...] = ()
-    if question.kind is EntryKind.RELEASE and trust.former():
-        former = mirror.former_entries(release_folder(question.key))
-    entries = mirror.entries(question.key)
+    if cache_key.kind is EntryKind.RELEASE and trust.former():
+        former = mirror.slapos_entries(release_folder(cache_key.key))
+    entries = mirror.entries(cache_key.key)
     signers, others = _keys(entries, trust)
-    notices = [each for key in signers for each in _notices(mirror, key)]
-    tell(_Told(entries, tuple(notices), former, "", is_complete=True))
+    notices = [each for key in signers for each in _key_statements(mirror, key)]
+    tell(_CacheAnswer(entries, tuple(notices), former, "", is_complete=True))
     for key in others:
-        if time.monotonic() - began > _UNHURRIED:
+        if time.monotonic() - began > _OPTIONAL_SECONDS:
             return
-        notices += _notices(mirror, key)
-        tell(_Told(entries, tuple(notices), former, "", is_complete=True))
+        notices += _key_statements(mirror, key)
+        tell(_CacheAnswer(entries, tuple(notices), former, "", is_complete=True))
 
 
 def _keys(entries: Sequence[SignedEntry], trust: TrustStore) -> tuple[list[KeyId], list[KeyId]]:
@@ -161,36 +165,38 @@ def _keys(entries: Sequence[SignedEntry], trust: TrustStore) -> tuple[list[KeyId
     return list(signers), others
 
 
-def _notices(mirror: Mirror, key: KeyId) -> list[SignedEntry]:
+def _key_statements(mirror: CacheConnection, key: KeyId) -> list[SignedEntry]:
     return [each for each in mirror.entries(key) if each.payload_type != ENTRY_TYPE]
 
 
-def _hear(notice: SignedEntry, trust: TrustStore, now: float, judged: _Judged) -> None:
+def _apply_key_statement(notice: SignedEntry, trust: TrustStore, now: float, judged: _Verdicts) -> None:
     try:
-        if words := absorb(notice, trust, now):
+        if words := apply_key_statement(notice, trust, now):
             judged.notices[words] = None
-    except Refused as refused:
+    except RejectedStatement as refused:
         judged.refused[refused.brief] = None
 
 
-def _judge(signed: SignedEntry, cache: Cache, trust: TrustStore, question: Question, judged: _Judged) -> None:
+def _verify_entry(signed: SignedEntry, cache: Cache, trust: TrustStore, cache_key: CacheKey, judged: _Verdicts) -> None:
     if signed.payload_type != ENTRY_TYPE:
         return
     try:
-        verified = verify(signed, trust, question)
-    except Refused as refused:
+        verified = verify(signed, trust, cache_key)
+    except RejectedStatement as refused:
         judged.refused[refused.brief] = None
-        judged.is_of_strangers |= refused.reason is Reason.UNKNOWN_KEY
+        judged.has_untrusted_signer |= refused.reason is RejectionReason.UNKNOWN_KEY
         return
     judged.found[verified.digest] = verified
     judged.shown.setdefault(verified.digest, []).append(cache)
 
 
-def _former(told: _Told, cache: Cache, trust: TrustStore, question: Question, judged: _Judged) -> list[FoundFormer]:
+def _verify_slapos_entries(
+    told: _CacheAnswer, cache: Cache, trust: TrustStore, cache_key: CacheKey, judged: _Verdicts
+) -> list[FoundSlaposEntry]:
     found = []
     for text, signature in told.former:
         try:
-            found.append(FoundFormer(verify_former(text, signature, trust.former(), question), cache))
-        except Refused as refused:
+            found.append(FoundSlaposEntry(verify_slapos_entry(text, signature, trust.former(), cache_key), cache))
+        except RejectedStatement as refused:
             judged.refused[refused.brief] = None
     return found

@@ -1,4 +1,4 @@
-"""Leaving a built folder in a cache: chunks that it does not have, then what they are, and the signed entry last of all."""
+"""Upload a build: the chunks that the cache lacks, then the documents, and the signed entry last."""
 
 import hashlib
 from collections import deque
@@ -8,32 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slap.cache.archive.pack import pack
-from slap.cache.client.client import CacheClient, question_place
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.chunk_store import ChunkStore, PackWriter
+from slap.cache.client.client import CacheClient, install_place
+from slap.cache.client.connection import CacheConnection
 from slap.cache.client.settings import Cache
-from slap.cache.client.shelf import Packer, Shelf
 from slap.cache.provenance.release import Used, read_materials
 from slap.cache.provenance.sbom import bill
 from slap.cache.provenance.statement import Build, make_provenance
+from slap.cache.trust.cache_key import CacheKey
 from slap.cache.trust.keys import SigningKey
-from slap.cache.trust.question import Question
-from slap.cache.trust.sign import renewed, sign
+from slap.cache.trust.sign import renew_entry, sign_entry
 from slap.model.cache import Blob, Entry, SignedEntry
 from slap.model.cache.manifest import ChunkRef
 from slap.model.errors import SlapError, Unreachable
 
 _WORKERS = 4
-_MOST_WAITING = 16
+_MAX_PENDING = 16
 
-Sent = Callable[[int], None]  # bytes of chunks that are in the cache now
+OnSent = Callable[[int], None]  # bytes of chunks that are in the cache now
 
 
 @dataclass(frozen=True)
-class Built:
-    """What is to be published: the folder, as the answer to a question, and who built it from when to when."""
+class BuildOutput:
+    """A build to upload: its folder, its cache key, its builder, and the times of its start and end."""
 
     folder: Path
-    question: Question
+    cache_key: CacheKey
     builder: str
     started_at: int
     built_at: int
@@ -44,84 +44,85 @@ class Built:
 
 
 @dataclass(frozen=True)
-class Published:
-    """What was published: the bytes of all its blobs, documents about the build included, and of those that the cache did
-    not have."""
+class PublishResult:
+    """Result of an upload: bytes of all its blobs, documents included, and of the blobs that the cache did not have."""
 
     entry: Entry
     size: int
     sent: int
 
 
-def publish(built: Built, key: SigningKey, client: CacheClient, shelf: Shelf, sent: Sent) -> Published:
+def publish(
+    built: BuildOutput, key: SigningKey, client: CacheClient, chunk_store: ChunkStore, sent: OnSent
+) -> PublishResult:
     """Raises SlapError. May be repeated: what the cache has is not sent again, and without its entry nothing counts."""
     cache = client.settings.upload
     if cache is None:
         raise SlapError("No cache is configured to upload to.", "", "Set upload-url in section [networkcache].")
     if not cache.own:
         raise SlapError(f"{cache.name} has no protocol but SlapOS's.", "Builds are uploaded by ours.", "")
-    with _Sender(client, cache, shelf, sent) as sender:
-        entry = _send(built, sender)
+    with _Uploader(client, cache, chunk_store, sent) as sender:
+        entry = _upload(built, sender)
     if not built.is_current():
         raise SlapError(f"{built.folder} was changed while it was packed.", "", "It is uploaded when that is over.")
-    with _Sender(client, cache, shelf, sent) as last:
-        last.entry(sign(entry, key), entry.key)
-    return Published(entry, sender.size, sender.sent)
+    with _Uploader(client, cache, chunk_store, sent) as last:
+        last.entry(sign_entry(entry, key), entry.key)
+    return PublishResult(entry, sender.size, sender.sent)
 
 
-def _send(built: Built, sender: "_Sender") -> Entry:
-    question = built.question
-    manifest = pack(built.folder, question_place(question), sender.put, built.without)
+def _upload(built: BuildOutput, sender: "_Uploader") -> Entry:
+    cache_key = built.cache_key
+    manifest = pack(built.folder, install_place(cache_key), sender.put, built.without)
     encoded = manifest.encoded()
     blob = sender.document(encoded)
     used = read_materials(built.folder)
-    sbom_bytes = bill(used, question.key, question.platform.os)
+    sbom_bytes = bill(used, cache_key.key, cache_key.platform.os)
     sbom = sender.document(sbom_bytes)
     provenance = sender.document(_provenance(built, blob, sbom, used))
     entry = Entry(
-        kind=question.kind, key=question.key, root=question.root, folder=question.name, platform=question.platform,
+        kind=cache_key.kind, key=cache_key.key, root=cache_key.root, folder=cache_key.name, platform=cache_key.platform,
         manifest=blob, size=manifest.size, unpacked_size=manifest.unpacked_size, built_at=built.built_at,
         version=0, expires_at=0, builder=built.builder, sbom=sbom, provenance=provenance,
     )  # fmt: skip
-    return renewed(entry, question.now)
+    return renew_entry(entry, cache_key.now)
 
 
-def _provenance(built: Built, manifest: Blob, sbom: Blob, used: tuple[Used, ...]) -> bytes:
-    question = built.question
+def _provenance(built: BuildOutput, manifest: Blob, sbom: Blob, used: tuple[Used, ...]) -> bytes:
+    cache_key = built.cache_key
     build = Build(
-        url=question.key, root=question.root, folder=question.name, platform=question.platform,
+        url=cache_key.key, root=cache_key.root, folder=cache_key.name, platform=cache_key.platform,
         builder=built.builder, started_at=built.started_at, finished_at=built.built_at,
         fingerprint=built.fingerprint, software=built.software,
     )  # fmt: skip
     return make_provenance(build, {"manifest": manifest.sha512, "sbom": sbom.sha512}, used)
 
 
-class _Sender:
-    """Sends blobs by a few threads, and never holds more than some of them."""
+class _Uploader:
+    """Uploads blobs by a few threads, with a bounded queue."""
 
-    def __init__(self, client: CacheClient, cache: Cache, shelf: Shelf, sent: Sent) -> None:
+    def __init__(self, client: CacheClient, cache: Cache, chunk_store: ChunkStore, sent: OnSent) -> None:
         self.size = 0
         self.sent = 0
-        self._packer = Packer(shelf)  # the next version of the same release begins with what is on the shelf
-        self._told = sent
-        self._mirrors: deque[Mirror] = deque(client.mirror(cache) for _ in range(_WORKERS))
-        self._waiting: deque[Future[int]] = deque()
+        self._packer = PackWriter(chunk_store)  # the next version of the same release begins with what is on the shelf
+        self._on_sent = sent
+        self._mirrors: deque[CacheConnection] = deque(client.mirror(cache) for _ in range(_WORKERS))
+        self._pending: deque[Future[int]] = deque()
         self._pool = ThreadPoolExecutor(_WORKERS, "upload")
-        self._patience = client.upload_patience
+        self._timeout = client.upload_timeout
         self._name = cache.name
         self._lines = tuple(each.line for each in self._mirrors)
 
-    def __enter__(self) -> "_Sender":
+    def __enter__(self) -> "_Uploader":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """All that was handed over is in the cache after this, or one of the reasons why not is raised."""
+        """Wait until all queued blobs are uploaded, and raise the first failure."""
         try:
             self._packer.flush()
-            while self._waiting and kind is None:
-                self._settle()
+            while self._pending and kind is None:
+                self._wait_for_oldest()
         finally:
-            if kind is not None or self._waiting:  # it failed: what is under way is of no use
+            if kind is not None or self._pending:  # it failed: what is under way is of no use
                 self._cut()
             self._pool.shutdown(wait=True, cancel_futures=True)
             for line in self._lines:
@@ -129,11 +130,11 @@ class _Sender:
 
     def put(self, ref: ChunkRef, packed: bytes) -> None:
         self._packer.put(ref.sha512, packed)
-        self._hand_over(ref.sha512, packed)
+        self._submit(ref.sha512, packed)
 
     def document(self, content: bytes) -> Blob:
         digest = hashlib.sha512(content).hexdigest()
-        self._hand_over(digest, content)
+        self._submit(digest, content)
         return Blob(sha512=digest, size=len(content))
 
     def entry(self, signed: SignedEntry, key: str) -> None:
@@ -141,34 +142,34 @@ class _Sender:
             self._mirrors[0].put_entry(key, signed)
             return 0
 
-        self._waiting.append(self._pool.submit(send))
+        self._pending.append(self._pool.submit(send))
 
-    def _hand_over(self, digest: str, content: bytes) -> None:
+    def _submit(self, digest: str, content: bytes) -> None:
         self.size += len(content)
-        self._waiting.append(self._pool.submit(self._send, digest, content))
-        if len(self._waiting) >= _MOST_WAITING:
-            self._settle()
+        self._pending.append(self._pool.submit(self._upload, digest, content))
+        if len(self._pending) >= _MAX_PENDING:
+            self._wait_for_oldest()
 
-    def _settle(self) -> None:
-        """Wait for the oldest. A cache that swallows what it gets, and says nothing, is given up."""
+    def _wait_for_oldest(self) -> None:
+        """Wait for the oldest upload; raises Unreachable when the cache does not answer in time."""
         try:
-            self.sent += self._waiting.popleft().result(self._patience)
+            self.sent += self._pending.popleft().result(self._timeout)
         except TimeoutError:
             self._cut()
-            raise Unreachable(f"{self._name} did not take a piece within {self._patience:.0f} s.") from None
+            raise Unreachable(f"{self._name} did not take a piece within {self._timeout:.0f} s.") from None
 
     def _cut(self) -> None:
         for line in self._lines:
             line.cut()
 
-    def _send(self, digest: str, content: bytes) -> int:
+    def _upload(self, digest: str, content: bytes) -> int:
         mirror = self._mirrors.popleft()
         try:
             if mirror.has(digest):
-                self._told(len(content))
+                self._on_sent(len(content))
                 return 0
             mirror.put_blob(digest, content)
         finally:
             self._mirrors.append(mirror)
-        self._told(len(content))
+        self._on_sent(len(content))
         return len(content)

@@ -48,7 +48,7 @@ class Settings(Frozen):
     never_download: tuple[str, ...] = ()  # beginnings of URLs of releases
     never_upload: tuple[str, ...] = ()
     only_from_cache: tuple[str, ...] = ()
-    former_certificates: str = ""
+    slapos_certificates: str = ""
     chunk_limit: int = 2 << 30  # bytes of chunks that are kept for what comes next
 
     @property
@@ -78,7 +78,7 @@ def read_settings(section: Mapping[str, str], root: Path) -> Settings:
         never_download=reader.lines("download-from-binary-cache-url-blacklist", "binary-cache-url-blacklist"),
         never_upload=reader.lines("upload-to-binary-cache-url-blacklist", "binary-cache-url-blacklist"),
         only_from_cache=reader.lines("download-from-binary-cache-force-url-list"),
-        former_certificates=given.get("signature-certificate-list", ""),
+        slapos_certificates=given.get("signature-certificate-list", ""),
         chunk_limit=reader.size("chunk-limit", 2 << 30),
     )
     reader.finish()

@@ -1,4 +1,4 @@
-"""Who may write, and read: by token, by certificate, or by being the same user of this machine."""
+"""Access control of the cache: by token, by client certificate, or by Unix user of this machine."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import os
 
 from starlette.requests import HTTPConnection
 
-from slap.cache.server.bounds import writer_id
+from slap.cache.server.entry_quota import writer_id
 from slap.cache.server.settings import Reading
 from slap.cache.server.tokens import TokenFile
 from slap.model.errors import Unauthenticated
@@ -15,8 +15,8 @@ from slap.system.serving.connections import mark_known
 from slap.system.serving.peer import is_direct, peer_of
 
 
-class Doorman:
-    """Lets requests in."""
+class AccessControl:
+    """Decides which requests may read and write."""
 
     def __init__(self, tokens: TokenFile, read: Reading, revoked: RevokedCertificates) -> None:
         self._tokens = tokens

@@ -16,16 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from slap.cache.server.access import Doorman
-from slap.cache.server.answers import blob_headers, blob_response, in_json, install_handlers, stream_response
+from slap.cache.server.access import AccessControl
 from slap.cache.server.blobs import Blobs
 from slap.cache.server.body import Body
-from slap.cache.server.directory import Directory, rendered_envelopes, rendered_old
+from slap.cache.server.directory import Directory, render_envelopes, render_slapos_entries
 from slap.cache.server.metrics import EVERY, Metrics
-from slap.cache.server.patience import Patience
 from slap.cache.server.quota import Quota
+from slap.cache.server.responses import blob_headers, blob_response, install_handlers, json_response, stream_response
+from slap.cache.server.send_timeout import SendTimeout
 from slap.cache.server.settings import CacheSettings
-from slap.cache.server.statement import filed_envelope, filed_old, key_digest
+from slap.cache.server.statement import key_digest, parse_signed_entry, parse_slapos_entry
 from slap.cache.server.tokens import TokenFile
 from slap.cache.storage.storage import Storage
 from slap.model.cache import LARGEST_ENVELOPE, MOST_AT_ONCE
@@ -46,10 +46,10 @@ class Services:
 
     settings: CacheSettings
     revoked: RevokedCertificates
-    doorman: Doorman
+    access: AccessControl
     blobs: Blobs
     entries: Directory
-    old_entries: Directory
+    slapos_entries: Directory
     quota: Quota
     metrics: Metrics
 
@@ -61,17 +61,17 @@ def create_app(settings: CacheSettings, storage: Storage) -> Starlette:
     services = Services(
         settings,
         revoked,
-        Doorman(TokenFile(settings.token_file), settings.read, revoked),
+        AccessControl(TokenFile(settings.token_file), settings.read, revoked),
         Blobs(storage, quota, settings.spool),
-        Directory(storage, quota, "entry", rendered_envelopes),
-        Directory(storage, quota, "dir", rendered_old),
+        Directory(storage, quota, "entry", render_envelopes),
+        Directory(storage, quota, "dir", render_slapos_entries),
         quota,
         metrics,
     )
     app = Starlette(
         routes=_ROUTES,
         lifespan=_lifespan,
-        middleware=[Middleware(Patience, seconds=settings.patience * 2, metrics=metrics)],
+        middleware=[Middleware(SendTimeout, seconds=settings.patience * 2, metrics=metrics)],
     )
     app.router.redirect_slashes = False
     app.state.services = services
@@ -84,7 +84,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     services: Services = app.state.services
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_READERS, "read"))
-    jobs = [_count(services.quota), _tell(services)]
+    jobs = [_count(services.quota), _log_metrics(services)]
     if services.settings.revocations:
         jobs.append(_fetch_revocations(services))
     tasks = [asyncio.create_task(job) for job in jobs]
@@ -110,7 +110,7 @@ async def _fetch_revocations(services: Services) -> None:
         await asyncio.sleep(services.settings.revocations_seconds)
 
 
-async def _tell(services: Services) -> None:
+async def _log_metrics(services: Services) -> None:
     while True:
         await asyncio.sleep(EVERY)
         _log_line(services)
@@ -121,55 +121,55 @@ def _log_line(services: Services) -> None:
         log.info("%s", line)
 
 
-def _of(request: Request) -> Services:
+def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
 async def _entries(request: Request) -> Response:
-    services = _of(request)
-    services.doorman.read(request)
-    return in_json(await services.entries.told(_key(request)))
+    services = _services(request)
+    services.access.read(request)
+    return json_response(await services.entries.told(_key(request)))
 
 
 async def _add_entry(request: Request) -> Response:
-    services = _of(request)
-    writer = services.doorman.write(request)
-    filed = filed_envelope(await _small(request, services))
+    services = _services(request)
+    writer = services.access.write(request)
+    filed = parse_signed_entry(await _read_small_body(request, services))
     if filed.key != _key(request):
         raise InvalidInput("The entry is of another key.", f"It belongs under {filed.key}.")
     return Response(status_code=201 if await services.entries.add(filed, writer) else 200)
 
 
 async def _page(request: Request) -> Response:
-    services = _of(request)
-    services.doorman.read(request)
+    services = _services(request)
+    services.access.read(request)
     page = request.query_params.get("page", "")
     if not _PAGE.fullmatch(page):
         raise InvalidInput(f"{page[:20]!r} is no page.", "It is what `next` of the page before says.")
     documents, following = await services.entries.page(page)
-    return in_json(rendered_envelopes(documents)[:-1] + f',"next":{json.dumps(following)}}}'.encode())
+    return json_response(render_envelopes(documents)[:-1] + f',"next":{json.dumps(following)}}}'.encode())
 
 
 async def _blob(request: Request) -> Response:
-    services, digest = _of(request), request.path_params["digest"]
-    services.doorman.read(request)
+    services, digest = _services(request), request.path_params["digest"]
+    services.access.read(request)
     if request.method == "HEAD":
         return Response(headers=blob_headers(digest, await services.blobs.size(digest)))
     return blob_response(digest, await services.blobs.open(digest, request.headers.get("range", "")))
 
 
 async def _blobs(request: Request) -> Response:
-    services, digests = _of(request), request.query_params.get("sha512", "").split(",")
-    services.doorman.read(request)
+    services, digests = _services(request), request.query_params.get("sha512", "").split(",")
+    services.access.read(request)
     if len(digests) > MOST_AT_ONCE:
         raise InvalidInput(f"{len(digests)} blobs are too many at once.", f"Ask for {MOST_AT_ONCE} at most.")
     return stream_response(await services.blobs.open_all(digests))
 
 
 async def _put_blob(request: Request) -> Response:
-    services, digest = _of(request), request.path_params["digest"]
-    services.doorman.write(request)
+    services, digest = _services(request), request.path_params["digest"]
+    services.access.write(request)
     if await services.blobs.has(digest):
         return Response(status_code=200)
     await services.blobs.receive(digest, _body(request, services))
@@ -177,40 +177,42 @@ async def _put_blob(request: Request) -> Response:
 
 
 async def _post_blob(request: Request) -> Response:
-    services = _of(request)
-    services.doorman.write(request)
+    services = _services(request)
+    services.access.write(request)
     digest = await services.blobs.receive_unnamed(_body(request, services))
     return Response(digest, 201, media_type="text/plain")
 
 
-async def _old_entries(request: Request) -> Response:
-    services, key = _of(request), request.path_params["key"]
-    services.doorman.read(request)
-    told = await services.old_entries.told(key_digest(key))
+async def _slapos_entries(request: Request) -> Response:
+    services, key = _services(request), request.path_params["key"]
+    services.access.read(request)
+    told = await services.slapos_entries.told(key_digest(key))
     if not told:
         raise NotFound(f"There are no entries under {key[:200]!r}.")
-    return in_json(told)
+    return json_response(told)
 
 
-async def _add_old_entry(request: Request) -> Response:
-    services = _of(request)
-    writer = services.doorman.write(request)
-    body = await _small(request, services)
-    await services.old_entries.add(filed_old(request.path_params["key"], body, services.settings.unsigned), writer)
+async def _add_slapos_entry(request: Request) -> Response:
+    services = _services(request)
+    writer = services.access.write(request)
+    body = await _read_small_body(request, services)
+    await services.slapos_entries.add(
+        parse_slapos_entry(request.path_params["key"], body, services.settings.unsigned), writer
+    )
     return Response(status_code=201)
 
 
 async def _status(request: Request) -> Response:
-    services = _of(request)
-    services.doorman.read(request)
+    services = _services(request)
+    services.access.read(request)
     quota = services.quota
-    writer = await asyncio.to_thread(services.doorman.find_writer, request)
+    writer = await asyncio.to_thread(services.access.find_writer, request)
     told = {"objects": quota.objects, "bytes": quota.used, "quota": quota.limit, "writes": bool(writer)}
-    return in_json(json.dumps(told).encode())
+    return json_response(json.dumps(told).encode())
 
 
 async def _health(request: Request) -> Response:
-    return in_json(json.dumps({"status": "ok", **counts(request.scope)}).encode())
+    return json_response(json.dumps({"status": "ok", **counts(request.scope)}).encode())
 
 
 def _key(request: Request) -> str:
@@ -224,7 +226,7 @@ def _body(request: Request, services: Services) -> Body:
     return Body(request, services.settings.largest, services.settings.patience)
 
 
-async def _small(request: Request, services: Services) -> bytes:
+async def _read_small_body(request: Request, services: Services) -> bytes:
     return await Body(request, LARGEST_ENVELOPE, services.settings.patience).whole()
 
 
@@ -247,8 +249,8 @@ _ROUTES = [
             _get(f"/{cache}/{{digest}}", _blob),
             _put(f"/{cache}/{{digest}}", _put_blob),
             Route(f"/{cache}", _post_blob, methods=["POST"]),
-            _get(f"/{directory}/{{key}}", _old_entries),
-            _put(f"/{directory}/{{key}}", _add_old_entry),
+            _get(f"/{directory}/{{key}}", _slapos_entries),
+            _put(f"/{directory}/{{key}}", _add_slapos_entry),
         )
     ),
 ]

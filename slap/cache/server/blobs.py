@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slap.cache.server.body import Body
-from slap.cache.server.quota import Quota, Room
-from slap.cache.server.ranges import Span, span_of
+from slap.cache.server.quota import Quota, Reservation
+from slap.cache.server.ranges import Span, parse_range
 from slap.cache.storage.storage import PIECE, Storage
 from slap.model.errors import InvalidInput, NotFound, StorageFull
 
@@ -26,7 +26,7 @@ Part = tuple[str, int, int]  # of the blob of a key, from where to where
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenBlob:
     """A blob on its way out."""
 
     span: Span
@@ -34,7 +34,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Stream:
+class BlobStream:
     """Several blobs on their way out."""
 
     length: int
@@ -57,16 +57,16 @@ class Blobs:
             raise _absent(digest)
         return size
 
-    async def open(self, digest: str, wanted: str) -> Opened:
+    async def open(self, digest: str, wanted: str) -> OpenBlob:
         """A blob, or the part of it that a Range header wants."""
         return await asyncio.to_thread(self._open, blob_key(digest), digest, wanted)
 
-    async def open_all(self, digests: Sequence[str]) -> Stream:
+    async def open_all(self, digests: Sequence[str]) -> BlobStream:
         """Several blobs, one after the other; raises NotFound when one of them is not there."""
         keys = [blob_key(digest) for digest in digests]
         found = await asyncio.gather(*(asyncio.to_thread(self._sizes, keys[shift::_ASKS]) for shift in range(_ASKS)))
         sizes = [found[number % _ASKS][number // _ASKS] for number in range(len(keys))]
-        return Stream(sum(sizes), self._read_ahead(runs(keys, sizes)))
+        return BlobStream(sum(sizes), self._read_ahead(runs(keys, sizes)))
 
     async def has(self, digest: str) -> bool:
         return await asyncio.to_thread(self._storage.size, blob_key(digest)) is not None
@@ -99,15 +99,15 @@ class Blobs:
     def _read(self, run: Sequence[Part]) -> bytes:
         return b"".join(piece for key, start, end in run for piece in self._storage.get(key, start, end))
 
-    def _open(self, key: str, digest: str, wanted: str) -> Opened:
+    def _open(self, key: str, digest: str, wanted: str) -> OpenBlob:
         size = self._storage.size(key)
         if size is None:
             raise _absent(digest)
-        span = span_of(wanted, size)
+        span = parse_range(wanted, size)
         pieces = self._storage.get(key, span.start, span.end)
         if span.length <= PIECE:  # read now, so that all is done in one visit to this thread
             pieces = iter(tuple(pieces))
-        return Opened(span, pieces)
+        return OpenBlob(span, pieces)
 
     def _sizes(self, keys: Sequence[str]) -> list[int]:
         sizes = []
@@ -118,7 +118,7 @@ class Blobs:
             sizes.append(size)
         return sizes
 
-    def _spooled(self, body: Body, room: Room) -> str:
+    def _spooled(self, body: Body, room: Reservation) -> str:
         with tempfile.TemporaryFile(dir=self._spool) as file:
             digest = hashlib.sha512()
             for piece in body.pieces(room):
@@ -139,8 +139,8 @@ class Blobs:
             ) from error
         return digest
 
-    async def _in_thread(self, work: Callable[[Room], str], body: Body) -> str:
-        room, stored = Room(self._quota), None
+    async def _in_thread(self, work: Callable[[Reservation], str], body: Body) -> str:
+        room, stored = Reservation(self._quota), None
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._uploads, work, room)
             stored = body.received

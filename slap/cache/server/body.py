@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from starlette.requests import Request
 
-from slap.cache.server.quota import Room
+from slap.cache.server.quota import Reservation
 from slap.model.errors import InvalidInput, TooLarge
 
 _PIECE = 1 << 20
@@ -25,14 +25,14 @@ class Body:
     def __init__(self, request: Request, largest: int, patience: float) -> None:
         self._stream: AsyncIterator[bytes] = aiter(request.stream())
         self._largest = largest
-        self._patience = patience
+        self._timeout = patience
         self._loop = asyncio.get_running_loop()
         self._begun = time.monotonic()
         self.received = 0
         self.announced = announced(request)
         self._refuse_large(self.announced)
 
-    def pieces(self, room: Room) -> Iterator[bytes]:
+    def pieces(self, room: Reservation) -> Iterator[bytes]:
         """For another thread: the pieces as they come, once there is room for them."""
         room.take(self.announced)
         while piece := asyncio.run_coroutine_threadsafe(self._piece(), self._loop).result():
@@ -60,10 +60,10 @@ class Body:
         return bytes(parts)
 
     async def _part(self) -> bytes | None:
-        if time.monotonic() - self._begun > self._patience + self.received / _SLOWEST:
+        if time.monotonic() - self._begun > self._timeout + self.received / _SLOWEST:
             raise self._too_slow()
         try:
-            return await asyncio.wait_for(anext(self._stream, None), self._patience)
+            return await asyncio.wait_for(anext(self._stream, None), self._timeout)
         except TimeoutError:
             raise self._too_slow() from None
 

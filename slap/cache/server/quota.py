@@ -76,7 +76,7 @@ class Quota:
             return True
 
 
-class Room:
+class Reservation:
     """What one transfer has reserved."""
 
     def __init__(self, quota: Quota) -> None:

@@ -37,7 +37,7 @@ class Span:
         return 206 if self.is_part else 200
 
 
-def span_of(header: str, size: int) -> Span:
+def parse_range(header: str, size: int) -> Span:
     """Raises BadRange for one that lies outside."""
     found = _ONE.fullmatch(header.replace(" ", ""))
     if found is None or found.groups() == ("", ""):

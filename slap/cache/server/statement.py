@@ -31,7 +31,7 @@ _LONGEST_KEY = 200
 
 
 @dataclass(frozen=True)
-class Filed:
+class StoredEntry:
     """A document, ready to be stored. `group` is equal for those of which, of one writer, a later one takes the place of an
     earlier one."""
 
@@ -44,19 +44,19 @@ class Filed:
         return hashlib.sha256(self.text.encode()).hexdigest()[:32]
 
 
-def filed_envelope(body: bytes) -> Filed:
+def parse_signed_entry(body: bytes) -> StoredEntry:
     """A signed envelope as it came; raises InvalidInput for what is none."""
-    envelope = parsed_envelope(body)
-    statement = statement_of(envelope)
+    envelope = parse_envelope(body)
+    statement = parse_statement(envelope)
     if not envelope.signatures:
         raise InvalidInput("The envelope is not signed.", "", "Sign it: a cache is for those who can tell by whom.")
     group = [envelope.payload_type, *sorted(each.keyid for each in envelope.signatures)]
     if isinstance(statement, Entry):
         group += [str(statement.kind), statement.platform.model_dump_json(), statement.root, statement.folder]
-    return Filed(key_digest(statement.key), envelope.model_dump_json(), "\n".join(group))
+    return StoredEntry(key_digest(statement.key), envelope.model_dump_json(), "\n".join(group))
 
 
-def parsed_envelope(body: bytes | str) -> SignedEntry:
+def parse_envelope(body: bytes | str) -> SignedEntry:
     try:
         return SignedEntry.model_validate_json(body)
     except ValidationError as error:
@@ -65,7 +65,7 @@ def parsed_envelope(body: bytes | str) -> SignedEntry:
         ) from None
 
 
-def statement_of(envelope: SignedEntry) -> Statement:
+def parse_statement(envelope: SignedEntry) -> Statement:
     """What an envelope carries, without a look at its signatures."""
     kind = _KINDS.get(envelope.payload_type)
     if kind is None:
@@ -78,7 +78,7 @@ def statement_of(envelope: SignedEntry) -> Statement:
         raise InvalidInput("The payload of the envelope is not in base64.") from None
 
 
-def filed_old(key: str, body: bytes, unsigned: bool) -> Filed:
+def parse_slapos_entry(key: str, body: bytes, unsigned: bool) -> StoredEntry:
     """An entry of SlapOS's protocol: [JSON text, signature]."""
     if not key or len(key) > _LONGEST_KEY or not key.isprintable():
         raise InvalidInput(f"{key[:200]!r} is no key.", f"It has at most {_LONGEST_KEY} characters.")
@@ -92,15 +92,15 @@ def filed_old(key: str, body: bytes, unsigned: bool) -> Filed:
         )
     about.pop("sha512", None)
     document = json.dumps({"key": key, "entry": [text, signature]})
-    return Filed(key_digest(key), document, json.dumps(about, sort_keys=True))
+    return StoredEntry(key_digest(key), document, json.dumps(about, sort_keys=True))
 
 
 def group_of(space: str, document: str) -> str:
     """The group of a document that was stored."""
     if space == "entry":
-        return filed_envelope(document.encode()).group
+        return parse_signed_entry(document.encode()).group
     stored = json.loads(document)
-    return filed_old(stored["key"], json.dumps(stored["entry"]).encode(), unsigned=True).group
+    return parse_slapos_entry(stored["key"], json.dumps(stored["entry"]).encode(), unsigned=True).group
 
 
 def key_digest(key: str) -> str:

@@ -23,8 +23,8 @@ from slap.system import files
 
 KIND = "slap-ed25519"
 _SIZE = 32  # bytes of a public key
-_LONGEST_LINE = 1000
-_LARGEST_FILE = 10_000
+_MAX_LINE_CHARACTERS = 1000
+_MAX_FILE_BYTES = 10_000
 
 
 @dataclass(frozen=True)
@@ -80,23 +80,23 @@ def generate_key(path: Path, comment: str = "") -> PublicKey:
     return public
 
 
-def read_key(path: Path) -> SigningKey:
+def load_key(path: Path) -> SigningKey:
     """A private key from its file; raises NotFound, InvalidInput, or Forbidden when others can read it too."""
     _check_private(path)
     try:
         private = load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
-        raise _no_key(path) from error
+        raise _not_a_key(path) from error
     if not isinstance(private, Ed25519PrivateKey):
-        raise _no_key(path)
-    return SigningKey(_public_of(private, _comment_of(path)), private)
+        raise _not_a_key(path)
+    return SigningKey(_public_of(private, _load_comment(path)), private)
 
 
-def read_line(line: str) -> PublicKey:
+def parse_public_key(line: str) -> PublicKey:
     """A public key from the line that `PublicKey.line` is; raises InvalidInput for anything else."""
     kind, encoded, comment = [*line.strip().split(None, 2), "", "", ""][:3]
-    raw = _decoded(encoded)
-    if len(line) > _LONGEST_LINE or kind != KIND or len(raw) != _SIZE or not _is_one_line(comment):
+    raw = _decode_base64(encoded)
+    if len(line) > _MAX_LINE_CHARACTERS or kind != KIND or len(raw) != _SIZE or not _is_one_line(comment):
         raise InvalidInput(
             "This is not the public key of a cache.",
             f"It should be one line: {KIND}, 44 characters of base64, and perhaps a comment.",
@@ -115,15 +115,15 @@ def _check_private(path: Path) -> None:
         found = path.stat()
     except FileNotFoundError as error:
         raise NotFound(f"There is no key in {path}.", resolution="slapos cache keygen makes one.") from error
-    if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
-        raise _no_key(path)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_FILE_BYTES:
+        raise _not_a_key(path)
     if found.st_mode & 0o077:
         raise Forbidden(
             f"The key in {path} is open to others.", f"Its mode is {found.st_mode & 0o777:o}.", f"chmod 600 {path}"
         )
 
 
-def _no_key(path: Path) -> InvalidInput:
+def _not_a_key(path: Path) -> InvalidInput:
     return InvalidInput(
         f"{path} has no Ed25519 key.",
         "It should be PEM (PKCS #8) without a password.",
@@ -141,11 +141,11 @@ def _is_one_line(comment: str) -> bool:
     return len(comment) <= 200 and (comment.isprintable() or not comment)
 
 
-def _comment_of(path: Path) -> str:
+def _load_comment(path: Path) -> str:
     return " ".join(files.read_or(public_file(path), "").split()[2:])[:200]
 
 
-def _decoded(encoded: str) -> bytes:
+def _decode_base64(encoded: str) -> bytes:
     try:
         return b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):

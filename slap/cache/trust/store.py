@@ -1,4 +1,4 @@
-"""Whom a node trusts, and what it has seen: what mirrors are held to. One SQLite file, one transaction a change."""
+"""SQLite store of trusted and revoked keys, and of the newest entry accepted for each cache key."""
 
 import sqlite3
 import threading
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slap.cache.trust.keys import PublicKey, read_line
+from slap.cache.trust.keys import PublicKey, parse_public_key
 from slap.model.cache import KeyId
 from slap.model.errors import Conflict, NotFound, SlapError
 
@@ -25,7 +25,7 @@ create table if not exists former (id text primary key, pem text not null, comme
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A key whose entries are taken.
+    """A key whose entries are accepted.
 
     `urls` limit it to releases below these; such a key signs no shared parts. `follows`: it may name its own successor.
     `because` is the key that named this one, and empty for a key that the operator trusts. What it signed after
@@ -41,7 +41,7 @@ class TrustedKey:
 
 @dataclass(frozen=True)
 class RevokedKey:
-    """A key of which nothing is taken, whenever it signed that: who has a stolen key can date back."""
+    """A key whose entries are rejected whatever their date: who stole a key can backdate entries."""
 
     id: KeyId
     at: int
@@ -49,7 +49,7 @@ class RevokedKey:
 
 
 @dataclass(frozen=True)
-class FormerKey:
+class SlaposKey:
     """An RSA key of a SlapOS cache, in PEM, as a certificate or as a public key; taken because the operator said so."""
 
     id: KeyId
@@ -74,7 +74,7 @@ class TrustStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()
-        with self._told():
+        with self._explain_errors():
             path.touch(0o600)
             self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
             self._connection.execute("pragma journal_mode = wal")
@@ -86,11 +86,11 @@ class TrustStore:
 
     def trusted(self) -> tuple[TrustedKey, ...]:
         rows = self._rows("select id, line, follows, because, retired_at from trusted order by rowid")
-        return tuple(self._trusted(row) for row in rows)
+        return tuple(self._load_key(row) for row in rows)
 
     def find(self, key: KeyId) -> TrustedKey | None:
         rows = self._rows("select id, line, follows, because, retired_at from trusted where id = ?", key)
-        return self._trusted(rows[0]) if rows else None
+        return self._load_key(rows[0]) if rows else None
 
     def trust(self, trusted: TrustedKey) -> None:
         """Take what this key signs, from now on; again for the same key replaces its limits. A revoked one stays so."""
@@ -101,7 +101,7 @@ class TrustStore:
                     found.reason,
                     "Its holder makes a new one: slapos cache keygen.",
                 )
-            self._put(trusted)
+            self._save_key(trusted)
 
     def distrust(self, key: KeyId) -> None:
         """Forget a key, which is less than revoking it: it may be trusted again. Raises NotFound for an unknown one."""
@@ -113,7 +113,7 @@ class TrustStore:
     def succeed(self, former: KeyId, successor: TrustedKey, at: int) -> None:
         """The successor is trusted from now on; the former key for what it signed until then."""
         with self._transaction():
-            self._put(successor)
+            self._save_key(successor)
             self._connection.execute("update trusted set retired_at = ? where id = ?", (at, former))
 
     def revoke(self, revoked: RevokedKey) -> None:
@@ -131,34 +131,34 @@ class TrustStore:
         rows = self._rows("select id, at, reason from revoked where id = ?", key)
         return RevokedKey(*rows[0]) if rows else None
 
-    def highest(self, question: str, signer: KeyId) -> SeenEntry | None:
+    def highest(self, cache_key: str, signer: KeyId) -> SeenEntry | None:
         """What was last taken for a question (Question.id) from a signer."""
-        rows = self._rows("select version, digest from seen where question = ? and signer = ?", question, signer)
+        rows = self._rows("select version, digest from seen where question = ? and signer = ?", cache_key, signer)
         return SeenEntry(*rows[0]) if rows else None
 
-    def note(self, question: str, signer: KeyId, seen: SeenEntry) -> None:
+    def note(self, cache_key: str, signer: KeyId, seen: SeenEntry) -> None:
         """Remember what was taken; an older one changes nothing, whoever comes later."""
         with self._transaction():
             self._connection.execute(
                 "insert into seen values (?, ?, ?, ?) on conflict (question, signer) do update "
                 "set version = excluded.version, digest = excluded.digest where excluded.version > seen.version",
-                (question, signer, seen.version, seen.digest),
+                (cache_key, signer, seen.version, seen.digest),
             )
 
-    def former(self) -> tuple[FormerKey, ...]:
+    def former(self) -> tuple[SlaposKey, ...]:
         """Keys of SlapOS caches that the operator opted in to; none by default."""
-        return tuple(FormerKey(*row) for row in self._rows("select id, pem, comment from former order by rowid"))
+        return tuple(SlaposKey(*row) for row in self._rows("select id, pem, comment from former order by rowid"))
 
-    def trust_former(self, key: FormerKey) -> None:
+    def trust_slapos_key(self, key: SlaposKey) -> None:
         with self._transaction():
             self._connection.execute("insert or replace into former values (?, ?, ?)", (key.id, key.pem, key.comment))
 
-    def distrust_former(self, key: KeyId) -> None:
+    def distrust_slapos_key(self, key: KeyId) -> None:
         with self._transaction():
             if not self._connection.execute("delete from former where id = ?", (key,)).rowcount:
                 raise NotFound(f"No key {key[:16]} of a SlapOS cache is trusted here.")
 
-    def _put(self, trusted: TrustedKey) -> None:
+    def _save_key(self, trusted: TrustedKey) -> None:
         row = (trusted.key.id, trusted.key.line, trusted.follows, trusted.because, trusted.retired_at)
         self._connection.execute("insert or replace into trusted values (?, ?, ?, ?, ?)", row)
         self._connection.execute("delete from allowed where id = ?", (trusted.key.id,))
@@ -166,22 +166,22 @@ class TrustStore:
             "insert or ignore into allowed values (?, ?)", [(trusted.key.id, url) for url in trusted.urls]
         )
 
-    def _trusted(self, row: tuple[Any, ...]) -> TrustedKey:
+    def _load_key(self, row: tuple[Any, ...]) -> TrustedKey:
         urls = self._rows("select url from allowed where id = ? order by url", row[0])
-        return TrustedKey(read_line(row[1]), tuple(url for (url,) in urls), bool(row[2]), row[3], row[4])
+        return TrustedKey(parse_public_key(row[1]), tuple(url for (url,) in urls), bool(row[2]), row[3], row[4])
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock, self._told():
+        with self._lock, self._explain_errors():
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock, self._told(), self._connection:  # commits at the end, or takes all back on an error
+        with self._lock, self._explain_errors(), self._connection:  # commits at the end, or takes all back on an error
             self._connection.execute("begin immediate")
             yield
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         """Whoever cannot know whom to trust trusts nobody, and says so."""
         try:
             yield

@@ -5,7 +5,7 @@ import argparse
 from slap.cli.base import ClientCommand
 from slap.cli.computer import hand_over, with_token_file
 from slap.cli.output import say
-from slap.client.enrolment import Enrolment
+from slap.client.enrolment import EnrolmentClient
 from slap.model.certificate import RegistrationTokenRequest
 from slap.model.errors import UsageError
 
@@ -32,7 +32,7 @@ class ComputerToken(ClientCommand):
             hand_over(self.master(args).new_computer_token(args.guid).token, path)
             return
         found = self.configuration(args)
-        enrolment = Enrolment(found.master_url, found.credentials, self.app.world.transport)
+        enrolment = EnrolmentClient(found.master_url, found.credentials, self.app.world.transport)
         made = enrolment.registration_token(RegistrationTokenRequest(title=args.title, guid=args.guid))
         hand_over(made.token, path)
         say(f"It registers one computer, once, until {made.expires_at:%Y-%m-%d %H:%M} UTC.")

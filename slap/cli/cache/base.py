@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, TypeVar
 
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.connection import CacheConnection
 from slap.cache.client.settings import Cache, cache_at
 from slap.cache.trust.store import TrustStore
 from slap.cli.base import Command, Lister, Show
@@ -71,7 +71,7 @@ def caches_of(tools: CacheTools) -> Sequence[Cache]:
     return tools.settings.caches
 
 
-def ask_all(tools: CacheTools, ask: Callable[[Mirror], Told]) -> dict[Cache, Told]:
+def ask_all(tools: CacheTools, ask: Callable[[CacheConnection], Told]) -> dict[Cache, Told]:
     """What the caches say, all of which are asked at once; one that fails is told. Raises Unreachable when all do."""
     caches = caches_of(tools)
     with ThreadPoolExecutor(len(caches)) as pool:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slap.cache.trust.former import read_former_key
-from slap.cache.trust.keys import KIND, PublicKey, generate_key, read_key, read_line
-from slap.cache.trust.refused import Refused
+from slap.cache.trust.errors import RejectedStatement
+from slap.cache.trust.keys import KIND, PublicKey, generate_key, load_key, parse_public_key
 from slap.cache.trust.sign import sign_revocation, sign_succession
 from slap.cache.trust.signers import check_not_revoked
+from slap.cache.trust.slapos_entry import parse_slapos_key
 from slap.cache.trust.store import RevokedKey, TrustedKey, TrustStore
 from slap.cli.base import Command, read_small_file
 from slap.cli.cache.base import CacheCommand, CacheLister
@@ -91,17 +91,17 @@ class CacheTrust(CacheLister):
 
     def _trust_former(self, trust: TrustStore, args: argparse.Namespace) -> None:
         (path, *more) = args.key
-        key = read_former_key(
+        key = parse_slapos_key(
             read_small_file(path, self.app.stdin.read, self.folder), " ".join(more) or Path(path).name
         )
-        trust.trust_former(key)
+        trust.trust_slapos_key(key)
         say(f"Entries of the SlapOS cache whose key is {key.id[:_SHOWN]} are taken from now on.", Style.BUSY)
         say("They have neither expiry nor version, and their signatures rest on SHA-1.")
 
     def _remove(self, trust: TrustStore, start: str) -> None:
         former = [each.id for each in trust.former() if each.id.startswith(start)]
         if len(former) == 1:
-            trust.distrust_former(former[0])
+            trust.distrust_slapos_key(former[0])
         else:
             trust.distrust(_id(trust, start))
         say("It is trusted no longer.", Style.GOOD)
@@ -127,7 +127,7 @@ class CacheRevoke(CacheCommand):
             raise UsageError("Give either the ID of a key, or --key-file.", resolution=_LIST)
         tools = self.tools(args)
         if args.key_file:
-            signing = read_key(self.folder / args.key_file)
+            signing = load_key(self.folder / args.key_file)
             _publish(tools, signing.public.id, sign_revocation(signing, tools.now, args.reason))
         key = signing.public.id if args.key_file else _id(tools.trust, args.key)
         tools.trust.revoke(RevokedKey(key, int(tools.now), args.reason))
@@ -153,7 +153,7 @@ class CacheSuccessor(CacheCommand):
 
     def take_action(self, args: argparse.Namespace) -> None:
         tools = self.tools(args)
-        signing, successor = read_key(self.folder / args.key_file), read_public(self, " ".join(args.key))
+        signing, successor = load_key(self.folder / args.key_file), read_public(self, " ".join(args.key))
         if successor.id == signing.public.id:
             raise UsageError("A key cannot be its own successor.", resolution="slapos cache keygen makes another one.")
         _publish(tools, signing.public.id, sign_succession(signing, successor, tools.now))
@@ -165,7 +165,7 @@ def read_public(command: Command, text: str) -> PublicKey:
     """A public key: its line, or a file that holds the line."""
     if not text.startswith(KIND):
         text = read_small_file(text, command.app.stdin.read, command.folder)
-    return read_line(text)
+    return parse_public_key(text)
 
 
 def _publish(tools: CacheTools, key: KeyId, signed: SignedEntry) -> None:
@@ -184,7 +184,7 @@ def _publish(tools: CacheTools, key: KeyId, signed: SignedEntry) -> None:
 def _id(trust: TrustStore, text: str) -> KeyId:
     """The key that is meant by an id, the beginning of one, or a line; one that nobody trusts needs all of it."""
     if text.startswith(KIND):
-        return read_line(text).id
+        return parse_public_key(text).id
     known = [each.key.id for each in trust.trusted() if each.key.id.startswith(text)]
     if len(known) == 1:
         return known[0]
@@ -210,7 +210,7 @@ def _row(trusted: TrustedKey, trust: TrustStore) -> tuple[Any, ...]:
     is_trusted = Cell("trusted", "yes", Style.GOOD)
     try:
         check_not_revoked(trusted.key.id, trusted, trust)
-    except Refused:
+    except RejectedStatement:
         is_trusted = Cell("revoked", "revoked", Style.BAD)
     return _cell(trusted.key.id), trusted.key.comment, is_trusted, ", ".join(words)
 

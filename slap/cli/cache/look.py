@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from slap.cache.client.client import CacheClient, question_place
-from slap.cache.client.lookup import Found, Lookup
-from slap.cache.client.mirror import Mirror
-from slap.cache.client.shelf import Shelf
-from slap.cache.trust.question import Question
+from slap.cache.client.chunk_store import ChunkStore
+from slap.cache.client.client import CacheClient, install_place
+from slap.cache.client.connection import CacheConnection
+from slap.cache.client.lookup import FoundEntry, LookupResult
+from slap.cache.trust.cache_key import CacheKey
 from slap.cli.cache.bar import Bar
 from slap.cli.cache.base import CacheLister, CacheShow, add_cache_url, ask_all, caches_of
 from slap.cli.cache.rows import COLUMNS, entry_row, minute
@@ -52,7 +52,7 @@ class CacheList(CacheLister):
         ordered = sorted(rows.values(), key=lambda row: (row[0].machine_readable(), row[4].machine_readable()))
         return COLUMNS, ordered
 
-    def _entries(self, mirror: Mirror, url: str | None) -> list[SignedEntry]:
+    def _entries(self, mirror: CacheConnection, url: str | None) -> list[SignedEntry]:
         if url:
             return list(mirror.entries(normalise_release_url(url, str(self.folder))))
         every: list[SignedEntry] = []
@@ -76,22 +76,22 @@ class _AboutRelease(CacheShow):
         parser.add_argument("url", metavar="URL", help="the release")
         return parser
 
-    def ask(self, tools: CacheTools, url: str) -> tuple[Question, Lookup]:
+    def ask(self, tools: CacheTools, url: str) -> tuple[CacheKey, LookupResult]:
         caches_of(tools)
-        question = tools.question(normalise_release_url(url, str(self.folder)))
-        found = tools.client.look_up(question)
+        cache_key = tools.cache_key(normalise_release_url(url, str(self.folder)))
+        found = tools.client.find_entries(cache_key)
         for trouble in found.troubles:
             say(str(trouble), Style.BAD)
-        return question, found
+        return cache_key, found
 
-    def best(self, question: Question, found: Lookup) -> Found:
+    def best(self, cache_key: CacheKey, found: LookupResult) -> FoundEntry:
         if found.found:
             return found.found[0]
-        why = "\n".join(found.refused) or f"They have nothing for {question.platform} in {question.root}."
+        why = "\n".join(found.refused) or f"They have nothing for {cache_key.platform} in {cache_key.root}."
         raise NotFound(
-            f"The caches have nothing of {question.key} for this node.",
+            f"The caches have nothing of {cache_key.key} for this node.",
             why,
-            _TRUST if found.is_of_strangers else "slapos cache list",
+            _TRUST if found.has_untrusted_signer else "slapos cache list",
         )
 
 
@@ -100,8 +100,8 @@ class CacheInfo(_AboutRelease):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         tools = self.tools(args)
-        question, found = self.ask(tools, args.url)
-        best = self.best(question, found)
+        cache_key, found = self.ask(tools, args.url)
+        best = self.best(cache_key, found)
         entry = best.verified.entry
         data = entry.model_dump(mode="json") | {
             "signed_by": best.verified.key.line,
@@ -118,27 +118,29 @@ class CacheVerify(_AboutRelease):
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         tools = self.tools(args)
-        question, found = self.ask(tools, args.url)
-        best = self.best(question, found)
-        verdicts = {cache.name: self._verdict(tools, question, Found(best.verified, (cache,))) for cache in best.caches}
+        cache_key, found = self.ask(tools, args.url)
+        best = self.best(cache_key, found)
+        verdicts = {
+            cache.name: self._verdict(tools, cache_key, FoundEntry(best.verified, (cache,))) for cache in best.caches
+        }
         bad = {name: words for name, words in verdicts.items() if words != "whole"}
         if bad:
             details = "\n".join(f"{name}: {words}" for name, words in bad.items())
             self.unfinished = SlapError("Not every cache has all of it.", details, "slapos cache push sends it again.")
         self.text = columns(list(verdicts.items()), indent=0)
-        return self.fields({"release": question.key, "caches": verdicts})
+        return self.fields({"release": cache_key.key, "caches": verdicts})
 
-    def _verdict(self, tools: CacheTools, question: Question, found: Found) -> str:
+    def _verdict(self, tools: CacheTools, cache_key: CacheKey, found: FoundEntry) -> str:
         """Nothing that is here already helps: all of it has to come from the cache."""
         with (
             tempfile.TemporaryDirectory(prefix=".verify-", dir=tools.config.software_root) as folder,
             Bar(self.clock) as bar,
         ):
-            client = CacheClient(tools.settings, tools.trust, Shelf(Path(folder, "chunks")))
-            label = short_release(question.key)
+            client = CacheClient(tools.settings, tools.trust, ChunkStore(Path(folder, "chunks")))
+            label = short_release(cache_key.key)
             try:
                 client.fetch(
-                    found, question_place(question), Path(folder, "release"),
+                    found, install_place(cache_key), Path(folder, "release"),
                     lambda done, total: bar(label, done, total),
                 )  # fmt: skip
             except SlapError as error:
@@ -146,7 +148,7 @@ class CacheVerify(_AboutRelease):
         return "whole"
 
 
-def _document(tools: CacheTools, found: Found, name: str) -> Any:
+def _document(tools: CacheTools, found: FoundEntry, name: str) -> Any:
     blob = getattr(found.verified.entry, name)
     if blob is None:
         return None
@@ -157,7 +159,7 @@ def _document(tools: CacheTools, found: Found, name: str) -> Any:
         return None
 
 
-def _words(found: Found, data: dict[str, Any]) -> str:
+def _words(found: FoundEntry, data: dict[str, Any]) -> str:
     entry = found.verified.entry
     rows = [
         ("Release", entry.key),

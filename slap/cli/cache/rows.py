@@ -5,17 +5,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slap.cache.trust.envelope import payload_of
+from slap.cache.trust.cache_key import CacheKey
+from slap.cache.trust.envelope import decode_payload
+from slap.cache.trust.errors import RejectedStatement
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question
-from slap.cache.trust.refused import Refused
 from slap.cache.trust.verify import verify
 from slap.cli.formats import Cell
 from slap.cli.output import Style, age, short_release
 from slap.model.cache import ENTRY_TYPE, Entry, EntryKind, Platform, SignedEntry
 from slap.node.cache.messages import size
 from slap.node.cache.tools import CacheTools
-from slap.node.image.cache import question_of
+from slap.node.image.cache import cache_key_of
 from slap.system.clock import Clock
 
 COLUMNS = ("release", "kind", "platform", "size", "signed", "expires", "key", "taken")
@@ -24,8 +24,8 @@ COLUMNS = ("release", "kind", "platform", "size", "signed", "expires", "key", "t
 def entry_row(signed: SignedEntry, tools: CacheTools) -> tuple[Any, ...] | None:
     """In the columns COLUMNS; None for what is no statement about a build."""
     try:
-        entry = Entry.model_validate_json(payload_of(signed, ENTRY_TYPE))
-    except (Refused, ValidationError):  # what a key says of itself, or nonsense
+        entry = Entry.model_validate_json(decode_payload(signed, ENTRY_TYPE))
+    except (RejectedStatement, ValidationError):  # what a key says of itself, or nonsense
         return None
     taken = _taken(signed, entry, tools)
     signer = signed.signatures[0].keyid if signed.signatures else ""
@@ -60,18 +60,18 @@ def _taken(signed: SignedEntry, entry: Entry, tools: CacheTools) -> Cell:
     """Whether it would be taken here as the answer to the question that it is an answer to."""
     try:
         verify(signed, tools.trust, _question(entry, tools))
-    except Refused as refused:
+    except RejectedStatement as refused:
         return Cell(refused.reason.value, refused.reason.value, Style.BAD)
     return Cell("yes", "yes", Style.GOOD)
 
 
-def _question(entry: Entry, tools: CacheTools) -> Question:
+def _question(entry: Entry, tools: CacheTools) -> CacheKey:
     if entry.kind is EntryKind.IMAGE:
-        return question_of(entry.key.removeprefix("image:"), tools.now)
+        return cache_key_of(entry.key.removeprefix("image:"), tools.now)
     if entry.kind is EntryKind.PART:
         name, _, digest = entry.key.rpartition("/")
         return tools.part_question(name, digest)
-    return tools.question(entry.key)
+    return tools.cache_key(entry.key)
 
 
 def minute(seconds: int) -> str:

@@ -42,7 +42,7 @@ class _Lookup(Lister):
     cfg_help = "the node's slapos.cfg, whose section [networkcache] names the cache (found in the usual places)"
     option: ClassVar[str] = "download-dir-url"
 
-    def look_up(self, args: argparse.Namespace, what: str, key: str) -> list[Entry]:
+    def find_entries(self, args: argparse.Namespace, what: str, key: str) -> list[Entry]:
         """The entries under a key, with a remark on where they are; raises NotFound when there is no such key."""
         cfg, section = self._section(args)
         urls = [f"{each.rstrip('/')}/{quote(key, safe=':=')}" for each in self._directories(section, cfg)]
@@ -91,7 +91,7 @@ class BinaryRelease(_Lookup):
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
         here = this_machine()
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(self.look_up, args, args.url, release_key(args.url))
+            asked = pool.submit(self.find_entries, args, args.url, release_key(args.url))
             ours = self._ours(args)
         try:
             entries = asked.result()
@@ -122,7 +122,7 @@ class Package(_Lookup):
         return parser
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        entries = self.look_up(args, f"{args.name} {args.version}", package_key(args.name, args.version))
+        entries = self.find_entries(args, f"{args.name} {args.version}", package_key(args.name, args.version))
         return ("basename", "verified", "sha512"), [(entry.text("basename"), *_common(entry)) for entry in entries]
 
 
@@ -135,7 +135,7 @@ class Source(_Lookup):
         return parser
 
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        entries = self.look_up(args, args.url, url_key(args.url))
+        entries = self.find_entries(args, args.url, url_key(args.url))
         return ("url", "verified", "sha512"), [(entry.text("url"), *_common(entry)) for entry in entries]
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slap.cache.trust.envelope import payload_of
-from slap.cache.trust.former import multiarch
+from slap.cache.trust.envelope import decode_payload
+from slap.cache.trust.errors import RejectedStatement
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.refused import Refused
 from slap.cache.trust.signers import signers_of
+from slap.cache.trust.slapos_entry import multiarch
 from slap.cli.cache.base import ask_all
 from slap.cli.formats import Cell
 from slap.cli.output import Style
@@ -29,8 +29,8 @@ def our_rows(tools: CacheTools, url: str) -> list[Sequence[Any]]:
 
 def _row(signed: SignedEntry, tools: CacheTools) -> Iterator[Sequence[Any]]:
     try:
-        entry = Entry.model_validate_json(payload_of(signed, ENTRY_TYPE))
-    except (Refused, ValidationError):
+        entry = Entry.model_validate_json(decode_payload(signed, ENTRY_TYPE))
+    except (RejectedStatement, ValidationError):
         return
     platform = entry.platform
     fits = platform == this_platform() and entry.root == str(tools.config.software_root)
@@ -43,6 +43,6 @@ def _row(signed: SignedEntry, tools: CacheTools) -> Iterator[Sequence[Any]]:
 def _verified(signed: SignedEntry, tools: CacheTools) -> Cell:
     try:
         signer = signers_of(signed, tools.trust)[0]
-    except Refused as refused:
+    except RejectedStatement as refused:
         return Cell(False, refused.reason.value, Style.BAD)
     return Cell(True, f"by {key_name(signer.key)}", Style.GOOD)

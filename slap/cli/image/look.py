@@ -44,7 +44,7 @@ class ImageInfo(ImageShow):
         return self.fields(fields_of(place, kept))
 
     def _of_caches(self, place: Place, name: str) -> dict[str, Any]:
-        found = cache.look_up(name, place.tools)
+        found = cache.find_entries(name, place.tools)
         if not found.found:
             why = "\n".join([*found.refused, *map(str, found.troubles)])
             raise NotFound(f"Neither this computer nor a cache has image {name}.", harmless(why), "slapos image list")

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # every pass over a node loads this module, and few have anything to do with a cache
-    from slap.cache.client.client import Fetched
-    from slap.cache.client.publish import Published
+    from slap.cache.client.client import FetchResult
+    from slap.cache.client.publish import PublishResult
     from slap.cache.trust.keys import PublicKey
-    from slap.cache.trust.store import FormerKey
+    from slap.cache.trust.store import SlaposKey
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -21,17 +21,17 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
-def key_name(key: "PublicKey | FormerKey") -> str:
+def key_name(key: "PublicKey | SlaposKey") -> str:
     """A key for people: its owner's name for it and the beginning of its id."""
     return f"{key.comment} ({key.id[:16]})" if key.comment else key.id[:16]
 
 
-def taken(key: "PublicKey | FormerKey", fetched: "Fetched") -> str:
+def taken(key: "PublicKey | SlaposKey", fetched: "FetchResult") -> str:
     here = f", {size(fetched.reused)} were here" if fetched.reused else ""
     return f"from cache, signed by {key_name(key)}, {size(fetched.fetched)} in {fetched.seconds:.1f} s{here}"
 
 
-def left(published: "Published", took: str = "") -> str:
+def left(published: "PublishResult", took: str = "") -> str:
     """The message after an upload: how many bytes were sent, of how many."""
     time = f" in {took}" if took else ""
     if published.sent == published.size:

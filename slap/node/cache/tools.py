@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from slap.cache.client.errors import CacheFailure
 from slap.cache.client.settings import Cache, Settings
-from slap.cache.client.trouble import Trouble
+from slap.cache.trust.cache_key import CacheKey
 from slap.cache.trust.platform import this_platform
-from slap.cache.trust.question import Question
 from slap.model.cache import EntryKind
 from slap.model.errors import NotFound, SlapError
 from slap.node.cache.upload_queue import CacheStore
@@ -16,12 +16,12 @@ from slap.system.clock import Clock
 from slap.system.later import Later
 
 if TYPE_CHECKING:
+    from slap.cache.client import chunk_store as chunk_store_module
     from slap.cache.client import client as cache_client
-    from slap.cache.client import shelf as chunk_shelf
     from slap.cache.trust import keys
     from slap.cache.trust import store as trust_store
 else:  # a node without caches has no use for them
-    cache_client, chunk_shelf = Later("slap.cache.client.client"), Later("slap.cache.client.shelf")
+    cache_client, chunk_store_module = Later("slap.cache.client.client"), Later("slap.cache.client.chunk_store")
     keys, trust_store = Later("slap.cache.trust.keys"), Later("slap.cache.trust.store")
 
 
@@ -45,30 +45,30 @@ class CacheTools:
         return trust_store.TrustStore(self.config.trust_file)
 
     @cached_property
-    def shelf(self) -> "chunk_shelf.Shelf":
-        return chunk_shelf.Shelf(self.config.chunks)
+    def chunk_store(self) -> "chunk_store_module.ChunkStore":
+        return chunk_store_module.ChunkStore(self.config.chunks)
 
     @cached_property
     def client(self) -> "cache_client.CacheClient":
-        return cache_client.CacheClient(self.settings, self.trust, self.shelf)
+        return cache_client.CacheClient(self.settings, self.trust, self.chunk_store)
 
     @property
     def now(self) -> float:
         return self.clock.now().timestamp()
 
-    def question(self, url: str) -> Question:
-        return Question(url, str(self.config.software_root), this_platform(), self.now)
+    def cache_key(self, url: str) -> CacheKey:
+        return CacheKey(url, str(self.config.software_root), this_platform(), self.now)
 
-    def part_question(self, name: str, digest: str) -> Question:
+    def part_question(self, name: str, digest: str) -> CacheKey:
         """The cache key of a shared part, by its name and digest."""
         root = str(self.config.shared_parts / name)
-        return Question(f"{name}/{digest}", root, this_platform(), self.now, EntryKind.PART, digest)
+        return CacheKey(f"{name}/{digest}", root, this_platform(), self.now, EntryKind.PART, digest)
 
     def signing_key(self) -> "keys.SigningKey":
         """The signing key; raises SlapError when this node has none, or one that may not be used."""
         if self.settings.key_file is None:
             raise NotFound("This node has no key to sign builds with.", resolution="slapos cache keygen makes one.")
-        return keys.read_key(self.settings.key_file)
+        return keys.load_key(self.settings.key_file)
 
     def can_publish(self) -> bool:
         """Whether this node uploads its builds; whether the key is usable shows at the upload."""
@@ -78,7 +78,7 @@ class CacheTools:
         bad = {each.cache for each in self.store.bad(self.now)}
         return {cache for cache in self.settings.caches if cache.name in bad}
 
-    def leave_alone(self, troubles: tuple[Trouble, ...]) -> None:
+    def leave_alone(self, troubles: tuple[CacheFailure, ...]) -> None:
         """Record caches that failed, to skip them for a while; failing to record costs seconds only."""
         for trouble in troubles:
             self.store.mark_bad(trouble.cache.name, trouble.why, self.now)

@@ -5,7 +5,7 @@ import math
 from urllib.parse import urlsplit
 
 from slap.client.credentials import Credentials
-from slap.client.enrolment import Enrolment
+from slap.client.enrolment import EnrolmentClient
 from slap.model.certificate import CertificateRequest
 from slap.model.errors import NotFound, SlapError
 from slap.node.core.config import NodeConfig
@@ -74,7 +74,7 @@ def renew(config: NodeConfig) -> None:
     assert config.cert_file is not None
     made = _new_key(config)
     wanted = CertificateRequest(request=made.request)
-    issued = Enrolment(config.master_url, computer_credentials(config)).certificate(wanted)
+    issued = EnrolmentClient(config.master_url, computer_credentials(config)).certificate(wanted)
     is_one_file = config.key_file in (None, config.cert_file)
     files.write(config.cert_file, (made.key if is_one_file else "") + issued.certificate, 0o600)
 

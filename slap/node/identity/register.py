@@ -4,7 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from slap.client.credentials import Credentials
-from slap.client.enrolment import Enrolment, meet, refuse_open_network
+from slap.client.enrolment import EnrolmentClient, fetch_authority, refuse_open_network
 from slap.client.master import Master
 from slap.model.base import Frozen
 from slap.model.certificate import NodeRegistration, RegisteredNode, fingerprint_in
@@ -54,10 +54,10 @@ def enrol(master_url: str, token: str, cfg: Path, registration: Registration) ->
     unnamed = make_config(master_url, registration)
     unnamed.make_folders()
     if fingerprint and registration.authority is None:
-        files.write(unnamed.authority_file, meet(master_url, fingerprint))
+        files.write(unnamed.authority_file, fetch_authority(master_url, fingerprint))
         unnamed = unnamed.model_copy(update={"master_ca_file": unnamed.authority_file})
     made = new_key_and_request(registration.title)
-    enrolment = Enrolment(master_url, Credentials(authority=unnamed.master_ca_file))
+    enrolment = EnrolmentClient(master_url, Credentials(authority=unnamed.master_ca_file))
     answer = enrolment.register(NodeRegistration(token=token, title=registration.title, request=made.request))
     config = _with_credentials(unnamed.model_copy(update={"computer_id": answer.guid}), made.key, answer)
     write(cfg, config)

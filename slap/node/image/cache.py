@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from slap.cache.trust.question import Question
+from slap.cache.trust.cache_key import CacheKey
 from slap.model.cache import EntryKind, Platform
 from slap.model.errors import InvalidInput, NotFound, SlapError
 from slap.model.vm.kept import CachedImage, KeptImage
@@ -37,14 +37,14 @@ class DownloadedImage:
 
     disk: Path
     signed_by: str
-    fetched: "client.Fetched"
+    fetched: "client.FetchResult"
 
 
-def question_of(name: str, now: float, machine: str = "") -> Question:
+def cache_key_of(name: str, now: float, machine: str = "") -> CacheKey:
     """The cache key of an image: its name and the architecture."""
     machine = machine or platform.machine()
     about = Platform(os="", version="", libc="", machine=machine, python="")
-    return Question(f"image:{name}", _ROOT, about, now, EntryKind.IMAGE, f"{name}-{machine}")
+    return CacheKey(f"image:{name}", _ROOT, about, now, EntryKind.IMAGE, f"{name}-{machine}")
 
 
 def fetch_image(name: str, tools: CacheTools, into: Path, progress: "client.Progress") -> DownloadedImage:
@@ -54,25 +54,25 @@ def fetch_image(name: str, tools: CacheTools, into: Path, progress: "client.Prog
             f"This computer has no image {name}, and no cache to take it from.", "",
             f"Type `slapos image build {name}`, or name a cache in section [networkcache] of slapos.cfg.",
         )  # fmt: skip
-    question = question_of(name, tools.now)
-    found = tools.client.look_up(question, tools.bad_caches())
+    cache_key = cache_key_of(name, tools.now)
+    found = tools.client.find_entries(cache_key, tools.bad_caches())
     tools.leave_alone(found.troubles)
     reasons = [*map(str, found.troubles), *found.refused]
     for each in found.found[:_MOST_TRIES]:
         try:
-            fetched = tools.client.fetch(each, client.question_place(question), into, progress)
+            fetched = tools.client.fetch(each, client.install_place(cache_key), into, progress)
             _check(into)
-            verify.remember(each.verified, tools.trust, question)
+            verify.remember(each.verified, tools.trust, cache_key)
             return DownloadedImage(into / DISK, each.verified.key.id, fetched)
         except SlapError as error:
             files.remove_tree(into)
             reasons.append(in_words(error))
-    raise _not_had(name, question, reasons)
+    raise _not_had(name, cache_key, reasons)
 
 
 def publish_image(
     name: str, kept: KeptImage, disk: Path, tools: CacheTools, sent: Callable[[int], None]
-) -> "publish.Published":
+) -> "publish.PublishResult":
     """Sign an image and upload it under a name. `disk` is in a folder where hard links can be made."""
     key = tools.signing_key()
     folder = disk.parent / "packed"
@@ -80,18 +80,18 @@ def publish_image(
     os.link(disk, folder / DISK)
     about = CachedImage(format=kept.format, machine=platform.machine())
     files.write(folder / ABOUT, about.model_dump_json() + "\n")
-    built = publish.Built(
-        folder, question_of(name, tools.now), tools.config.computer_id, kept.at, kept.at,
+    built = publish.BuildOutput(
+        folder, cache_key_of(name, tools.now), tools.config.computer_id, kept.at, kept.at,
         kept.sha512, f"slap {version('slap')}",
     )  # fmt: skip
-    published = publish.publish(built, key, tools.client, tools.shelf, sent)
-    tools.shelf.trim(tools.settings.chunk_limit)
+    published = publish.publish(built, key, tools.client, tools.chunk_store, sent)
+    tools.chunk_store.trim(tools.settings.chunk_limit)
     return published
 
 
-def look_up(name: str, tools: CacheTools) -> "lookup.Lookup":
+def find_entries(name: str, tools: CacheTools) -> "lookup.LookupResult":
     """Look an image up in the caches; empty without caches."""
-    return tools.client.look_up(question_of(name, tools.now)) if tools.settings.caches else lookup.Lookup()
+    return tools.client.find_entries(cache_key_of(name, tools.now)) if tools.settings.caches else lookup.LookupResult()
 
 
 def _check(folder: Path) -> None:
@@ -105,10 +105,10 @@ def _check(folder: Path) -> None:
         raise InvalidInput("What the cache has is no image for this machine.", f"It is for {about.machine}.")
 
 
-def _not_had(name: str, question: Question, reasons: list[str]) -> SlapError:
+def _not_had(name: str, cache_key: CacheKey, reasons: list[str]) -> SlapError:
     why = "\n".join(dict.fromkeys(reason.strip() for reason in reasons if reason))
     return NotFound(
         f"Image {name} cannot be had.",
-        why or f"The caches have none of this name for {question.platform.machine}.",
+        why or f"The caches have none of this name for {cache_key.platform.machine}.",
         f"Type `slapos image build {name}` or `slapos image add FILE --name {name}` on this computer.",
     )

@@ -55,9 +55,9 @@ class NodeCache:
             return BuildResult(id=0, outcome=Outcome.WAITING)
         found: list[str] = []
         try:
-            question = self.tools.question(url)
+            cache_key = self.tools.cache_key(url)
             taken = self._taker.take(
-                question, self._progress(url, say), lambda folder: found.append(self._check(folder))
+                cache_key, self._progress(url, say), lambda folder: found.append(self._check(folder))
             )
         except (SlapError, OSError) as error:
             log.error("The caches cannot be used for %s: %s", url, error)
@@ -111,12 +111,14 @@ class NodeCache:
             if is_folder(self.tools.config.shared_parts / name / digest):
                 return "it is here"
             # Note the download before it is in its place: this node must not sign it as its own build.
-            question, store = self.tools.part_question(name, digest), self.tools.store
-            taken = self._taker.take(question, lambda done, total: None, lambda folder: store.note_taken(question.key))
+            cache_key, store = self.tools.part_question(name, digest), self.tools.store
+            taken = self._taker.take(
+                cache_key, lambda done, total: None, lambda folder: store.note_taken(cache_key.key)
+            )
             if taken.done:
                 log.info("Part %s %s", name, taken.message)
             else:
-                store.forget_taken(question.key)
+                store.forget_taken(cache_key.key)
             return taken.message
 
     def _check(self, release: Path) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slap.cache.client.trouble import NotFetched
-from slap.cache.trust.question import Question
+from slap.cache.client.errors import DownloadFailed
+from slap.cache.trust.cache_key import CacheKey
 from slap.model.cache import EntryKind
 from slap.model.errors import SlapError
 from slap.node.cache import messages
@@ -53,22 +53,22 @@ class ReleaseDownloader:
         self._tools = tools
         self._account = account
 
-    def take(self, question: Question, progress: "client.Progress", check: Check) -> DownloadResult:
+    def take(self, cache_key: CacheKey, progress: "client.Progress", check: Check) -> DownloadResult:
         """Download the folder of a cache key into its place, if a cache delivers it in time."""
         tools = self._tools
         bad = tools.bad_caches()
         if len(bad) == len(tools.settings.caches):
             return DownloadResult(False, messages.not_taken([_LEFT_ALONE]))
-        found = tools.client.look_up(question, bad)
+        found = tools.client.find_entries(cache_key, bad)
         for notice in found.notices:
             log.warning("%s", notice)
         tools.leave_alone(found.troubles)
         reasons = [*map(str, found.troubles), *found.refused]
-        candidates: tuple[lookup.Found | lookup.FoundFormer, ...] = (*found.found, *found.former)
+        candidates: tuple[lookup.FoundEntry | lookup.FoundSlaposEntry, ...] = (*found.found, *found.former)
         for each in candidates[:_MOST_TRIES]:
             try:
-                fetched = self._bring(question, each, progress, check)
-            except NotFetched as error:  # no time is left for others
+                fetched = self._bring(cache_key, each, progress, check)
+            except DownloadFailed as error:  # no time is left for others
                 self._tools.leave_alone(error.troubles)
                 reasons.append(in_words(error))
                 break
@@ -79,31 +79,35 @@ class ReleaseDownloader:
         return DownloadResult(False, messages.not_taken(reasons))
 
     def _bring(
-        self, question: Question, found: "lookup.Found | lookup.FoundFormer", progress: "client.Progress", check: Check
-    ) -> "client.Fetched":
-        place = client.question_place(question)
+        self,
+        cache_key: CacheKey,
+        found: "lookup.FoundEntry | lookup.FoundSlaposEntry",
+        progress: "client.Progress",
+        check: Check,
+    ) -> "client.FetchResult":
+        place = client.install_place(cache_key)
         target = Path(place.path)
         # Not beside a shared part, where builds may write: what we own there could be exchanged under our hands.
         staged = self._tools.config.software_root / f".from-cache-{target.name}"
-        if question.kind is EntryKind.PART:  # builds will add others of its name
+        if cache_key.kind is EntryKind.PART:  # builds will add others of its name
             for folder in (self._tools.config.shared_parts, target.parent):
                 files.make_folder(folder, owner=self._account.owner)
         for left in (staged, staged.with_name(f"{staged.name}.tar.gz")):  # of one that was killed
             files.remove_tree(left)
         try:
-            if isinstance(found, lookup.Found):
+            if isinstance(found, lookup.FoundEntry):
                 fetched = self._tools.client.fetch(found, place, staged, progress)
             else:
-                fetched = self._tools.client.fetch_former(found, staged, progress)
+                fetched = self._tools.client.fetch_slapos_entry(found, staged, progress)
             check(staged)
             own_tree(staged, self._account)
             unpack.flush(staged)
-            if question.kind is not EntryKind.PART or not is_folder(target):  # a part that is there is whole, and used
+            if cache_key.kind is not EntryKind.PART or not is_folder(target):  # a part that is there is whole, and used
                 put_in_place(staged, target)
         finally:
             files.remove_tree(staged)
-        if isinstance(found, lookup.Found):
-            verify.remember(found.verified, self._tools.trust, question)
+        if isinstance(found, lookup.FoundEntry):
+            verify.remember(found.verified, self._tools.trust, cache_key)
             self._tools.leave_alone(fetched.troubles)
             for cache in {*found.caches} - {trouble.cache for trouble in fetched.troubles}:
                 self._tools.store.mark_good(cache.name)

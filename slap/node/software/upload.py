@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slap.cache.trust.question import Question
+from slap.cache.trust.cache_key import CacheKey
 from slap.model.cache import EntryKind
 from slap.model.errors import SlapError
 from slap.node.cache import messages
@@ -89,18 +89,20 @@ class Uploader:
             self._attempt(upload, sent)
         return 0.0
 
-    def upload(self, upload: Upload, sent: Sent = lambda upload, size: None) -> "publish.Published":
+    def upload(self, upload: Upload, sent: Sent = lambda upload, size: None) -> "publish.PublishResult":
         """Upload a build now; raises SlapError. A build that changed meanwhile is not published."""
         before = self._fingerprint(upload)
         if before is None:
             raise SlapError(f"{upload.key} is not built here.", f"{upload.folder} is not whole.")
-        built = publish.Built(
+        built = publish.BuildOutput(
             Path(upload.folder), self._question(upload), self._tools.config.computer_id, upload.started, upload.built,
             before, f"slap {version('slap')}", self._without, lambda: self._fingerprint(upload) == before,
         )  # fmt: skip
         key = self._tools.signing_key()
-        published = publish.publish(built, key, self._tools.client, self._tools.shelf, lambda size: sent(upload, size))
-        self._tools.shelf.trim(self._tools.settings.chunk_limit)
+        published = publish.publish(
+            built, key, self._tools.client, self._tools.chunk_store, lambda size: sent(upload, size)
+        )
+        self._tools.chunk_store.trim(self._tools.settings.chunk_limit)
         return published
 
     def _attempt(self, upload: Upload, sent: Sent) -> None:
@@ -119,8 +121,8 @@ class Uploader:
         store.queue(replace(upload, failures=0, why="", due=now + sign.LIFETIME / 2))
         log.info("Uploaded %s: %s were new to the cache", upload.key, messages.size(published.sent))
 
-    def _question(self, upload: Upload) -> Question:
+    def _question(self, upload: Upload) -> CacheKey:
         if upload.kind is EntryKind.RELEASE:
-            return self._tools.question(upload.key)
+            return self._tools.cache_key(upload.key)
         name, _, digest = upload.key.rpartition("/")
         return self._tools.part_question(name, digest)

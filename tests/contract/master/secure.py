@@ -14,7 +14,7 @@ import uvicorn
 
 from slap.client.connect import connect
 from slap.client.credentials import Credentials
-from slap.client.enrolment import Enrolment, meet
+from slap.client.enrolment import EnrolmentClient, fetch_authority
 from slap.client.master import Master
 from slap.master.access.accounts import create_user
 from slap.master.http.app import create_app
@@ -57,10 +57,10 @@ class Secure:
         """A node that registered as one does."""
         words = token or self.user().token(title, guid)
         pinned = self.folder / f"{title}-ca.pem"
-        pinned.write_text(meet(self.url, fingerprint_in(words)))
+        pinned.write_text(fetch_authority(self.url, fingerprint_in(words)))
         made = new_key_and_request(title)
         wanted = NodeRegistration(token=words, title=title, request=made.request)
-        answer = Enrolment(self.url, Credentials(authority=pinned)).register(wanted)
+        answer = EnrolmentClient(self.url, Credentials(authority=pinned)).register(wanted)
         assert not answer.token
         found = self.holder(made.key + answer.certificate, title)
         return Holder(self, found.credentials, answer.guid)
@@ -79,8 +79,8 @@ class Holder:
         return connect(self.secure.url, self.credentials)
 
     @property
-    def enrolment(self) -> Enrolment:
-        return Enrolment(self.secure.url, self.credentials)
+    def enrolment(self) -> EnrolmentClient:
+        return EnrolmentClient(self.secure.url, self.credentials)
 
     def token(self, title: str | None = None, guid: str = "") -> str:
         """A one-time token for a computer."""

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from slap.client.credentials import Credentials
-from slap.client.enrolment import Enrolment, meet, refuse_open_network
+from slap.client.enrolment import EnrolmentClient, fetch_authority, refuse_open_network
 from slap.master.access.authority import new_authority
 from slap.model.certificate import NodeRegistration, fingerprint_in, token_words
 from slap.model.errors import Conflict, Forbidden, InvalidInput, SlapError
@@ -62,7 +62,7 @@ def test_a_token_is_for_its_title_and_a_refusal_leaves_it_as_it_was(secure: Secu
     with pytest.raises(Forbidden, match="named two"):
         secure.computer("two", words)
     with pytest.raises(InvalidInput):
-        Enrolment(secure.url, Credentials(authority=secure.authority)).register(
+        EnrolmentClient(secure.url, Credentials(authority=secure.authority)).register(
             NodeRegistration(token=words, title="one", request="bad")
         )
     assert secure.computer("one", words).guid
@@ -89,7 +89,7 @@ def test_a_token_expires(fresh_database: str, tmp_path: Path) -> None:
 def test_a_token_that_was_never_made_is_refused(secure: Secure, words: str) -> None:
     wanted = NodeRegistration(token=words, title="one", request=new_key_and_request("one").request)
     with pytest.raises(Forbidden):
-        Enrolment(secure.url, Credentials(authority=secure.authority)).register(wanted)
+        EnrolmentClient(secure.url, Credentials(authority=secure.authority)).register(wanted)
 
 
 def test_a_master_with_another_fingerprint_is_not_sent_the_token(secure: Secure) -> None:
@@ -128,7 +128,7 @@ def test_without_tls_a_node_gets_a_token(fresh_database: str, tmp_path: Path) ->
         words = plain.user().token("one")
         assert fingerprint_in(words) == ""
         wanted = NodeRegistration(token=words, title="one", request=new_key_and_request("one").request)
-        answer = Enrolment(plain.url, Credentials()).register(wanted)
+        answer = EnrolmentClient(plain.url, Credentials()).register(wanted)
         assert not answer.certificate
         node = Holder(plain, Credentials(answer.token), answer.guid)
         assert node.api.desired_state(node.guid).computer == node.guid
@@ -188,4 +188,4 @@ def test_the_old_registration_is_off_unless_enabled(secure: Secure) -> None:
 
 def test_nobody_is_met_at_a_port_where_nobody_is() -> None:
     with pytest.raises(SlapError):
-        meet("https://127.0.0.1:1", "0" * 64)
+        fetch_authority("https://127.0.0.1:1", "0" * 64)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slap.cache.archive.chunk import compress
 from slap.cache.archive.header import END, encode, padding
-from slap.cache.archive.member import Kind, Member, Place
+from slap.cache.archive.member import Member, MemberKind, Place
 from slap.cache.archive.pack import pack
 from slap.cache.archive.unpack import unpack
 from slap.model.cache.manifest import ChunkRef, Manifest
@@ -41,13 +41,13 @@ def made_of(tar: bytes, **fields: object) -> tuple[Manifest, Blobs]:
     return Manifest.model_validate(known | fields), blobs
 
 
-def member(name: str, kind: Kind = Kind.FILE, content: bytes = b"", link: str = "") -> bytes:
+def member(name: str, kind: MemberKind = MemberKind.FILE, content: bytes = b"", link: str = "") -> bytes:
     header = encode(Member(name.encode(), kind, len(content), link=link.encode()))
     return header + content + bytes(padding(len(content)))
 
 
 def folder(name: str) -> bytes:
-    return member(name, Kind.FOLDER)
+    return member(name, MemberKind.FOLDER)
 
 
 def tar(*members: bytes) -> bytes:

@@ -17,11 +17,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slap.cache.archive.ahead import Behind
 from slap.cache.archive.chunk import compress
 from slap.cache.archive.errors import CannotPack, ElsewhereOnly
 from slap.cache.archive.member import TIME, Place
-from slap.cache.archive.pack import Cutter, pack
+from slap.cache.archive.pack import Chunker, pack
+from slap.cache.archive.pipeline import WriteBehind
 from slap.cache.archive.unpack import unpack
 from slap.model.cache.manifest import LARGEST_CHUNK, ChunkRef, Manifest
 from slap.model.errors import Conflict, SlapError, Unreachable
@@ -167,7 +167,7 @@ def test_pipes_and_folders_that_are_gone_are_not_packed(tmp_path: Path) -> None:
 
 
 def test_what_is_cut_into_more_chunks_than_a_manifest_holds_is_not_packed() -> None:
-    cutter = Cutter(HERE, most=2)
+    cutter = Chunker(HERE, most=2)
     with pytest.raises(CannotPack, match="too large"):
         list(cutter.cut(iter([os.urandom(4 << 20)])))
 
@@ -241,7 +241,7 @@ def test_chunks_in_another_order_or_of_another_archive_are_refused(release: Path
 def test_after_what_went_wrong_nothing_that_was_told_later_is_done() -> None:
     done: list[int] = []
     fails = [lambda: done.append(1), lambda: done.append(1 // 0), *[lambda: done.append(3)] * 20]
-    with pytest.raises(ZeroDivisionError), Behind(4) as behind:
+    with pytest.raises(ZeroDivisionError), WriteBehind(4) as behind:
         for work in fails:
             behind.do(work)
     assert done == [1]

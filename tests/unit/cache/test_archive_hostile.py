@@ -7,13 +7,13 @@ import pytest
 
 from slap.cache.archive import extract
 from slap.cache.archive.header import END
-from slap.cache.archive.member import Kind
+from slap.cache.archive.member import MemberKind
 from slap.cache.archive.write import Writer
 from slap.model.errors import SlapError
 from tests.unit.cache.archives import HERE, folder, made_of, member, patched, tar, unpacked
 
 FILE = member("evil", content=b"evil")
-LINK, HARD = Kind.SYMLINK, Kind.HARDLINK
+LINK, HARD = MemberKind.SYMLINK, MemberKind.HARDLINK
 
 HOSTILE = {
     "name above": tar(member("../evil", content=b"evil")),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.client import question_place
-from slap.cache.client.lookup import look_up
-from slap.cache.client.publish import Built, publish
+from slap.cache.client.client import install_place
+from slap.cache.client.errors import DownloadFailed
+from slap.cache.client.lookup import find_entries
+from slap.cache.client.publish import BuildOutput, publish
 from slap.cache.client.settings import cache_at
-from slap.cache.client.trouble import NotFetched
 from slap.cache.trust.sign import sign_revocation
 from slap.model.cache.manifest import LARGEST_ARCHIVE, LARGEST_CHUNK, LARGEST_MANIFEST, MOST_CHUNKS, ChunkRef, Manifest
 from slap.model.errors import SlapError
@@ -45,7 +45,7 @@ def test_what_one_node_publishes_another_one_gets(shop: CrookedCache, builder: S
     folder = builder.build(FILES)
     published = builder.publish(folder, shop.cache)
     client = taker.client(shop.cache)
-    fetched = taker.fetch(client.look_up(taker.question()), client, taker.folder / "into")
+    fetched = taker.fetch(client.find_entries(taker.cache_key()), client, taker.folder / "into")
     assert tree(taker.folder / "into") == FILES
     assert fetched.reused == 0 and fetched.fetched >= published.entry.size
 
@@ -65,8 +65,8 @@ def test_of_the_next_version_only_what_changed_is_fetched(shop: CrookedCache, bu
     changed[1 << 20 : (1 << 20) + 1000] = content(2, 1000)
     builder.publish(builder.build(FILES | {"lib/big": bytes(changed)}, OTHER), shop.cache, OTHER)
     client = taker.client(shop.cache)
-    first = taker.fetch(client.look_up(taker.question()), client, taker.folder / "one")
-    second = taker.fetch(client.look_up(taker.question(OTHER)), client, taker.folder / "two", OTHER)
+    first = taker.fetch(client.find_entries(taker.cache_key()), client, taker.folder / "one")
+    second = taker.fetch(client.find_entries(taker.cache_key(OTHER)), client, taker.folder / "two", OTHER)
     assert tree(taker.folder / "two")["lib/big"] == bytes(changed)
     assert second.fetched < first.fetched * 0.4 and second.reused > first.fetched * 0.6
 
@@ -84,7 +84,7 @@ def test_a_chunk_that_decayed_on_the_shelf_is_fetched_again(
 ) -> None:
     builder.publish(builder.build(FILES), shop.cache)
     client = taker.client(shop.cache)
-    found = client.look_up(taker.question())
+    found = client.find_entries(taker.cache_key())
     taker.fetch(found, client, taker.folder / "one")
     for path in (taker.folder / "chunks/packs").iterdir():
         path.write_bytes(DECAYED[how](path.read_bytes()))
@@ -101,10 +101,10 @@ def test_a_cache_that_misbehaves_is_given_up_within_seconds(
 ) -> None:
     builder.publish(builder.build(FILES), shop.cache)
     client = taker.client(shop.cache)
-    found = client.look_up(taker.question())
+    found = client.find_entries(taker.cache_key())
     shop.fault, shop.at = fault, "/api/v1/blobs"
     started = time.monotonic()
-    with pytest.raises(NotFetched) as caught:
+    with pytest.raises(DownloadFailed) as caught:
         taker.fetch(found, client, taker.folder / "into")
     assert time.monotonic() - started < 4
     assert [each.cache for each in caught.value.troubles] == [shop.cache]
@@ -119,7 +119,7 @@ def test_another_cache_stands_in_for_one_that_misbehaves(
     with crooked_cache() as other:
         other.blobs, other.entries = shop.blobs, shop.entries
         client = taker.client(other.cache, shop.cache)
-        found = client.look_up(taker.question())
+        found = client.find_entries(taker.cache_key())
         other.fault, other.at = fault, "/api/v1/blobs"
         fetched = taker.fetch(found, client, taker.folder / "into")
         assert [each.cache for each in fetched.troubles] == [other.cache]
@@ -134,9 +134,9 @@ def test_another_cache_stands_in_for_one_that_vanished(
     with place() as port:
         gone = cache_at(f"{scheme}://127.0.0.1:{port}")
         client = taker.client(shop.cache)
-        found = replace(client.look_up(taker.question()).found[0], caches=(gone, shop.cache))
+        found = replace(client.find_entries(taker.cache_key()).found[0], caches=(gone, shop.cache))
         started = time.monotonic()
-        fetched = client.fetch(found, question_place(taker.question()), taker.folder / "into", lambda done, total: None)
+        fetched = client.fetch(found, install_place(taker.cache_key()), taker.folder / "into", lambda done, total: None)
         assert time.monotonic() - started < 5
     assert [each.cache for each in fetched.troubles] == [gone]
     assert tree(taker.folder / "into") == FILES
@@ -149,11 +149,15 @@ def test_an_upload_to_a_cache_that_vanished_ends(
     folder = builder.build(FILES)
     with place() as port:
         client = builder.client(upload=cache_at(f"{scheme}://127.0.0.1:{port}"))
-        client.upload_patience = 1
+        client.upload_timeout = 1
         started = time.monotonic()
         with pytest.raises(SlapError):
             publish(
-                Built(folder, builder.question(), "COMP-1", 1, 2), builder.key, client, builder.shelf, lambda size: None
+                BuildOutput(folder, builder.cache_key(), "COMP-1", 1, 2),
+                builder.key,
+                client,
+                builder.chunk_store,
+                lambda size: None,
             )
         assert time.monotonic() - started < 5
 
@@ -161,15 +165,15 @@ def test_an_upload_to_a_cache_that_vanished_ends(
 def test_many_slow_caches_get_no_more_time_than_a_few(shop: CrookedCache, builder: Side, taker: Side) -> None:
     builder.publish(builder.build(FILES), shop.cache)
     client = taker.client(shop.cache)
-    found = client.look_up(taker.question()).found[0]
+    found = client.find_entries(taker.cache_key()).found[0]
     with ExitStack() as opened:
         slow = [opened.enter_context(crooked_cache()) for _ in range(13)]
         for each in slow:
             each.fault = "hang"
         started = time.monotonic()
-        with pytest.raises(NotFetched):
+        with pytest.raises(DownloadFailed):
             client.fetch(
-                replace(found, caches=tuple(each.cache for each in slow)), question_place(taker.question()),
+                replace(found, caches=tuple(each.cache for each in slow)), install_place(taker.cache_key()),
                 taker.folder / "into", lambda done, total: None,
             )  # fmt: skip
         assert time.monotonic() - started < 4.5
@@ -183,7 +187,7 @@ def test_looking_up_takes_a_moment_whatever_a_cache_does(
     with crooked_cache() as other:
         other.fault = fault
         started = time.monotonic()
-        found = taker.client(other.cache, dead_cache(), shop.cache).look_up(taker.question())
+        found = taker.client(other.cache, dead_cache(), shop.cache).find_entries(taker.cache_key())
         assert time.monotonic() - started < 2
         assert [each.verified.key for each in found.found] == [builder.key.public]
         assert [each.cache for each in found.troubles] == [other.cache, dead_cache()]
@@ -196,7 +200,7 @@ def test_the_newest_entry_comes_first_and_is_shown_by_both(shop: CrookedCache, b
     builder.publish(folder, shop.cache, now=now - 50)
     with crooked_cache() as other:
         other.entries, other.blobs = shop.entries, shop.blobs
-        found = taker.client(shop.cache, other.cache).look_up(taker.question()).found
+        found = taker.client(shop.cache, other.cache).find_entries(taker.cache_key()).found
         assert [each.verified.entry.version for each in found] == [int(now - 50), int(now - 100)]
         assert found[0].caches == (shop.cache, other.cache)
 
@@ -205,7 +209,7 @@ def test_a_revocation_counts_before_the_entries_of_that_key(shop: CrookedCache, 
     builder.publish(builder.build(FILES), shop.cache)
     mirror = builder.client(upload=shop.cache).mirror(shop.cache)
     mirror.put_entry(builder.key.public.id, sign_revocation(builder.key, time.time(), "stolen"))
-    found = taker.client(shop.cache).look_up(taker.question())
+    found = taker.client(shop.cache).find_entries(taker.cache_key())
     assert not found.found and "stolen" in found.notices[0] and "revoked" in found.refused[0]
     assert taker.trust.revoked_key(builder.key.public.id)
 
@@ -214,7 +218,7 @@ def test_what_nobody_trusts_is_refused_with_a_reason(shop: CrookedCache, builder
     builder.publish(builder.build(FILES), shop.cache)
     stranger = a_side(tmp_path / "stranger", tmp_path / "opt")
     client = stranger.client(shop.cache)
-    found = look_up(stranger.question(), [shop.cache], client.mirror, stranger.trust)
+    found = find_entries(stranger.cache_key(), [shop.cache], client.mirror, stranger.trust)
     assert not found.found and "not trusted here" in found.refused[0]
 
 
@@ -222,7 +226,7 @@ def test_a_broken_entry_takes_no_other_with_it(shop: CrookedCache, builder: Side
     builder.publish(builder.build(FILES), shop.cache)
     for entries in shop.entries.values():
         entries[:0] = [17, {"payload": "?"}, {"signatures": []}]
-    assert len(taker.client(shop.cache).look_up(taker.question()).found) == 1
+    assert len(taker.client(shop.cache).find_entries(taker.cache_key()).found) == 1
 
 
 def test_a_chunk_that_comes_up_twice_is_there_twice(shop: CrookedCache, builder: Side, taker: Side) -> None:
@@ -230,7 +234,7 @@ def test_a_chunk_that_comes_up_twice_is_there_twice(shop: CrookedCache, builder:
     files = {"a": twice, "m": content(8, 4 << 20), "z": twice}
     builder.publish(builder.build(files), shop.cache)
     client = taker.client(shop.cache)
-    taker.fetch(client.look_up(taker.question()), client, taker.folder / "into")
+    taker.fetch(client.find_entries(taker.cache_key()), client, taker.folder / "into")
     assert tree(taker.folder / "into") == files
 
 
@@ -241,7 +245,7 @@ def test_chunks_that_come_up_again_do_not_wait_for_room_behind_those_that_come_l
     files = {"a": twice, "b": twice, "z": content(10, 48 << 20)}
     builder.publish(builder.build(files), shop.cache)
     client = taker.client(shop.cache)
-    taker.fetch(client.look_up(taker.question()), client, taker.folder / "into")
+    taker.fetch(client.find_entries(taker.cache_key()), client, taker.folder / "into")
     assert tree(taker.folder / "into") == files
 
 
@@ -251,15 +255,15 @@ def test_a_build_that_is_only_for_its_place_is_not_unpacked_elsewhere(
     folder = builder.build({"bin/run": b"#!" + str(builder.root).encode() + b"/bin/python\n"})
     builder.publish(folder, shop.cache)
     elsewhere = a_side(tmp_path / "elsewhere", tmp_path / "other-opt", builder.key)
-    found = elsewhere.client(shop.cache).look_up(elsewhere.question())
+    found = elsewhere.client(shop.cache).find_entries(elsewhere.cache_key())
     assert not found.found and "another software root" in found.refused[0]
 
 
 def test_a_folder_that_changes_while_it_is_packed_is_not_signed(shop: CrookedCache, builder: Side) -> None:
     folder = builder.build(FILES)
-    built = Built(folder, builder.question(), "COMP-1", 1, 2, is_current=lambda: False)
+    built = BuildOutput(folder, builder.cache_key(), "COMP-1", 1, 2, is_current=lambda: False)
     with pytest.raises(SlapError, match="changed while"):
-        publish(built, builder.key, builder.client(upload=shop.cache), builder.shelf, lambda size: None)
+        publish(built, builder.key, builder.client(upload=shop.cache), builder.chunk_store, lambda size: None)
     assert not shop.entries
 
 
@@ -267,12 +271,16 @@ def test_a_folder_that_changes_while_it_is_packed_is_not_signed(shop: CrookedCac
 def test_an_upload_to_a_cache_that_takes_nothing_ends(shop: CrookedCache, builder: Side, fault: str) -> None:
     folder = builder.build(FILES)
     client = builder.client(upload=shop.cache)
-    client.upload_patience = 0.5
+    client.upload_timeout = 0.5
     shop.fault = fault
     started = time.monotonic()
     with pytest.raises(SlapError):
         publish(
-            Built(folder, builder.question(), "COMP-1", 1, 2), builder.key, client, builder.shelf, lambda size: None
+            BuildOutput(folder, builder.cache_key(), "COMP-1", 1, 2),
+            builder.key,
+            client,
+            builder.chunk_store,
+            lambda size: None,
         )
     assert time.monotonic() - started < 3 and not shop.entries
 

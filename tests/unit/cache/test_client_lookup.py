@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.lookup import Lookup, look_up
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.connection import CacheConnection
+from slap.cache.client.lookup import LookupResult, find_entries
 from slap.cache.trust.sign import sign_revocation, sign_succession
 from slap.model.cache import SignedEntry
 from slap.system.transport import Tls
@@ -25,11 +25,11 @@ def crowded(world: World) -> World:
 
 
 def store(shop: CrookedCache, key: str, signed: SignedEntry) -> None:
-    Mirror(shop.cache, Tls()).put_entry(key, signed)
+    CacheConnection(shop.cache, Tls()).put_entry(key, signed)
 
 
-def ask(shop: CrookedCache, world: World) -> Lookup:
-    return look_up(QUESTION, [shop.cache], lambda cache: Mirror(cache, Tls()), world.store)
+def ask(shop: CrookedCache, world: World) -> LookupResult:
+    return find_entries(QUESTION, [shop.cache], lambda cache: CacheConnection(cache, Tls()), world.store)
 
 
 def test_a_far_cache_answers_in_time_however_many_keys_are_trusted(shop: CrookedCache, crowded: World) -> None:
@@ -76,10 +76,10 @@ def test_what_any_trusted_key_says_of_itself_is_heard(shop: CrookedCache, crowde
 
 def test_a_cache_that_breaks_off_after_what_counts_is_believed_that(shop: CrookedCache, crowded: World) -> None:
     store(shop, URL, crowded.signed())
-    asked = Mirror(shop.cache, Tls())
+    asked = CacheConnection(shop.cache, Tls())
     answers = 0
 
-    class Tired(Mirror):
+    class Tired(CacheConnection):
         def entries(self, key: str) -> tuple[SignedEntry, ...]:
             nonlocal answers
             answers += 1
@@ -87,7 +87,7 @@ def test_a_cache_that_breaks_off_after_what_counts_is_believed_that(shop: Crooke
                 shop.fault = "fail"
             return super().entries(key)
 
-    found = look_up(QUESTION, [asked.cache], lambda cache: Tired(cache, Tls()), crowded.store)
+    found = find_entries(QUESTION, [asked.cache], lambda cache: Tired(cache, Tls()), crowded.store)
     assert found.found and not found.troubles
 
 
@@ -96,10 +96,10 @@ def test_a_cache_that_does_not_say_what_signers_say_is_not_believed(
 ) -> None:
     store(shop, URL, crowded.signed())
 
-    class Silent(Mirror):
+    class Silent(CacheConnection):
         def entries(self, key: str) -> tuple[SignedEntry, ...]:
             shop.fault = "fail" if key != URL else ""
             return super().entries(key)
 
-    found = look_up(QUESTION, [shop.cache], lambda cache: Silent(cache, Tls()), crowded.store)
+    found = find_entries(QUESTION, [shop.cache], lambda cache: Silent(cache, Tls()), crowded.store)
     assert not found.found and found.troubles

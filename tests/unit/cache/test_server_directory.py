@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.server.bounds import OF_GROUP, OF_WRITER
-from slap.cache.server.directory import Directory, rendered_envelopes
+from slap.cache.server.directory import Directory, render_envelopes
+from slap.cache.server.entry_quota import OF_GROUP, OF_WRITER
 from slap.cache.server.quota import Quota
-from slap.cache.server.statement import filed_envelope, key_digest
+from slap.cache.server.statement import key_digest, parse_signed_entry
 from slap.cache.storage.folder import Folder
-from slap.cache.trust.envelope import seal
-from slap.cache.trust.notices import absorb
+from slap.cache.trust.envelope import sign_statement
+from slap.cache.trust.key_statements import apply_key_statement
 from slap.cache.trust.sign import sign_revocation
 from slap.model.cache import REVOCATION_TYPE, Revocation, SignedEntry
 from slap.model.errors import Conflict, TooMany
@@ -28,10 +28,10 @@ class Shop:
 
     def restart(self) -> None:
         """Forget how many came lately."""
-        self.directory = Directory(self.storage, Quota(None, self.storage.keys), "entry", rendered_envelopes)
+        self.directory = Directory(self.storage, Quota(None, self.storage.keys), "entry", render_envelopes)
 
     def add(self, signed: SignedEntry, writer: str) -> bool:
-        return asyncio.run(self.directory.add(filed_envelope(signed.model_dump_json().encode()), writer))
+        return asyncio.run(self.directory.add(parse_signed_entry(signed.model_dump_json().encode()), writer))
 
     def told(self, key: str) -> list[SignedEntry]:
         told = json.loads(asyncio.run(self.directory.told(key_digest(key))))
@@ -46,7 +46,7 @@ def shop(tmp_path: Path) -> Shop:
 def forged(world: World, number: int) -> SignedEntry:
     """A revocation of the builder's key that somebody else signed, in the builder's name."""
     victim = world.key().public.id
-    signed = seal(REVOCATION_TYPE, Revocation(key=victim, at=NOW + number), world.key("thief"))
+    signed = sign_statement(REVOCATION_TYPE, Revocation(key=victim, at=NOW + number), world.key("thief"))
     signature = signed.signatures[0].model_copy(update={"keyid": victim})
     return signed.model_copy(update={"signatures": (signature,)})
 
@@ -59,7 +59,7 @@ def test_forged_revocations_do_not_push_out_the_genuine_one(shop: Shop, world: W
         assert shop.add(forged(world, number), "thief")
     told = shop.told(world.key().public.id)
     assert genuine in told and len(told) == OF_GROUP + 1
-    assert absorb(genuine, world.store, NOW).endswith("revoked itself: stolen")
+    assert apply_key_statement(genuine, world.store, NOW).endswith("revoked itself: stolen")
 
 
 def test_who_stores_a_copy_first_cannot_take_it_away_again(shop: Shop, world: World) -> None:
@@ -86,7 +86,7 @@ def test_who_fills_a_key_blocks_nobody_else(shop: Shop, world: World) -> None:
 
 def test_what_came_before_writers_were_known_is_pushed_out_by_nobody(shop: Shop, world: World) -> None:
     genuine = sign_revocation(world.key(), NOW)
-    filed = filed_envelope(genuine.model_dump_json().encode())
+    filed = parse_signed_entry(genuine.model_dump_json().encode())
     shop.storage.put(f"entry/{filed.key}/000001800000000-{filed.id}", [filed.text.encode()])
     assert not shop.add(genuine, "owner")
     for number in range(2 * OF_GROUP):

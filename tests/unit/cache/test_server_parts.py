@@ -7,12 +7,12 @@ import pytest
 
 from slap.cache.server.access import token_of
 from slap.cache.server.blobs import runs
-from slap.cache.server.bounds import OF_GROUP, OF_KEY, OF_WRITER, fairly, id_of, superseded, writer_of
-from slap.cache.server.lately import Lately, Pace
-from slap.cache.server.quota import Quota, Room
-from slap.cache.server.ranges import BadRange, span_of
+from slap.cache.server.entry_quota import OF_GROUP, OF_KEY, OF_WRITER, find_superseded, id_of, round_robin, writer_of
+from slap.cache.server.quota import Quota, Reservation
+from slap.cache.server.ranges import BadRange, parse_range
 from slap.cache.server.settings import CacheSettings
 from slap.cache.server.tokens import TokenFile
+from slap.cache.server.ttl_cache import RateLimit, TtlCache
 from slap.cache.storage.storage import Stored
 from slap.model.errors import Conflict, InvalidInput, NotFound, StorageFull
 
@@ -33,40 +33,40 @@ from slap.model.errors import Conflict, InvalidInput, NotFound, StorageFull
     ],
 )
 def test_a_range_is_understood(header: str, start: int, end: int, status: int) -> None:
-    span = span_of(header, 10)
+    span = parse_range(header, 10)
     assert (span.start, span.end, span.status) == (start, end, status)
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-12", "bytes=5-3", "bytes=-0"])
 def test_a_range_outside_is_refused(header: str) -> None:
     with pytest.raises(BadRange):
-        span_of(header, 10)
+        parse_range(header, 10)
 
 
 def test_a_later_entry_takes_the_place_of_an_old_one_of_its_group_alone() -> None:
     groups = [(f"{number}", "a" if number % 2 else "b") for number in range(2 * OF_GROUP + 2)]
-    assert superseded(groups, 0, "a") == ["7", "9"]
-    assert superseded(groups, 0, "c") == []
+    assert find_superseded(groups, 0, "a") == ["7", "9"]
+    assert find_superseded(groups, 0, "c") == []
 
 
 def test_a_key_that_is_full_takes_no_more() -> None:
     groups = [(f"{number}", f"group {number}") for number in range(OF_WRITER)]
     for own, others in ((groups, 0), ([], OF_KEY)):
         with pytest.raises(Conflict):
-            superseded(own, others, "new")
+            find_superseded(own, others, "new")
     mine = [(f"x{number}", "mine") for number in range(OF_GROUP)]
-    assert superseded([*groups[OF_GROUP:], *mine], OF_KEY - OF_WRITER, "mine") == ["x3"]
+    assert find_superseded([*groups[OF_GROUP:], *mine], OF_KEY - OF_WRITER, "mine") == ["x3"]
 
 
 def test_an_answer_begins_with_the_newest_of_each_writer() -> None:
     names = ["entry/k/9-a-x", "entry/k/8-b-x", "entry/k/7-c-x", "entry/k/6-d", "entry/k/5-e-y", "entry/k/4-f-y"]
-    assert [id_of(name) for name in fairly(names)] == ["a", "d", "e", "b", "f", "c"]
+    assert [id_of(name) for name in round_robin(names)] == ["a", "d", "e", "b", "f", "c"]
     assert [writer_of(name) for name in names] == ["x", "x", "x", "", "y", "y"]
 
 
 def test_memory_is_bounded_in_bytes_and_in_time() -> None:
     now = [0.0]
-    lately = Lately(2000, 5, lambda: now[0])
+    lately = TtlCache(2000, 5, lambda: now[0])
     for name in "abc":
         lately.put(name, b"x" * 500)
     assert [lately.get(name) is None for name in "abc"] == [True, False, False]
@@ -79,7 +79,7 @@ def test_memory_is_bounded_in_bytes_and_in_time() -> None:
 
 def test_a_pace_is_kept_by_name() -> None:
     now = [0.0]
-    pace = Pace(2, 60, lambda: now[0])
+    pace = RateLimit(2, 60, lambda: now[0])
     assert [pace.allows("a") for _ in range(3)] == [True, True, False]
     assert pace.allows("b")
     now[0] = 61
@@ -90,12 +90,12 @@ def test_what_comes_counts_before_it_is_there() -> None:
     stored = [Stored("blob/x", 50, 0)]
     quota = Quota(100, lambda: stored)
     quota.recount()
-    room = Room(quota)
+    room = Reservation(quota)
     room.take(40)
     with pytest.raises(StorageFull, match="full"):
-        Room(quota).take(20)
+        Reservation(quota).take(20)
     room.settle(None)
-    other = Room(quota)
+    other = Reservation(quota)
     other.take(50)
     other.settle(50)
     assert (quota.used, quota.objects) == (100, 2)
@@ -105,10 +105,10 @@ def test_a_full_store_is_counted_again_before_the_last_word() -> None:
     stored = [Stored("blob/x", 100, 0)]
     quota = Quota(100, lambda: stored)
     with pytest.raises(StorageFull):
-        Room(quota).take(10)
+        Reservation(quota).take(10)
     stored.clear()
     quota.recount()
-    Room(quota).take(100)
+    Reservation(quota).take(100)
 
 
 def test_tokens_are_stored_as_digests_and_end_at_once(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from slap.cache.trust.envelope import read_envelope
-from slap.cache.trust.keys import read_line
+from slap.cache.trust.envelope import parse_envelope
+from slap.cache.trust.keys import parse_public_key
 from slap.cache.trust.store import TrustedKey
 from slap.cache.trust.verify import verify
 from tests.unit.cache.trust_world import NOW, QUESTION, World
@@ -13,8 +13,8 @@ RECORDED = json.loads(Path(__file__).with_name("recorded").joinpath("dsse.json")
 
 
 def test_an_envelope_of_securesystemslib_is_taken(world: World) -> None:
-    world.store.trust(TrustedKey(read_line(RECORDED["line"])))
-    found = verify(read_envelope(json.dumps(RECORDED["envelope"])), world.store, QUESTION)
+    world.store.trust(TrustedKey(parse_public_key(RECORDED["line"])))
+    found = verify(parse_envelope(json.dumps(RECORDED["envelope"])), world.store, QUESTION)
     assert (found.key.comment, found.entry.version) == ("by securesystemslib 1.6.0", NOW)
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slap.cache.trust.envelope import read_envelope
+from slap.cache.trust.envelope import parse_envelope
+from slap.cache.trust.errors import RejectedStatement, RejectionReason
 from slap.cache.trust.keys import PublicKey
-from slap.cache.trust.refused import Reason, Refused
 from slap.cache.trust.store import TrustedKey
 from slap.cache.trust.verify import verify
 from slap.model.cache import SignedEntry
@@ -25,8 +25,8 @@ def flipped(data: bytes, place: tuple[int, int]) -> bytes:
     return data[:where] + bytes([data[where] ^ 1 << bit]) + data[where + 1 :]
 
 
-def refusal(world: World, signed: SignedEntry) -> Reason:
-    with pytest.raises(Refused) as caught:
+def refusal(world: World, signed: SignedEntry) -> RejectionReason:
+    with pytest.raises(RejectedStatement) as caught:
         verify(signed, world.store, QUESTION)
     return caught.value.reason
 
@@ -36,7 +36,7 @@ def refusal(world: World, signed: SignedEntry) -> Reason:
 def test_a_flipped_bit_of_the_payload(world: World, place: tuple[int, int]) -> None:
     signed = world.signed()
     changed = b64encode(flipped(b64decode(signed.payload), place)).decode()
-    assert refusal(world, signed.model_copy(update={"payload": changed})) is Reason.BAD_SIGNATURE
+    assert refusal(world, signed.model_copy(update={"payload": changed})) is RejectionReason.BAD_SIGNATURE
 
 
 @quietly
@@ -45,7 +45,7 @@ def test_a_flipped_bit_of_the_signature(world: World, place: tuple[int, int]) ->
     signed = world.signed()
     changed = b64encode(flipped(b64decode(signed.signatures[0].sig), place)).decode()
     signature = signed.signatures[0].model_copy(update={"sig": changed})
-    assert refusal(world, signed.model_copy(update={"signatures": (signature,)})) is Reason.BAD_SIGNATURE
+    assert refusal(world, signed.model_copy(update={"signatures": (signature,)})) is RejectionReason.BAD_SIGNATURE
 
 
 @quietly
@@ -57,7 +57,7 @@ def test_a_flipped_bit_of_the_key(world: World, place: tuple[int, int]) -> None:
     world.store.trust(TrustedKey(other))
     signed = world.signed()
     claimed = signed.signatures[0].model_copy(update={"keyid": other.id})
-    assert refusal(world, signed.model_copy(update={"signatures": (claimed,)})) is Reason.BAD_SIGNATURE
+    assert refusal(world, signed.model_copy(update={"signatures": (claimed,)})) is RejectionReason.BAD_SIGNATURE
 
 
 @quietly
@@ -66,7 +66,7 @@ def test_a_flipped_bit_of_the_key_id(world: World, place: tuple[int, int]) -> No
     signed = world.signed()
     changed = flipped(bytes.fromhex(signed.signatures[0].keyid), place).hex()
     claimed = signed.signatures[0].model_copy(update={"keyid": changed})
-    assert refusal(world, signed.model_copy(update={"signatures": (claimed,)})) is Reason.UNKNOWN_KEY
+    assert refusal(world, signed.model_copy(update={"signatures": (claimed,)})) is RejectionReason.UNKNOWN_KEY
 
 
 @quietly
@@ -74,29 +74,29 @@ def test_a_flipped_bit_of_the_key_id(world: World, place: tuple[int, int]) -> No
 def test_a_flipped_bit_of_the_envelope(world: World, place: tuple[int, int]) -> None:
     """Of the text as it travels: it cannot be read, or is refused; nothing else is ever taken for what was signed."""
     text = world.signed().model_dump_json().encode()
-    with pytest.raises(Refused):
-        verify(read_envelope(flipped(text, place)), world.store, QUESTION)
+    with pytest.raises(RejectedStatement):
+        verify(parse_envelope(flipped(text, place)), world.store, QUESTION)
 
 
 @quietly
 @given(st.integers(0, 2000))
 def test_a_cut_envelope(world: World, length: int) -> None:
     text = world.signed().model_dump_json().encode()
-    with pytest.raises(Refused):
-        verify(read_envelope(text[: min(length, len(text) - 1)]), world.store, QUESTION)
+    with pytest.raises(RejectedStatement):
+        verify(parse_envelope(text[: min(length, len(text) - 1)]), world.store, QUESTION)
 
 
 @quietly
 @given(st.binary(max_size=400))
 def test_noise_is_refused(noise: bytes) -> None:
-    with pytest.raises(Refused):
-        read_envelope(noise)
+    with pytest.raises(RejectedStatement):
+        parse_envelope(noise)
 
 
 def test_what_does_not_end_is_refused_before_it_is_read() -> None:
-    with pytest.raises(Refused) as caught:
-        read_envelope(b'{"payload": "' + b"A" * 100_000)
-    assert caught.value.reason is Reason.TOO_LARGE
+    with pytest.raises(RejectedStatement) as caught:
+        parse_envelope(b'{"payload": "' + b"A" * 100_000)
+    assert caught.value.reason is RejectionReason.TOO_LARGE
 
 
 def test_another_spelling_of_the_same_bytes_is_refused(world: World) -> None:
@@ -107,17 +107,17 @@ def test_another_spelling_of_the_same_bytes_is_refused(world: World) -> None:
     other = sig[:-3] + chr(ord(sig[-3]) + 1) + "=="
     assert b64decode(other) == b64decode(sig)
     signature = signed.signatures[0].model_copy(update={"sig": other})
-    assert refusal(world, signed.model_copy(update={"signatures": (signature,)})) is Reason.MALFORMED
+    assert refusal(world, signed.model_copy(update={"signatures": (signature,)})) is RejectionReason.MALFORMED
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '{"payload": 1}', '{"payload": "", "payloadType": "x"}', "{" * 1000])
 def test_other_documents_are_malformed(text: str) -> None:
-    with pytest.raises(Refused) as caught:
-        read_envelope(text)
-    assert caught.value.reason is Reason.MALFORMED
+    with pytest.raises(RejectedStatement) as caught:
+        parse_envelope(text)
+    assert caught.value.reason is RejectionReason.MALFORMED
 
 
 def test_what_strangers_write_is_not_repeated_in_words(world: World) -> None:
-    with pytest.raises(Refused) as caught:
-        read_envelope(world.signed(ENTRY).model_dump_json().replace('"keyid":"', '"keyid":"\\u001b[31msecret'))
+    with pytest.raises(RejectedStatement) as caught:
+        parse_envelope(world.signed(ENTRY).model_dump_json().replace('"keyid":"', '"keyid":"\\u001b[31msecret'))
     assert "secret" not in str(caught.value)

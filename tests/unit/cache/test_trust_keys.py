@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from slap.cache.trust.keys import generate_key, public_file, read_key, read_line
-from slap.cache.trust.store import FormerKey, RevokedKey, SeenEntry, TrustedKey, TrustStore
+from slap.cache.trust.keys import generate_key, load_key, parse_public_key, public_file
+from slap.cache.trust.store import RevokedKey, SeenEntry, SlaposKey, TrustedKey, TrustStore
 from slap.model.errors import Conflict, Forbidden, InvalidInput, NotFound, SlapError
 from tests.unit.cache.trust_world import NOW, World
 
@@ -17,14 +17,14 @@ def test_a_key_is_its_owners_and_its_line_is_everybodys(tmp_path: Path) -> None:
     public = generate_key(tmp_path / "keys" / "builder", "builder of Lille")
     assert stat.S_IMODE((tmp_path / "keys/builder").stat().st_mode) == 0o600
     line = public_file(tmp_path / "keys/builder").read_text()
-    assert read_line(line) == public == read_key(tmp_path / "keys/builder").public
-    assert read_line(line).comment == read_key(tmp_path / "keys/builder").public.comment == "builder of Lille"
+    assert parse_public_key(line) == public == load_key(tmp_path / "keys/builder").public
+    assert parse_public_key(line).comment == load_key(tmp_path / "keys/builder").public.comment == "builder of Lille"
     assert (line.count("\n"), len(public.id)) == (1, 64)
 
 
 def test_what_signs_is_not_printed(tmp_path: Path) -> None:
     generate_key(tmp_path / "k")
-    key = read_key(tmp_path / "k")
+    key = load_key(tmp_path / "k")
     assert "private" not in repr(key)
 
 
@@ -41,22 +41,22 @@ def test_a_key_that_others_can_read_signs_nothing(mode: int, tmp_path: Path) -> 
     generate_key(tmp_path / "k")
     (tmp_path / "k").chmod(mode)
     with pytest.raises(Forbidden, match="chmod 600"):
-        read_key(tmp_path / "k")
+        load_key(tmp_path / "k")
 
 
 def test_what_is_no_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="keygen"):
-        read_key(tmp_path / "none")
+        load_key(tmp_path / "none")
     other = ec.generate_private_key(ec.SECP256R1())
     texts = (b"", b"nonsense", other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), b"x" * 20_000)
     for text in texts:
         (tmp_path / "k").write_bytes(text)
         (tmp_path / "k").chmod(0o600)
         with pytest.raises(InvalidInput, match="no Ed25519 key"):
-            read_key(tmp_path / "k")
+            load_key(tmp_path / "k")
     with pytest.raises(InvalidInput):
         (tmp_path / "folder").mkdir(0o700)
-        read_key(tmp_path / "folder")
+        load_key(tmp_path / "folder")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_no_key_is_named(tmp_path: Path) -> None:
 )
 def test_a_line_that_is_no_key_is_refused(line: str) -> None:
     with pytest.raises(InvalidInput, match="not the public key of a cache"):
-        read_line(line)
+        parse_public_key(line)
 
 
 @pytest.mark.parametrize("comment", ["two\nlines", "c" * 201, "\x1b[31m"])
@@ -111,12 +111,12 @@ class TestStore:
         assert world.store.highest("question", "other") is None
 
     def test_keys_of_slapos_caches_are_trusted_apart(self, world: World) -> None:
-        key = FormerKey("0" * 64, "PEM", "old cache")
+        key = SlaposKey("0" * 64, "PEM", "old cache")
         assert world.store.former() == ()
-        world.store.trust_former(key)
+        world.store.trust_slapos_key(key)
         assert world.store.former() == (key,)
         assert world.store.find(key.id) is None
-        world.store.distrust_former(key.id)
+        world.store.distrust_slapos_key(key.id)
         assert world.store.former() == ()
 
     def test_two_processes_see_the_same(self, world: World) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from slap.cache.trust.cache_key import CacheKey, release_folder
 from slap.cache.trust.platform import this_platform, version_of
-from slap.cache.trust.question import Question, release_folder
 from slap.model.cache import EntryKind
 from tests.unit.cache.trust_world import NOW, PLATFORM, QUESTION
 
@@ -38,13 +38,13 @@ def test_a_release_is_in_the_folder_where_slapos_has_it() -> None:
 
 
 def test_questions_are_the_same_at_any_time() -> None:
-    assert QUESTION.id == Question(QUESTION.key, QUESTION.root, PLATFORM, NOW + 1).id
+    assert QUESTION.id == CacheKey(QUESTION.key, QUESTION.root, PLATFORM, NOW + 1).id
     others = {
         QUESTION.id,
-        Question("x", QUESTION.root, PLATFORM, NOW).id,
-        Question(QUESTION.key, "/x", PLATFORM, NOW).id,
-        Question(QUESTION.key, QUESTION.root, PLATFORM, NOW, EntryKind.PART).id,
-        Question(QUESTION.key, QUESTION.root, PLATFORM, NOW, folder="x").id,
+        CacheKey("x", QUESTION.root, PLATFORM, NOW).id,
+        CacheKey(QUESTION.key, "/x", PLATFORM, NOW).id,
+        CacheKey(QUESTION.key, QUESTION.root, PLATFORM, NOW, EntryKind.PART).id,
+        CacheKey(QUESTION.key, QUESTION.root, PLATFORM, NOW, folder="x").id,
     }
     assert len(others) == 5
 

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from slap.cache.trust.envelope import pae, seal
-from slap.cache.trust.question import Question
-from slap.cache.trust.refused import Reason, Refused
-from slap.cache.trust.sign import renewed, sign
+from slap.cache.trust.cache_key import CacheKey
+from slap.cache.trust.envelope import pae, sign_statement
+from slap.cache.trust.errors import RejectedStatement, RejectionReason
+from slap.cache.trust.sign import renew_entry, sign_entry
 from slap.cache.trust.store import RevokedKey
-from slap.cache.trust.verify import LONGEST_LIFE, verify
+from slap.cache.trust.verify import MAX_LIFETIME_SECONDS, verify
 from slap.model.cache import ENTRY_TYPE, REVOCATION_TYPE, Entry, EntryKind, SignedEntry
 from tests.unit.cache.trust_world import DAY, ENTRY, NOW, QUESTION, URL, World, blob, entry, on
 
 
-def refused(world: World, signed: SignedEntry, question: Question = QUESTION) -> Refused:
-    with pytest.raises(Refused) as caught:
-        verify(signed, world.store, question)
+def refused(world: World, signed: SignedEntry, cache_key: CacheKey = QUESTION) -> RejectedStatement:
+    with pytest.raises(RejectedStatement) as caught:
+        verify(signed, world.store, cache_key)
     return caught.value
 
 
@@ -35,25 +35,25 @@ def test_it_survives_the_way_over_the_network(world: World) -> None:
 @pytest.mark.parametrize(
     ("signed", "reason", "words"),
     [
-        (entry(key="https://example.com/other/software.cfg"), Reason.OTHER_KEY, "of another release"),
-        (entry(kind=EntryKind.PART), Reason.OTHER_KIND, "of another kind"),
-        (entry(root="/srv/other"), Reason.OTHER_ROOT, "for another software root"),
-        (entry(folder="0" * 32), Reason.OTHER_ROOT, "for another folder"),
-        (on(machine="aarch64"), Reason.OTHER_MACHINE, "for another architecture"),
-        (on(os="fedora"), Reason.OTHER_OS, "for another operating system"),
-        (on(version="13"), Reason.OTHER_OS, "for another version of the system"),
-        (on(libc="glibc 2.41"), Reason.OTHER_LIBC, "for another libc"),
-        (on(libc="musl 1.2"), Reason.OTHER_LIBC, "for another libc"),
-        (on(python="cpython-313 /usr/bin/python3.13"), Reason.OTHER_PYTHON, "for another Python"),
-        (entry(expires_at=NOW), Reason.EXPIRED, "expired on"),
-        (entry(expires_at=NOW - DAY), Reason.EXPIRED, "expired on"),
-        (entry(version=NOW + DAY), Reason.FROM_THE_FUTURE, "in the future"),
-        (entry(built_at=NOW + DAY), Reason.FROM_THE_FUTURE, "in the future"),
+        (entry(key="https://example.com/other/software.cfg"), RejectionReason.OTHER_KEY, "of another release"),
+        (entry(kind=EntryKind.PART), RejectionReason.OTHER_KIND, "of another kind"),
+        (entry(root="/srv/other"), RejectionReason.OTHER_ROOT, "for another software root"),
+        (entry(folder="0" * 32), RejectionReason.OTHER_ROOT, "for another folder"),
+        (on(machine="aarch64"), RejectionReason.OTHER_MACHINE, "for another architecture"),
+        (on(os="fedora"), RejectionReason.OTHER_OS, "for another operating system"),
+        (on(version="13"), RejectionReason.OTHER_OS, "for another version of the system"),
+        (on(libc="glibc 2.41"), RejectionReason.OTHER_LIBC, "for another libc"),
+        (on(libc="musl 1.2"), RejectionReason.OTHER_LIBC, "for another libc"),
+        (on(python="cpython-313 /usr/bin/python3.13"), RejectionReason.OTHER_PYTHON, "for another Python"),
+        (entry(expires_at=NOW), RejectionReason.EXPIRED, "expired on"),
+        (entry(expires_at=NOW - DAY), RejectionReason.EXPIRED, "expired on"),
+        (entry(version=NOW + DAY), RejectionReason.FROM_THE_FUTURE, "in the future"),
+        (entry(built_at=NOW + DAY), RejectionReason.FROM_THE_FUTURE, "in the future"),
         # However long its signer wants it to be good for.
-        (entry(version=NOW - LONGEST_LIFE, expires_at=NOW + 9999 * DAY), Reason.EXPIRED, "expired on"),
+        (entry(version=NOW - MAX_LIFETIME_SECONDS, expires_at=NOW + 9999 * DAY), RejectionReason.EXPIRED, "expired on"),
     ],
 )
-def test_what_is_not_the_answer_is_refused(world: World, signed: Entry, reason: Reason, words: str) -> None:
+def test_what_is_not_the_answer_is_refused(world: World, signed: Entry, reason: RejectionReason, words: str) -> None:
     found = refused(world, world.signed(signed))
     assert (found.reason, words in found.brief) == (reason, True)
 
@@ -65,20 +65,20 @@ def test_a_clock_may_be_a_little_behind(world: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"payload_type": REVOCATION_TYPE}, Reason.WRONG_TYPE),
-        ({"payload_type": ""}, Reason.WRONG_TYPE),
-        ({"payload": ""}, Reason.BAD_SIGNATURE),
-        ({"payload": "not base64"}, Reason.MALFORMED),
-        ({"signatures": ()}, Reason.UNSIGNED),
+        ({"payload_type": REVOCATION_TYPE}, RejectionReason.WRONG_TYPE),
+        ({"payload_type": ""}, RejectionReason.WRONG_TYPE),
+        ({"payload": ""}, RejectionReason.BAD_SIGNATURE),
+        ({"payload": "not base64"}, RejectionReason.MALFORMED),
+        ({"signatures": ()}, RejectionReason.UNSIGNED),
     ],
 )
-def test_a_changed_envelope_is_refused(world: World, changes: dict[str, Any], reason: Reason) -> None:
+def test_a_changed_envelope_is_refused(world: World, changes: dict[str, Any], reason: RejectionReason) -> None:
     assert refused(world, world.signed().model_copy(update=changes)).reason is reason
 
 
 def test_an_unknown_key_is_refused_by_its_id(world: World) -> None:
     found = refused(world, world.signed(ENTRY, "stranger"))
-    assert found.reason is Reason.UNKNOWN_KEY
+    assert found.reason is RejectionReason.UNKNOWN_KEY
     assert world.key("stranger").public.id[:16] in found.brief
     assert "slapos cache trust" in found.resolution
 
@@ -86,20 +86,20 @@ def test_an_unknown_key_is_refused_by_its_id(world: World) -> None:
 def test_a_revoked_key_is_refused_whenever_it_signed(world: World) -> None:
     world.store.revoke(RevokedKey(world.key().public.id, NOW, "laptop stolen"))
     found = refused(world, world.signed(entry(version=NOW - 30 * DAY)))
-    assert (found.reason, found.details) == (Reason.REVOKED_KEY, "laptop stolen")
+    assert (found.reason, found.details) == (RejectionReason.REVOKED_KEY, "laptop stolen")
 
 
 def test_a_key_is_refused_in_the_name_of_another(world: World) -> None:
     """The id in a signature is a claim: what counts is whose key fits."""
     signed = world.signed(ENTRY, "stranger")
     claimed = signed.signatures[0].model_copy(update={"keyid": world.key().public.id})
-    assert refused(world, signed.model_copy(update={"signatures": (claimed,)})).reason is Reason.BAD_SIGNATURE
+    assert refused(world, signed.model_copy(update={"signatures": (claimed,)})).reason is RejectionReason.BAD_SIGNATURE
 
 
 def test_a_signature_of_another_type_of_statement_does_not_fit(world: World) -> None:
-    signed = seal(REVOCATION_TYPE, ENTRY, world.key())
+    signed = sign_statement(REVOCATION_TYPE, ENTRY, world.key())
     passed_off = signed.model_copy(update={"payload_type": ENTRY_TYPE})
-    assert refused(world, passed_off).reason is Reason.BAD_SIGNATURE
+    assert refused(world, passed_off).reason is RejectionReason.BAD_SIGNATURE
 
 
 def test_a_signature_over_the_payload_alone_does_not_fit(world: World) -> None:
@@ -108,7 +108,7 @@ def test_a_signature_over_the_payload_alone_does_not_fit(world: World) -> None:
     signed = world.signed()
     plain = b64encode(world.key().sign(b64decode(signed.payload))).decode()
     forged = signed.signatures[0].model_copy(update={"sig": plain})
-    assert refused(world, signed.model_copy(update={"signatures": (forged,)})).reason is Reason.BAD_SIGNATURE
+    assert refused(world, signed.model_copy(update={"signatures": (forged,)})).reason is RejectionReason.BAD_SIGNATURE
 
 
 def test_the_encoding_that_is_signed_is_that_of_dsse() -> None:
@@ -124,11 +124,11 @@ class TestSeveralSignatures:
 
     def test_none_of_many_counts(self, world: World) -> None:
         found = refused(world, world.signed(ENTRY, "stranger", "other"))
-        assert found.reason is Reason.UNKNOWN_KEY
+        assert found.reason is RejectionReason.UNKNOWN_KEY
 
     def test_of_two_objections_the_one_about_a_known_key_is_told(self, world: World) -> None:
         world.store.revoke(RevokedKey(world.key().public.id, NOW))
-        assert refused(world, world.signed(ENTRY, "stranger", "builder")).reason is Reason.REVOKED_KEY
+        assert refused(world, world.signed(ENTRY, "stranger", "builder")).reason is RejectionReason.REVOKED_KEY
 
     def test_a_revoked_signer_does_not_spoil_the_word_of_another(self, world: World) -> None:
         world.trust("second")
@@ -139,12 +139,12 @@ class TestSeveralSignatures:
     def test_one_key_signs_once(self, world: World) -> None:
         signed = world.signed()
         twice = signed.model_copy(update={"signatures": signed.signatures * 2})
-        assert refused(world, twice).reason is Reason.MALFORMED
+        assert refused(world, twice).reason is RejectionReason.MALFORMED
 
     def test_there_is_an_end_to_them(self, world: World) -> None:
         signed = world.signed()
         many = tuple(signed.signatures[0].model_copy(update={"keyid": f"{n:064x}"}) for n in range(9))
-        assert refused(world, signed.model_copy(update={"signatures": many})).reason is Reason.TOO_LARGE
+        assert refused(world, signed.model_copy(update={"signatures": many})).reason is RejectionReason.TOO_LARGE
 
 
 class TestLimits:
@@ -175,18 +175,18 @@ class TestLimits:
     )
     def test_elsewhere_it_may_not(self, world: World, limit: str, key: str) -> None:
         world.trust(urls=(limit,))
-        question = replace(QUESTION, key=key)
-        found = refused(world, world.signed(entry(key=key, folder=question.name)), question)
-        assert (found.reason, limit in found.details) == (Reason.LIMITED_KEY, True)
+        cache_key = replace(QUESTION, key=key)
+        found = refused(world, world.signed(entry(key=key, folder=cache_key.name)), cache_key)
+        assert (found.reason, limit in found.details) == (RejectionReason.LIMITED_KEY, True)
 
     def test_a_limited_key_signs_no_shared_parts(self, world: World) -> None:
         """They get into releases of others."""
         world.trust(urls=("https://example.com/",))
         part = entry(kind=EntryKind.PART, key="0" * 64, folder="zlib")
-        question = Question("0" * 64, QUESTION.root, QUESTION.platform, NOW, EntryKind.PART, "zlib")
-        assert refused(world, world.signed(part), question).reason is Reason.LIMITED_KEY
+        cache_key = CacheKey("0" * 64, QUESTION.root, QUESTION.platform, NOW, EntryKind.PART, "zlib")
+        assert refused(world, world.signed(part), cache_key).reason is RejectionReason.LIMITED_KEY
         world.trust()
-        assert verify(world.signed(part), world.store, question).entry == part
+        assert verify(world.signed(part), world.store, cache_key).entry == part
 
 
 class TestWhatWasSeen:
@@ -194,25 +194,25 @@ class TestWhatWasSeen:
         assert world.take(world.signed()) == world.take(world.signed())
 
     def test_a_newer_one_is_taken_and_the_older_one_then_refused(self, world: World) -> None:
-        older, newer = world.signed(), world.signed(renewed(ENTRY, NOW))
+        older, newer = world.signed(), world.signed(renew_entry(ENTRY, NOW))
         world.take(older)
         world.take(newer)
         found = refused(world, older)
-        assert (found.reason, "older than one that was seen" in found.brief) == (Reason.ROLLBACK, True)
+        assert (found.reason, "older than one that was seen" in found.brief) == (RejectionReason.ROLLBACK, True)
 
     def test_it_is_remembered_over_a_restart(self, world: World) -> None:
-        world.take(world.signed(renewed(ENTRY, NOW)))
+        world.take(world.signed(renew_entry(ENTRY, NOW)))
         world.store.close()
         again = World(world.folder, world.keys)
-        assert refused(again, world.signed()).reason is Reason.ROLLBACK
+        assert refused(again, world.signed()).reason is RejectionReason.ROLLBACK
         again.store.close()
 
     def test_two_entries_of_one_version_are_not_taken(self, world: World) -> None:
         world.take(world.signed())
-        assert refused(world, world.signed(entry(manifest=blob(b"another")))).reason is Reason.TWO_FACED
+        assert refused(world, world.signed(entry(manifest=blob(b"another")))).reason is RejectionReason.TWO_FACED
 
     def test_verifying_alone_changes_nothing(self, world: World) -> None:
-        verify(world.signed(renewed(ENTRY, NOW)), world.store, QUESTION)
+        verify(world.signed(renew_entry(ENTRY, NOW)), world.store, QUESTION)
         assert verify(world.signed(), world.store, QUESTION)
 
     @pytest.mark.parametrize(
@@ -223,20 +223,20 @@ class TestWhatWasSeen:
             replace(QUESTION, key="https://example.com/other/software.cfg"),
         ],
     )
-    def test_each_question_has_its_own_memory(self, world: World, other: Question) -> None:
-        world.take(world.signed(renewed(ENTRY, NOW)))
+    def test_each_question_has_its_own_memory(self, world: World, other: CacheKey) -> None:
+        world.take(world.signed(renew_entry(ENTRY, NOW)))
         answer = entry(root=other.root, platform=other.platform, key=other.key, folder=other.name)
         assert verify(world.signed(answer), world.store, other)
 
     def test_each_signer_has_its_own_versions(self, world: World) -> None:
         world.trust("second")
-        world.take(world.signed(renewed(ENTRY, NOW)))
+        world.take(world.signed(renew_entry(ENTRY, NOW)))
         assert verify(world.signed(ENTRY, "second"), world.store, QUESTION)
 
     def test_adding_a_signature_of_another_does_not_lead_back(self, world: World) -> None:
         """Each signer is held to what itself said."""
-        world.take(world.signed(renewed(ENTRY, NOW)))
-        assert refused(world, world.signed(ENTRY, "stranger", "builder")).reason is Reason.ROLLBACK
+        world.take(world.signed(renew_entry(ENTRY, NOW)))
+        assert refused(world, world.signed(ENTRY, "stranger", "builder")).reason is RejectionReason.ROLLBACK
 
 
 @pytest.mark.parametrize(
@@ -262,10 +262,10 @@ def test_nonsense_is_refused_even_when_a_trusted_key_signed_it(world: World, pay
     signed = world.signed()
     nonsense = signed.signatures[0].model_copy(update={"sig": signature})
     changed = signed.model_copy(update={"payload": b64encode(payload).decode(), "signatures": (nonsense,)})
-    assert refused(world, changed).reason is Reason.MALFORMED
+    assert refused(world, changed).reason is RejectionReason.MALFORMED
 
 
 def test_renewing_makes_a_higher_version(world: World) -> None:
-    again = renewed(renewed(ENTRY, NOW), NOW)
+    again = renew_entry(renew_entry(ENTRY, NOW), NOW)
     assert (again.version, again.expires_at) == (NOW + 1, NOW + 90 * DAY)
-    assert sign(again, world.key()).signatures
+    assert sign_entry(again, world.key()).signatures

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slap.cache.trust.keys import SigningKey, generate_key, read_key
-from slap.cache.trust.question import Question, release_folder
-from slap.cache.trust.sign import sign
+from slap.cache.trust.cache_key import CacheKey, release_folder
+from slap.cache.trust.keys import SigningKey, generate_key, load_key
+from slap.cache.trust.sign import sign_entry
 from slap.cache.trust.store import TrustedKey, TrustStore
-from slap.cache.trust.verify import Verified, remember, verify
+from slap.cache.trust.verify import VerifiedEntry, remember, verify
 from slap.model.cache import Blob, Entry, EntryKind, Platform, SignedEntry
 
 URL = "https://example.com/software/redis/software.cfg"
@@ -19,7 +19,7 @@ DAY = 86_400
 PLATFORM = Platform(
     os="debian", version="12", libc="glibc 2.36", machine="x86_64", python="cpython-311 /usr/bin/python3.11"
 )
-QUESTION = Question(URL, ROOT, PLATFORM, NOW)
+QUESTION = CacheKey(URL, ROOT, PLATFORM, NOW)
 
 
 def blob(content: bytes) -> Blob:
@@ -66,17 +66,17 @@ class World:
     def key(self, name: str = "builder") -> SigningKey:
         if name not in self.keys:
             generate_key(self.folder / name, name)
-            self.keys[name] = read_key(self.folder / name)
+            self.keys[name] = load_key(self.folder / name)
         return self.keys[name]
 
     def trust(self, name: str = "builder", **limits: Any) -> None:
         self.store.trust(TrustedKey(self.key(name).public, **limits))
 
-    def take(self, signed: SignedEntry, question: Question = QUESTION) -> Verified:
+    def take(self, signed: SignedEntry, cache_key: CacheKey = QUESTION) -> VerifiedEntry:
         """Verify and remember, as a node does."""
-        found = verify(signed, self.store, question)
-        remember(found, self.store, question)
+        found = verify(signed, self.store, cache_key)
+        remember(found, self.store, cache_key)
         return found
 
     def signed(self, statement: Entry = ENTRY, *names: str) -> SignedEntry:
-        return sign(statement, *(self.key(name) for name in names or ("builder",)))
+        return sign_entry(statement, *(self.key(name) for name in names or ("builder",)))

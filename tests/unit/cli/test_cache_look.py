@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.mirror import Mirror
+from slap.cache.client.connection import CacheConnection
+from slap.cache.trust.cache_key import CacheKey
 from slap.cache.trust.keys import SigningKey
-from slap.cache.trust.question import Question
-from slap.cache.trust.sign import sign
+from slap.cache.trust.sign import sign_entry
 from slap.cache.trust.store import TrustedKey
 from slap.cli.cache.rows import COLUMNS, entry_row
 from slap.cli.formats import Table
 from slap.model.cache import Entry
 from slap.node.cache.tools import CacheTools
 from slap.node.core.config import write
-from slap.node.image.cache import question_of
+from slap.node.image.cache import cache_key_of
 from slap.system.clock import FakeClock
 from slap.system.files import remove_tree
 from slap.system.transport import Tls
@@ -41,7 +41,7 @@ def key(tmp_path: Path) -> SigningKey:
 def shop(key: SigningKey) -> Iterator[CrookedCache]:
     """It has one entry."""
     with crooked_cache() as made:
-        Mirror(made.cache, Tls()).put_entry(URL, sign(entry(expires_at=int(time.time()) + 9999), key))
+        CacheConnection(made.cache, Tls()).put_entry(URL, sign_entry(entry(expires_at=int(time.time()) + 9999), key))
         yield made
 
 
@@ -79,9 +79,9 @@ def test_a_list_of_nothing_names_what_was_asked_for(shell: Shell, shop: CrookedC
 
 def test_for_a_key_that_is_not_trusted_the_next_step_is_to_trust_it(shell: Shell, key: SigningKey) -> None:
     tools = CacheTools(a_config(shell.folder / "node"), FakeClock(NOW))
-    question = tools.question(URL)
+    cache_key = tools.cache_key(URL)
     with crooked_cache() as shop:
-        Mirror(shop.cache, Tls()).put_entry(URL, sign(_answer(question), key))
+        CacheConnection(shop.cache, Tls()).put_entry(URL, sign_entry(_answer(cache_key), key))
         seen = look(shell, "cache", "info", URL, caches=shop.url)
         other = look(shell, "cache", "info", f"{URL}2/software.cfg", caches=shop.url)
     assert seen.status == 1 and "Next: slapos cache trust KEY" in seen.err
@@ -107,28 +107,28 @@ def test_a_cache_whose_pages_never_end_is_not_listed_for_ever(shell: Shell, shop
 def test_a_statement_of_a_time_that_nobody_can_write_is_not_listed(
     shell: Shell, shop: CrookedCache, key: SigningKey
 ) -> None:
-    Mirror(shop.cache, Tls()).put_entry(URL, sign(entry(expires_at=1 << 39), key))
+    CacheConnection(shop.cache, Tls()).put_entry(URL, sign_entry(entry(expires_at=1 << 39), key))
     seen = look(shell, "cache", "list", URL, "-f", "json", caches=shop.url)
     assert seen.status == 0 and len(json.loads(seen.out)) == 1
 
 
 def test_what_this_node_would_take_is_said_of_every_kind(tools: CacheTools, key: SigningKey) -> None:
-    questions = [tools.question(URL), tools.part_question("openssl", "ab" * 32), question_of("debian-12", NOW)]
+    questions = [tools.cache_key(URL), tools.part_question("openssl", "ab" * 32), cache_key_of("debian-12", NOW)]
     for each in questions:
-        signed = sign(_answer(each), key)
+        signed = sign_entry(_answer(each), key)
         row = entry_row(signed, tools)
         assert row and row[-1].machine_readable() == "yes", each
         elsewhere = replace(each, root=each.root + "-2")
-        row = entry_row(sign(_answer(elsewhere), key), tools)
+        row = entry_row(sign_entry(_answer(elsewhere), key), tools)
         assert row and row[-1].machine_readable() == "other-root", each
 
 
 def test_entries_are_told_apart_on_a_narrow_terminal(tools: CacheTools, key: SigningKey) -> None:
     out = StringIO()
-    mine = _answer(tools.question("https://example.com/software/1.0.234/wordpress/software.cfg"))
+    mine = _answer(tools.cache_key("https://example.com/software/1.0.234/wordpress/software.cfg"))
     other = mine.model_copy(update={"platform": mine.platform.model_copy(update={"machine": "aarch64"})})
     part = _answer(tools.part_question("openssl", "ab" * 32))
-    rows = [row for each in (mine, other, part) if (row := entry_row(sign(each, key), tools))]
+    rows = [row for each in (mine, other, part) if (row := entry_row(sign_entry(each, key), tools))]
     Table(80).emit_list(COLUMNS, rows, out, None)
     lines = out.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines)
@@ -137,7 +137,7 @@ def test_entries_are_told_apart_on_a_narrow_terminal(tools: CacheTools, key: Sig
     assert "as here" in lines[1] and "aarch64" in lines[2] and lines[1].endswith("yes")
 
 
-def _answer(question: Question) -> Entry:
+def _answer(cache_key: CacheKey) -> Entry:
     return entry(
-        kind=question.kind, key=question.key, root=question.root, folder=question.name, platform=question.platform
+        kind=cache_key.kind, key=cache_key.key, root=cache_key.root, folder=cache_key.name, platform=cache_key.platform
     )

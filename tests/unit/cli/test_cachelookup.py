@@ -89,7 +89,7 @@ def signer() -> Signer:
     return Signer(key, made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode())
 
 
-def look_up(shell: Shell, shadir: str, certificate: str, *words: str) -> Outcome:
+def find_entries(shell: Shell, shadir: str, certificate: str, *words: str) -> Outcome:
     indented = certificate.strip().replace("\n", "\n  ")
     (shell.folder / "slapos.cfg").write_text(
         f"[networkcache]\ndownload-dir-url = {shadir}\ndownload-binary-dir-url = {shadir}/\n"
@@ -106,11 +106,11 @@ def test_builds_of_a_release_are_shown_with_who_signed_them_and_whether_they_fit
     other = signer.entry(sha512="cd" * 64, multiarch="sparc-linux-gnu", os=["debian", "12", ""])
     forged = [other[0], ours[1]]
     Shadir.entries[release_key(URL)] = json.dumps([ours, forged, ["[]", ""], [other[0], "%"]])
-    outcome = look_up(shell, shadir, signer.certificate, "binary-sr", URL, "-f", "json")
+    outcome = find_entries(shell, shadir, signer.certificate, "binary-sr", URL, "-f", "json")
     assert outcome.status == 0
     rows = {(row["multiarch"], row["compatible"], row["verified"]) for row in json.loads(outcome.out)}
     assert rows == {(here.multiarch, True, True), ("sparc-linux-gnu", False, False)}
-    table = look_up(shell, shadir, signer.certificate, "binary-sr", release_key(URL)).out
+    table = find_entries(shell, shadir, signer.certificate, "binary-sr", release_key(URL)).out
     assert "by CN=builder" in table
     assert "abababababab\n" in table
 
@@ -118,8 +118,10 @@ def test_builds_of_a_release_are_shown_with_who_signed_them_and_whether_they_fit
 def test_packages_and_files_have_keys_of_their_own(shell: Shell, shadir: str, signer: Signer) -> None:
     Shadir.entries[package_key("web", "1.0")] = json.dumps([signer.entry(sha512="ab", basename="web-1.0.tar.gz")])
     Shadir.entries[url_key("http://files/a")] = json.dumps([["{}", ""]])
-    assert "web-1.0.tar.gz" in look_up(shell, shadir, signer.certificate, "pypi", "web", "1.0").out
-    assert json.loads(look_up(shell, shadir, "", "url", "http://files/a", "-f", "json").out)[0]["verified"] is False
+    assert "web-1.0.tar.gz" in find_entries(shell, shadir, signer.certificate, "pypi", "web", "1.0").out
+    assert (
+        json.loads(find_entries(shell, shadir, "", "url", "http://files/a", "-f", "json").out)[0]["verified"] is False
+    )
     assert url_key("http://files/a").startswith("file-urlmd5:")
 
 
@@ -135,20 +137,20 @@ def test_packages_and_files_have_keys_of_their_own(shell: Shell, shadir: str, si
 def test_what_is_not_there_is_said(shell: Shell, shadir: str, answer: str | None, status: int, said: str) -> None:
     if answer is not None:
         Shadir.entries[release_key(URL)] = answer
-    outcome = look_up(shell, shadir, "", "binary-sr", URL)
+    outcome = find_entries(shell, shadir, "", "binary-sr", URL)
     assert (outcome.status, outcome.out) == (status, "")
     assert said in outcome.err
 
 
 def test_without_a_cache_it_is_said_what_to_configure(shell: Shell) -> None:
-    outcome = look_up(shell, "", "", "url", URL)
+    outcome = find_entries(shell, "", "", "url", URL)
     assert outcome.status == 1
     assert "No cache is configured" in outcome.err
     assert "download-binary-dir-url = http://CACHE/dir" in outcome.err
 
 
 def test_a_cache_that_is_away_is_named(shell: Shell) -> None:
-    outcome = look_up(shell, "http://127.0.0.1:9/dir", "", "url", URL)
+    outcome = find_entries(shell, "http://127.0.0.1:9/dir", "", "url", URL)
     assert outcome.status == 1
     assert "http://127.0.0.1:9/dir" in outcome.err
 
@@ -156,7 +158,7 @@ def test_a_cache_that_is_away_is_named(shell: Shell) -> None:
 def test_all_directories_are_asked(shell: Shell, shadir: str, signer: Signer) -> None:
     Shadir.entries[url_key("http://files/a")] = json.dumps([signer.entry(sha512="ab")])
     away = "http://127.0.0.1:9/dir"
-    outcome = look_up(shell, f"{away}\n  {shadir}", "", "url", "http://files/a", "-f", "json")
+    outcome = find_entries(shell, f"{away}\n  {shadir}", "", "url", "http://files/a", "-f", "json")
     assert outcome.status == 0 and len(json.loads(outcome.out)) == 1 and f"from {away[:-4]}" in outcome.err
 
 

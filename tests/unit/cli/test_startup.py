@@ -16,7 +16,7 @@ import pytest
 HEAVY = {
     "alembic", "asyncio", "cryptography", "fastapi", "jinja2", "jsonschema_rs", "lxml", "multiprocessing", "prettytable",
     "psycopg", "pyroute2", "requests", "rich.console", "rich.live", "sqlalchemy", "starlette", "supervisor", "urllib3",
-    "uvicorn", "xml", "yaml", "zc.buildout", "slap.client.classic", "slap.master", "slap.node", "slap.recipes",
+    "uvicorn", "xml", "yaml", "zc.buildout", "slap.client.slapos", "slap.master", "slap.node", "slap.recipes",
 }  # fmt: skip
 # What the first look at a command line needs none of.
 MODELS = {"pydantic", "rich", "http.client", "ssl"}

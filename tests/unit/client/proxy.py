@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from slap.client.classic.master import ClassicMaster
-from slap.client.speaker import Speaker
+from slap.client.identity import PartitionIdentity
+from slap.client.slapos.master import SlaposMaster
 from slap.system.clock import FakeClock
 from slap.system.marshal import loads
 from slap.system.transport import Reply
@@ -65,8 +65,8 @@ class Proxy:
     def posted(self, path: str) -> list[Sent]:
         return [each for each in self.sent if each.path == path]
 
-    def master(self, speaker: Speaker | None = None) -> ClassicMaster:
-        return ClassicMaster(URL, self, speaker, self.clock)
+    def master(self, identity: PartitionIdentity | None = None) -> SlaposMaster:
+        return SlaposMaster(URL, self, identity, self.clock)
 
     def _name(self, key: str, query: str) -> str:
         """The rule with the longest of the words that the query has in it."""

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from slap.client.classic.desired import FIRST_REVISION
-from slap.client.classic.documents import read_computer
+from slap.client.slapos.documents import parse_computer
+from slap.client.slapos.state_diff import FIRST_REVISION
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.errors import InvalidInput, Unreachable
 from slap.model.node import DesiredState, InstanceReport, NodeReport, SupplyReport
@@ -104,7 +104,7 @@ def test_what_is_to_be_destroyed_is_told_again_with_each_change() -> None:
 )  # fmt: skip
 def test_an_answer_that_is_not_understood_says_nothing(answer: bytes) -> None:
     with pytest.raises(Unreachable):
-        read_computer(answer)
+        parse_computer(answer)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_partition_that_is_not_understood_stays_as_it_is(said: dict[str, Any])
     known = {"_partition_id": "slappart0", "_requested_state": "destroyed", "_instance_guid": "G"}
     partition = SlapObject("ComputerPartition", {**known, "_software_release_document": release, **said})
     lists = {"_computer_partition_list": [partition], "_software_release_list": []}
-    computer = read_computer(dumps(SlapObject("Computer", {"_computer_id": "C", **lists})))
+    computer = parse_computer(dumps(SlapObject("Computer", {"_computer_id": "C", **lists})))
     assert (computer.partitions, len(computer.unread)) == ((), 1)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from slap.client.classic.hateoas import expand, values_of
-from slap.client.classic.order import seen
-from slap.client.speaker import Speaker
+from slap.client.identity import PartitionIdentity
+from slap.client.slapos.hateoas import expand, values_of
+from slap.client.slapos.order import infer_reported_state
 from slap.model.errors import CannotBePlaced, NotFound, NotOffered, Unreachable
 from slap.model.instance import InstanceRequest, Sla
 from slap.model.software import SupplyRequest
@@ -74,7 +74,7 @@ def test_a_service_that_is_not_there_is_not_made_to_be_destroyed() -> None:
 def test_a_partition_orders_as_itself_under_names_of_its_own() -> None:
     proxy = Proxy({**LISTS, "POST requestComputerPartition": "requested child"})
     for name, reference in (("", "db"), ("front", "front.db")):
-        proxy.master(Speaker("COMP-1", "slappart0", name)).request(an_order(reference="db"))
+        proxy.master(PartitionIdentity("COMP-1", "slappart0", name)).request(an_order(reference="db"))
         sent = proxy.sent[-1]
         assert sent.form["partition_reference"] == reference
         assert (sent.form["computer_id"], sent.form["computer_partition_id"]) == ("COMP-1", "slappart0")
@@ -83,7 +83,7 @@ def test_a_partition_orders_as_itself_under_names_of_its_own() -> None:
 
 def test_the_answer_of_a_child_is_waited_for() -> None:
     proxy = Proxy({**LISTS, "POST requestComputerPartition": ["requested web", "requested web", "requested web again"]})
-    master = proxy.master(Speaker("COMP-1", "slappart3"))
+    master = proxy.master(PartitionIdentity("COMP-1", "slappart3"))
     child = master.request(an_order())
     assert master.answer(child.guid, wait=5).child.connection == {"url": "http://x/"}
     assert len(proxy.sent) == 3
@@ -177,7 +177,7 @@ def test_what_cannot_be_asked_is_said_plainly() -> None:
     ],
 )
 def test_only_what_was_seen_is_said(requested: str, connection: dict[str, Any], access: str, status: str) -> None:
-    from_master = seen(InstanceState(requested), connection, access)
+    from_master = infer_reported_state(InstanceState(requested), connection, access)
     proxy = Proxy(ORDERED).master().request(an_order())
     told = proxy.model_copy(update={"requested": InstanceState(requested), "reported": from_master[0]})
     assert told.status == status

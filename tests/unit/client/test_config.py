@@ -115,8 +115,8 @@ def test_a_token_in_a_private_file_of_its_own_or_of_slapos_is_taken(tmp_path: Pa
         ("[slapos]\nmaster_url = http://m\n", "names no token"),
         ("[slapos]\nmaster_url = http://m\n[client]\ntoken_file = gone\n", "gone cannot be read"),
         ("[slapos]\nmaster_url = http://m\n[client]\ntoken_file = empty\n", "empty is empty"),
-        ("[slapos]\nmaster_url = http://m\n[client]\ntoken_file = open\n", "is no secret"),
-        ("[slapos]\nmaster_url = http://m\n[client]\ntoken = readable-by-all\n", "is no secret"),
+        ("[slapos]\nmaster_url = http://m\n[client]\ntoken_file = open\n", "is readable by other users"),
+        ("[slapos]\nmaster_url = http://m\n[client]\ntoken = readable-by-all\n", "is readable by other users"),
     ],
 )
 def test_a_useless_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from slap.cache.archive.header import decode
 from slap.cache.server.access import token_of
-from slap.cache.server.ranges import span_of
-from slap.cache.server.statement import filed_envelope, filed_old
-from slap.cache.trust.envelope import read_envelope
-from slap.cache.trust.former import read_former_key
-from slap.cache.trust.keys import read_line
+from slap.cache.server.ranges import parse_range
+from slap.cache.server.statement import parse_signed_entry, parse_slapos_entry
+from slap.cache.trust.envelope import parse_envelope
+from slap.cache.trust.keys import parse_public_key
+from slap.cache.trust.slapos_entry import parse_slapos_key
 from slap.master.access.authority import new_authority
 from slap.master.access.request import public_key_of
 from slap.master.hateoas.query import parse as parse_query
@@ -143,16 +143,16 @@ PARSERS: dict[str, tuple[Callable[[Any], object], st.SearchStrategy[Any]]] = {
         lambda text: parse_list(text.encode(), []), changed(new_authority().sign_revocations([])) | words(*_PEM)
     ),
     "a registration token": (fingerprint_in, words("register:", "a" * 64)),
-    "a signed envelope": (read_envelope, changed(_ENVELOPE)),
-    "an envelope to file": (lambda text: filed_envelope(text.encode()), changed(_ENVELOPE)),
+    "a signed envelope": (parse_envelope, changed(_ENVELOPE)),
+    "an envelope to file": (lambda text: parse_signed_entry(text.encode()), changed(_ENVELOPE)),
     "an entry of SlapOS": (
-        lambda text: filed_old("key", text.encode(), False), words('["', '", "', '"]', "[" * 5000, "{}", '\\"')
+        lambda text: parse_slapos_entry("key", text.encode(), False), words('["', '", "', '"]', "[" * 5000, "{}", '\\"')
     ),
     "a manifest": (Manifest.model_validate_json, changed(_MANIFEST)),
-    "the line of a public key": (read_line, words("slap-ed25519 ", "A" * 43 + "=", " comment")),
-    "the key of a SlapOS cache": (read_former_key, changed(new_authority().certificate)),
+    "the line of a public key": (parse_public_key, words("slap-ed25519 ", "A" * 43 + "=", " comment")),
+    "the key of a SlapOS cache": (parse_slapos_key, changed(new_authority().certificate)),
     "an Authorization header": (token_of, words("Bearer ", "Basic ", "dTp4", "===")),
-    "a Range header": (lambda header: span_of(header, 10), words("bytes=", "-", "0", ",", "5")),
+    "a Range header": (lambda header: parse_range(header, 10), words("bytes=", "-", "0", ",", "5")),
     "a header in an archive": (lambda block: decode(block), st.binary(min_size=512, max_size=512)),
     "a desired state": (lambda text: parse_desired_state(text.encode()), changed(_STATE)),
     "a record of buildout": (lambda text: parse_record(text, "file"), words("[a]\n", "[a:b]\n", "x = 1\n", "  <= y\n", "%(")),

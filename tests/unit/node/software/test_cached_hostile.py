@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.trust.keys import read_key
-from slap.cache.trust.sign import renewed, sign
+from slap.cache.trust.keys import load_key
+from slap.cache.trust.sign import renew_entry, sign_entry
 from slap.model.cache import Blob, Entry, SignedEntry
 from slap.model.cache.manifest import LARGEST_MANIFEST
 from tests.unit.cache.archives import made_of, member, tar
@@ -39,7 +39,7 @@ def exchange(shop: CrookedCache, world: World, archive: bytes, **claims: object)
     changed = entry.model_copy(update={**honest, **claims})
     key_file = world.tools.settings.key_file
     assert key_file
-    signed = sign(renewed(changed, world.tools.now), read_key(key_file))
+    signed = sign_entry(renew_entry(changed, world.tools.now), load_key(key_file))
     entries[:] = [signed.model_dump(mode="json", by_alias=True)]
 
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from slap.cache.trust.former import multiarch, read_former_key
 from slap.cache.trust.platform import this_platform
+from slap.cache.trust.slapos_entry import multiarch, parse_slapos_key
 from slap.model.software import software_id
 from tests.unit.cache.crooked import CrookedCache, crooked_cache
 from tests.unit.node.software.test_cached_releases import World
@@ -70,14 +70,14 @@ def test_nobody_is_asked_for_what_nobody_opted_in_to(world: World, shop: Crooked
 
 
 def test_a_release_of_a_slapos_cache_is_taken_after_an_opt_in(world: World) -> None:
-    world.tools.trust.trust_former(read_former_key(PEM, "old cache"))
+    world.tools.trust.trust_slapos_key(parse_slapos_key(PEM, "old cache"))
     assert world.once().startswith("from cache, signed by old cache (")
     assert (world.folder / "instance.cfg").read_text() == RELEASE["instance.cfg"]
     assert not world.builder.jobs and world.left == {world.folder.name}
 
 
 def test_a_download_that_was_killed_is_no_hindrance(world: World) -> None:
-    world.tools.trust.trust_former(read_former_key(PEM))
+    world.tools.trust.trust_slapos_key(parse_slapos_key(PEM))
     (world.config.software_root / f".from-cache-{world.folder.name}.tar.gz").write_text("half")
     assert world.once().startswith("from cache")
     assert world.left == {world.folder.name}
@@ -85,14 +85,14 @@ def test_a_download_that_was_killed_is_no_hindrance(world: World) -> None:
 
 @pytest.mark.parametrize("fault", ["flip", "truncate", "shorten", "lose", "drip"])
 def test_what_is_wrong_with_it_leaves_nothing_behind(world: World, shop: CrookedCache, fault: str) -> None:
-    world.tools.trust.trust_former(read_former_key(PEM))
+    world.tools.trust.trust_slapos_key(parse_slapos_key(PEM))
     shop.fault, shop.at = fault, "/cache/"
     assert world.once().startswith("built from source: ")
     assert world.left == {world.folder.name} and len(world.builder.jobs) == 1
 
 
 def test_another_whole_archive_than_its_entry_promises_is_refused(world: World, shop: CrookedCache) -> None:
-    world.tools.trust.trust_former(read_former_key(PEM))
+    world.tools.trust.trust_slapos_key(parse_slapos_key(PEM))
     (digest,) = shop.blobs
     shop.blobs[digest] = packed(
         {f"{software_id(URL)}/{name}": text for name, text in (RELEASE | {"evil": "x"}).items()}
@@ -102,7 +102,7 @@ def test_another_whole_archive_than_its_entry_promises_is_refused(world: World, 
 
 
 def test_a_hostile_archive_is_refused(world: World, shop: CrookedCache) -> None:
-    world.tools.trust.trust_former(read_former_key(PEM))
+    world.tools.trust.trust_slapos_key(parse_slapos_key(PEM))
     put(shop, world, packed({f"{software_id(URL)}/../../evil": "x"}))
     assert "outside of the folder" in world.once()
     assert world.left == {world.folder.name} and not (world.config.software_root.parent / "evil").exists()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from slap.cache.client.client import question_place
-from slap.cache.client.publish import Built, publish
-from slap.cache.trust.keys import generate_key, read_key
+from slap.cache.client.client import install_place
+from slap.cache.client.publish import BuildOutput, publish
+from slap.cache.trust.keys import generate_key, load_key
 from slap.cache.trust.store import TrustedKey
 from slap.model.cache import EntryKind
 from slap.node.buildout.job import BuildJob, BuildResult, Outcome
@@ -62,7 +62,7 @@ class World:
         assert settings.key_file
         if not settings.key_file.exists():
             generate_key(settings.key_file, "builder")
-        self.tools.trust.trust(TrustedKey(read_key(settings.key_file).public))
+        self.tools.trust.trust(TrustedKey(load_key(settings.key_file).public))
         wants(self.store, a_supply())
 
     def once(self) -> str:
@@ -181,12 +181,12 @@ def test_what_may_only_come_from_a_cache_is_never_built(tmp_path: Path, shop: Cr
 def test_what_a_cache_has_without_an_instance_profile_is_not_taken(world: World, shop: CrookedCache) -> None:
     world.folder.mkdir()
     (world.folder / "readme").write_text("nothing to run")
-    question = world.tools.question(URL)
-    built = Built(world.folder, question, "COMP-2", 1, 2)
+    cache_key = world.tools.cache_key(URL)
+    built = BuildOutput(world.folder, cache_key, "COMP-2", 1, 2)
     key = world.tools.signing_key()
-    publish(built, key, world.tools.client, world.tools.shelf, lambda size: None)
+    publish(built, key, world.tools.client, world.tools.chunk_store, lambda size: None)
     assert "no instance profile" in world.once()
-    assert len(world.builder.jobs) == 1 and question_place(question).path == str(world.folder)
+    assert len(world.builder.jobs) == 1 and install_place(cache_key).path == str(world.folder)
     assert world.left == {world.folder.name}
 
 
@@ -280,11 +280,11 @@ class UsesPart(Builds):
         return result.model_copy(update={"fingerprint": compute_fingerprint(Path(job.folder))})
 
 
-def ask(address: str, question: str) -> str:
+def ask(address: str, cache_key: str) -> str:
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(5)
         channel.connect(address)
-        channel.sendall(question.encode())
+        channel.sendall(cache_key.encode())
         return channel.makefile().readline().strip()
 
 
@@ -322,10 +322,10 @@ def test_a_release_that_no_cache_has_takes_its_components_from_there(
     assert parts.said[-1].startswith("from cache, signed by builder")
 
 
-@pytest.mark.parametrize("question", ["\n", "zlib\n", f"../etc {DIGEST}\n", "zlib ../..\n", "x" * 5000 + "\n"])
-def test_strange_questions_about_parts_are_answered_politely(world: World, question: str) -> None:
+@pytest.mark.parametrize("cache_key", ["\n", "zlib\n", f"../etc {DIGEST}\n", "zlib ../..\n", "x" * 5000 + "\n"])
+def test_strange_questions_about_parts_are_answered_politely(world: World, cache_key: str) -> None:
     with world.cache.building() as asking:
-        assert ask(asking[ASK], question) == "this is no question about a part"
+        assert ask(asking[ASK], cache_key) == "this is no question about a part"
 
 
 def test_the_desk_for_parts_is_open_while_a_build_runs(world: World) -> None:
