@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_va
 
 from slap.master.access.settings import AccessSettings
 from slap.master.database.quota import QuotaSettings
-from slap.master.order.schema import SchemaLimits
-from slap.master.order.validation import SchemaSettings
-from slap.master.slapproxy.config import Beside
+from slap.master.schema.limits import SchemaLimits
+from slap.master.schema.validation import SchemaSettings
+from slap.master.settings_slapproxy import Beside
 from slap.model.base import Frozen
 from slap.model.network.firewall import NetworkText
 from slap.system.serving.limits import BodyLimits, ConnectionLimits

@@ -5,16 +5,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from slap.master import computer, supply
+from slap.master import computer
 from slap.master.access.auth import CallerKind
+from slap.master.api.call import Call
 from slap.master.database.tables import AnyRow, instance, is_living
-from slap.master.facade.news import News, status_news
-from slap.master.facade.worded import worded
 from slap.master.hateoas import document as documents
 from slap.master.hateoas.document import Document, Row
 from slap.master.hateoas.query import Kind, Query
-from slap.master.http.call import Call
-from slap.master.tree import InstanceName
+from slap.master.service import supply
+from slap.master.service.tree import InstanceName
+from slap.master.slapos.status_text import News, status_news
+from slap.master.slapos.string_parameters import worded
 from slap.model.computer import Computer
 from slap.model.errors import InvalidInput, NotFound
 from slap.model.instance import InstanceTree

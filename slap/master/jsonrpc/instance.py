@@ -2,16 +2,10 @@
 
 from sqlalchemy import Connection, bindparam, select
 
-from slap.master import name, tree
 from slap.master.access.auth import Caller, CallerKind
-from slap.master.access.standing import as_partition
 from slap.master.database import tables
 from slap.master.database.tables import AnyRow
 from slap.master.database.text import from_json
-from slap.master.facade.slap_tool_read import remember_form
-from slap.master.facade.slap_tool_report import reason_of
-from slap.master.facade.spoken import as_instance, may_report, published, speaking_of
-from slap.master.facade.worded import releases_of
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
 from slap.master.jsonrpc.document import shown, shown_elsewhere
 from slap.master.jsonrpc.schema import (
@@ -25,6 +19,12 @@ from slap.master.jsonrpc.schema import (
     Order,
     Published,
 )
+from slap.master.service import rename, tree
+from slap.master.service.impersonation import as_partition
+from slap.master.slapos.single_reports import as_instance, may_report, published, speaking_of
+from slap.master.slapos.string_parameters import releases_of
+from slap.master.slaptool.queries import remember_form
+from slap.master.slaptool.reports import reason_of
 from slap.model.errors import NotFound
 from slap.model.instance import InstanceRequest, Renaming
 from slap.model.serialisation import Serialisation, unwrap, wrap
@@ -160,9 +160,9 @@ async def bang(call: RpcCall, asked: InstanceMessage) -> Document:
     return done("Bang handled")
 
 
-async def rename(call: RpcCall, asked: InstanceTitle) -> Document:
+async def rename_instance(call: RpcCall, asked: InstanceTitle) -> Document:
     inside = await _within_tree(call, asked.instance_guid)
-    await name.rename(call.store, inside, asked.instance_guid, Renaming(name=asked.title))
+    await rename.rename(call.store, inside, asked.instance_guid, Renaming(name=asked.title))
     return done("Renamed")
 
 
@@ -184,5 +184,5 @@ METHODS = {
     "slapos.put.v0.software_instance_connection_parameter": Method(Published, publish),
     "slapos.put.v0.software_instance_error": Method(InstanceMessage, failed),
     "slapos.put.v0.software_instance_reported_state": Method(InstanceReported, reported),
-    "slapos.put.v0.software_instance_title": Method(InstanceTitle, rename),
+    "slapos.put.v0.software_instance_title": Method(InstanceTitle, rename_instance),
 }
