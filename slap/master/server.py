@@ -10,7 +10,7 @@ import uvicorn
 from sqlalchemy import URL
 from uvicorn.supervisors import Multiprocess
 
-from slap.master.api.routes import create_app
+from slap.master.app import create_app
 from slap.master.database.engine import database_url, is_sqlite, migrate, sqlite_file
 from slap.master.database.incarnation import begin_incarnation
 from slap.master.settings import MasterSettings, TlsMode

@@ -40,7 +40,6 @@ NODE_ORDER = (
 KNOWN_CYCLES = {
     "master": {
         frozenset({"access", "computer", "placement", "release", "service", "settings"}),
-        frozenset({"api", "hateoas", "jsonrpc", "slaptool"}),
     }
 }
 

@@ -15,7 +15,7 @@ from slap.client.credentials import Credentials
 from slap.master.access.auth import Caller, CallerKind, Guard
 from slap.master.access.request_credentials import Knock
 from slap.master.access.settings import AccessSettings
-from slap.master.api.routes import open_store
+from slap.master.app import open_store
 from slap.master.database.store import Store
 from slap.master.service.impersonation import as_computer, as_partition
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from slap.client.native import NativeMaster
 from slap.master.api.peer import PeerProtocol
-from slap.master.api.routes import create_app
+from slap.master.app import create_app
 from slap.master.database.hub import Hub, answer_topic, computer_topic, tree_topic
 from slap.model.node import InstanceReport
 from slap.model.state import ReportedInstanceState

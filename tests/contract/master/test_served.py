@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from slap.master.api.routes import open_store
+from slap.master.app import open_store
 from slap.master.slapos.served_revision import Served
 from tests.contract.master.world import World
 

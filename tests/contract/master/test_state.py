@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from slap.master.access.auth import Caller, CallerKind
-from slap.master.api.routes import open_store
+from slap.master.app import open_store
 from slap.master.service.logs import logs
 from slap.model.errors import InvalidInput, Unreachable
 from slap.model.instance import Sla

@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select
 
 import slap.master
-from slap.master.api.routes import open_store
+from slap.master.app import open_store
 from slap.master.database.engine import database_url, migrate
 from slap.master.database.sqlite import SqliteStore
 from slap.master.database.store import Store, Transaction

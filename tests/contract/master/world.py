@@ -19,7 +19,7 @@ from slap.client.native import NativeMaster
 from slap.master.access.accounts import create_user
 from slap.master.access.settings import AccessSettings
 from slap.master.api.peer import PeerProtocol
-from slap.master.api.routes import create_app
+from slap.master.app import create_app
 from slap.master.schema.validation import SchemaSettings
 from slap.master.settings import ReleaseSettings
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
