@@ -26,15 +26,15 @@ from slap.master.database.sqlite import SqliteStore
 from slap.master.database.store import Store
 from slap.master.hateoas.route import install_hateoas
 from slap.master.jsonrpc.route import install_jsonrpc
+from slap.master.multimaster.config import Beside
 from slap.master.multimaster.requests import Orders, connection_to
 from slap.master.release.reader import ReleaseReader
+from slap.master.release.settings import ReleaseSettings
 from slap.master.schema.validation import SchemaChecks, SchemaSettings
 from slap.master.service.certificate import Certificates
 from slap.master.service.registration import Registrations
 from slap.master.service.report import ReportService
 from slap.master.service.state import StateService
-from slap.master.settings import ReleaseSettings
-from slap.master.settings_slapproxy import Beside
 from slap.master.slapos.served_revision import Served
 from slap.master.slaptool import routes as slaptool
 from slap.model.base import Frozen

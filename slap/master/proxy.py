@@ -3,7 +3,7 @@
 import ipaddress
 from pathlib import Path
 
-from slap.master.access.accounts import create_user
+from slap.master.service.accounts import create_user
 from slap.master.settings import MasterSettings
 from slap.master.settings_slapproxy import SlapproxyConfig
 from slap.master.takeover.migrate import take_over

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from slap.master.multimaster.config import Beside, OtherMaster
 from slap.model.base import Frozen
 from slap.model.errors import InvalidInput
 
@@ -14,26 +15,6 @@ SECTION = "slapproxy"
 _MULTIMASTER = "multimaster/"
 # What slapproxy knows and this master does otherwise, or nowhere: a file with them is not wrong.
 _ELSEWHERE = frozenset({"log_file", "public_directory_path", "local_software_release_root"})
-
-
-class OtherMaster(Frozen):
-    """A master that orders may be forwarded to; those for one of `releases` always are."""
-
-    url: str = Field(pattern=r"^https?://[^/]")
-    certificate: Path | None = None
-    key: Path | None = None
-    computer: str = ""  # with `partition`: orders are placed there as this partition
-    partition: str = ""
-    releases: frozenset[str] = frozenset()
-
-
-class Beside(Frozen):
-    """What a master knows besides its database: masters that orders may be forwarded to, and software releases by short
-    words, as SlapOS's software products.
-    """
-
-    others: tuple[OtherMaster, ...] = ()
-    products: dict[str, str] = Field(default_factory=dict)
 
 
 class SlapproxyConfig(Frozen):

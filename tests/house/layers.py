@@ -30,18 +30,21 @@ TOOLS = {
     "zc.buildout": {"recipes", "node"},
 }
 
-# The folders and files of slap/node, the lowest first: each imports only those before it.
-NODE_ORDER = (
-    "core", "identity", "buildout", "cache", "promise", "usage", "software", "partition", "image", "limits", "vm",
-    "manager", "format", "node", "agent", "passes",
-)  # fmt: skip
+# The folders and files of two rooms, the lowest first: each imports only those before it.
+ORDERS = {
+    "node": (
+        "core", "identity", "buildout", "cache", "promise", "usage", "software", "partition", "image", "limits", "vm",
+        "manager", "format", "node", "agent", "passes",
+    ),
+    "master": (
+        "database", "schema", "access", "computer", "placement", "release", "service", "multimaster", "api", "slapos",
+        "slaptool", "hateoas", "jsonrpc", "app", "settings", "settings_slapproxy", "tls", "takeover", "proxy", "server",
+    ),
+}  # fmt: skip
 
-# Import cycles between units that are still there. Each must be found: one that is gone is struck out here.
-KNOWN_CYCLES = {
-    "master": {
-        frozenset({"access", "computer", "placement", "release", "service", "settings"}),
-    }
-}
+# The protocols of SlapOS in slap/master, and the one unit that installs them.
+SLAPOS_PROTOCOLS = {"slapos", "slaptool", "hateoas", "jsonrpc"}
+SLAPOS_INSTALLER = "app"
 
 # What slap/node has for SlapOS's sake only, and the one place where each is plugged in; SlapOS's operators trigger passes
 # by files, so those have two.

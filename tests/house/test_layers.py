@@ -3,10 +3,11 @@
 import pytest
 
 from tests.house.layers import (
-    KNOWN_CYCLES,
-    NODE_ORDER,
+    ORDERS,
     ROOMS,
     SLAPOS_IMPORTERS,
+    SLAPOS_INSTALLER,
+    SLAPOS_PROTOCOLS,
     backward_imports,
     cycle,
     forbidden_imports,
@@ -30,13 +31,20 @@ def test_no_modules_import_each_other() -> None:
 
 @pytest.mark.parametrize("room", sorted({source.room for source in CODE} - {""}))
 def test_units_of_a_room_form_no_cycle(room: str) -> None:
-    assert unit_cycles(unit_imports(CODE, room)) == KNOWN_CYCLES.get(room, set())
+    assert unit_cycles(unit_imports(CODE, room)) == set()
 
 
-def test_node_imports_downwards_only() -> None:
-    graph = unit_imports(CODE, "node")
-    assert set(graph) == set(NODE_ORDER)
-    assert backward_imports(graph, NODE_ORDER) == []
+@pytest.mark.parametrize("room", ORDERS)
+def test_units_import_downwards_only(room: str) -> None:
+    graph = unit_imports(CODE, room)
+    assert set(graph) == set(ORDERS[room])
+    assert backward_imports(graph, ORDERS[room]) == []
+
+
+def test_protocols_of_slapos_are_installed_at_one_place() -> None:
+    graph = unit_imports(CODE, "master")
+    importers = {unit for unit, targets in graph.items() if targets & SLAPOS_PROTOCOLS}
+    assert importers - SLAPOS_PROTOCOLS == {SLAPOS_INSTALLER}
 
 
 def test_compatibility_with_slapos_is_plugged_in_at_one_place_each() -> None:

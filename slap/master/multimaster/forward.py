@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from slap.master.settings_slapproxy import OtherMaster
+from slap.master.multimaster.config import OtherMaster
 from slap.model.errors import CannotBePlaced, InvalidInput, NotReady, SlapError, Unreachable
 from slap.model.instance import InstanceRequest
 from slap.model.serialisation import unwrap, wrap

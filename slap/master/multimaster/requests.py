@@ -14,11 +14,11 @@ from slap.master.database.pages import PagedDocument
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import AnyRow, forwarded
 from slap.master.database.text import from_json, now, to_json
+from slap.master.multimaster.config import OtherMaster
 from slap.master.multimaster.forward import MASTER_FILTER, Placed, forward, master_for
 from slap.master.schema.validation import SchemaChecks
 from slap.master.service import instance, tree
 from slap.master.service.tree import InstanceName
-from slap.master.settings_slapproxy import OtherMaster
 from slap.model.errors import NotFound
 from slap.model.instance import Answer, HistoryEntry, Instance, InstanceRequest, InstanceTree
 from slap.model.state import InstanceState, ReportedInstanceState

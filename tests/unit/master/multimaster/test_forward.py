@@ -7,8 +7,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from slap.master.multimaster.config import OtherMaster
 from slap.master.multimaster.forward import forward, master_for
-from slap.master.settings_slapproxy import OtherMaster
 from slap.model.errors import CannotBePlaced, InvalidInput, Unreachable
 from slap.model.instance import InstanceRequest, Sla
 from slap.model.state import InstanceState

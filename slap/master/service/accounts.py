@@ -11,13 +11,13 @@ from slap.master.access.auth import CallerKind, issue_token
 from slap.master.access.authority import CertificateAuthority, authority_of, in_pem, key_in_pem, new_key
 from slap.master.access.certificate_table import Holder
 from slap.master.access.revocation import revoke_computer, revoke_credential, revoke_user
-from slap.master.access.rotation import rotate_authority, rotate_partition_secret
 from slap.master.database.engine import database_url, is_sqlite, migrate
 from slap.master.database.postgres import notify
 from slap.master.database.store import Transaction
 from slap.master.database.tables import certificate, token
 from slap.master.database.text import now
 from slap.master.service.certificate import signed
+from slap.master.service.rotation import rotate_authority, rotate_partition_secret
 from slap.model.base import Name
 from slap.model.errors import InvalidInput, NotFound
 
