@@ -46,6 +46,16 @@ ORDERS = {
 SLAPOS_PROTOCOLS = {"slapos", "slaptool", "hateoas", "jsonrpc"}
 SLAPOS_INSTALLER = "app"
 
+# Units of slap/master that ask services, and the modules of them that still have queries of their own: none comes to them.
+PROTOCOLS = SLAPOS_PROTOCOLS | {"api", "multimaster", "app"}
+QUERIES_OUTSIDE_SERVICES = {
+    "slap.master.jsonrpc.document",
+    "slap.master.multimaster.requests",
+    "slap.master.slapos.served_revision",
+    "slap.master.slaptool.queries",
+}
+_STATEMENTS = {f"sqlalchemy.{name}" for name in ("select", "insert", "update", "delete", "text")}
+
 # What slap/node has for SlapOS's sake only, and the one place where each is plugged in; SlapOS's operators trigger passes
 # by files, so those have two.
 SLAPOS_IMPORTERS = {
@@ -98,6 +108,12 @@ def slapos_importers(sources: Iterable[Source]) -> Graph:
     own = list(sources)
     wing = {source.module for source in own if source.name.rpartition("/")[2].startswith("slapos_")}
     return {module: {source.module for source in own if module in _targets(source, wing)} for module in wing}
+
+
+def modules_with_queries(sources: Iterable[Source], room: str, units: set[str]) -> set[str]:
+    """The modules in some units of a room that make SQL statements."""
+    inside = (source for source in sources if source.room == room and _unit(source.module) in units)
+    return {source.module for source in inside if imported(source) & _STATEMENTS}
 
 
 def backward_imports(graph: Graph, order: Sequence[str]) -> list[str]:

@@ -4,6 +4,8 @@ import pytest
 
 from tests.house.layers import (
     ORDERS,
+    PROTOCOLS,
+    QUERIES_OUTSIDE_SERVICES,
     ROOMS,
     SLAPOS_IMPORTERS,
     SLAPOS_INSTALLER,
@@ -11,6 +13,7 @@ from tests.house.layers import (
     backward_imports,
     cycle,
     forbidden_imports,
+    modules_with_queries,
     slapos_importers,
     unit_cycles,
     unit_imports,
@@ -49,6 +52,10 @@ def test_protocols_of_slapos_are_installed_at_one_place() -> None:
 
 def test_compatibility_with_slapos_is_plugged_in_at_one_place_each() -> None:
     assert slapos_importers(source for source in CODE if source.room == "node") == SLAPOS_IMPORTERS
+
+
+def test_protocols_leave_queries_to_services() -> None:
+    assert modules_with_queries(CODE, "master", PROTOCOLS) == QUERIES_OUTSIDE_SERVICES
 
 
 def test_all_rooms_are_on_the_plan() -> None:
@@ -91,6 +98,15 @@ def test_importers_of_compatibility_are_found() -> None:
         Source("slap/node/b.py", "from slap.node.a.slapos_x import z"),
     ]
     assert slapos_importers(sources) == {"slap.node.a.slapos_x": {"slap.node.a.y", "slap.node.b"}}
+
+
+def test_queries_are_found() -> None:
+    sources = [
+        Source("slap/master/api/a.py", "from sqlalchemy import Connection, select"),
+        Source("slap/master/api/b.py", "from sqlalchemy import Connection"),
+        Source("slap/master/service/c.py", "from sqlalchemy import update"),
+    ]
+    assert modules_with_queries(sources, "master", {"api"}) == {"slap.master.api.a"}
 
 
 def test_a_cycle_of_units_is_found_where_no_modules_form_one() -> None:

@@ -2,7 +2,7 @@
 
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
 from slap.master.jsonrpc.schema import OfComputer, OfInstance
-from slap.master.slapos.single_reports import as_itself
+from slap.master.service.impersonation import as_itself
 from slap.model.certificate import KeyPair
 
 

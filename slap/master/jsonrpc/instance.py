@@ -1,9 +1,8 @@
 """The JSON-RPC methods about instances."""
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from slap.master.access.auth import Caller, CallerKind
-from slap.master.database import tables
 from slap.master.database.tables import AnyRow
 from slap.master.database.text import from_json
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
@@ -20,10 +19,10 @@ from slap.master.jsonrpc.schema import (
     Published,
 )
 from slap.master.service import rename, tree
-from slap.master.service.impersonation import as_partition
-from slap.master.slapos.single_reports import as_instance, may_report, published, speaking_of
-from slap.master.slapos.string_parameters import releases_of
-from slap.master.slaptool.queries import remember_form
+from slap.master.service.impersonation import as_instance, as_partition, speaking_of
+from slap.master.service.shared import remember_form, shared_instances
+from slap.master.service.supply import releases_of
+from slap.master.slapos.single_reports import may_report, published
 from slap.master.slaptool.reports import reason_of
 from slap.model.errors import NotFound
 from slap.model.instance import InstanceRequest, Renaming
@@ -31,21 +30,6 @@ from slap.model.serialisation import Serialisation, unwrap, wrap
 from slap.model.sla_filters import sla_from_filters
 from slap.model.software import SoftwareRelease
 from slap.model.state import InstanceState, ReportedInstanceState
-
-_SERVED_BY = (
-    select(
-        tables.instance.c.guid,
-        tables.instance.c.reference,
-        tables.instance.c.release,
-        tables.instance.c.type,
-        tables.instance.c.requested,
-        tables.instance.c.parameters,
-        tables.instance.c.serialisation,
-        tables.instance.c.partition,
-    )
-    .where(tables.instance.c.host == bindparam("host"), tables.is_living)
-    .order_by(tables.instance.c.guid)
-)
 
 
 async def _shown(call: RpcCall, guid: str) -> Document:
@@ -114,7 +98,7 @@ async def served_by(call: RpcCall, asked: OfInstance) -> Document:
 
 def _served_by(connection: Connection, caller: Caller, guid: str) -> list[Document]:
     speaking_of(connection, caller, guid)
-    rows = connection.execute(_SERVED_BY, {"host": guid}).all()
+    rows = shared_instances(connection, guid)
     releases = releases_of(connection, {row.release for row in rows})
     return [_served(row, releases[row.release]) for row in rows]
 

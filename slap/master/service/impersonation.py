@@ -9,14 +9,27 @@ from sqlalchemy import Connection, bindparam, select
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import find
 from slap.master.database.store import Store
-from slap.master.database.tables import instance, is_living, partition
-from slap.model.errors import Forbidden, NotFound
+from slap.master.database.tables import AnyRow, instance, is_living, partition
+from slap.model.errors import Conflict, Forbidden, NotFound
 
 _INSIDE = (
     select(instance.c.guid, instance.c.owner, instance.c.root)
     .join_from(partition, instance, instance.c.guid == partition.c.instance)
     .where(partition.c.computer == bindparam("on"), partition.c.name == bindparam("name"), is_living)
 )
+_SPOKEN_OF = select(
+    instance.c.guid,
+    instance.c.owner,
+    instance.c.root,
+    instance.c.host,
+    instance.c.computer,
+    instance.c.partition,
+    instance.c.reported,
+    instance.c.reported_revision,
+    instance.c.message,
+    instance.c.promises,
+    instance.c.connection,
+).where(instance.c.guid == bindparam("guid"))
 
 
 async def as_computer(store: Store, caller: Caller, guid: str) -> Caller:
@@ -27,6 +40,32 @@ async def as_computer(store: Store, caller: Caller, guid: str) -> Caller:
 async def as_partition(store: Store, caller: Caller, computer: str, name: str) -> Caller:
     """The caller as the instance in a partition; raises NotFound when the partition is free."""
     return await store.read(lambda connection: _partition(connection, caller, computer, name))
+
+
+def speaking_of(connection: Connection, caller: Caller, guid: str) -> AnyRow:
+    """An instance of which the caller may say something: its owner, its computer, itself, or the one that serves it."""
+    row = connection.execute(_SPOKEN_OF, {"guid": guid}).first()
+    if row and caller.subject in _speakers(caller.kind, row):
+        return row
+    raise no_instance(guid)
+
+
+def as_instance(connection: Connection, caller: Caller, guid: str) -> Caller:
+    """The caller as an instance of which it may say something."""
+    row = speaking_of(connection, caller, guid)
+    return Caller(CallerKind.PARTITION, row.guid, row.owner, row.root)
+
+
+def as_itself(connection: Connection, caller: Caller, guid: str) -> Caller:
+    """The same, for what only an instance with a partition of its own may have: who serves one is not let into its tree."""
+    row = speaking_of(connection, caller, guid)
+    if row.host is not None:
+        raise Conflict(f"{guid} is a shared instance.", "It has no partition that could use a certificate.")
+    return Caller(CallerKind.PARTITION, row.guid, row.owner, row.root)
+
+
+def no_instance(guid: str) -> NotFound:
+    return NotFound(f"There is no instance {guid}.", "", "List the instances that there are: slapos service list.")
 
 
 def _computer(connection: Connection, caller: Caller, guid: str) -> Caller:
@@ -58,3 +97,12 @@ def _partition(connection: Connection, caller: Caller, computer: str, name: str)
 def _check_neighbour(caller: Caller, name: str) -> None:
     if caller.subject != name:
         raise Forbidden(f"This caller is not the Unix user of {name}.", f"It is that of {caller.subject}.")
+
+
+def _speakers(kind: CallerKind, row: AnyRow) -> tuple[str | None, ...]:
+    speakers = {
+        CallerKind.USER: (row.owner,),
+        CallerKind.COMPUTER: (row.computer,),
+        CallerKind.PARTITION: (row.guid, row.host),
+    }
+    return speakers[kind]

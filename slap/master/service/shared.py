@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.database.hub import answer_topic
@@ -14,11 +14,30 @@ from slap.master.database.text import now, to_json
 from slap.master.placement.cascade import lock_shared, tell_parent
 from slap.model.errors import NotFound
 from slap.model.node import InstanceReport
+from slap.model.serialisation import Serialisation
 from slap.model.state import InstanceState, ReportedInstanceState
 from slap.model.values import Parameters
 
 # Databases take so many parameters in one statement, and no more.
 _MOST_AT_ONCE = 500
+_SHARED_OF = (
+    select(
+        instance.c.guid,
+        instance.c.reference,
+        instance.c.release,
+        instance.c.type,
+        instance.c.requested,
+        instance.c.parameters,
+        instance.c.serialisation,
+        instance.c.partition,
+    )
+    .where(instance.c.host == bindparam("host"), is_living)
+    .order_by(instance.c.guid)
+)
+_PUBLISHED = select(instance.c.published).where(
+    instance.c.guid == bindparam("guid"),
+    or_(instance.c.guid == bindparam("host"), instance.c.host == bindparam("host")),
+)
 
 
 class Served(Protocol):
@@ -143,6 +162,22 @@ _COLUMNS = select(
 _SERVED = _COLUMNS.where(instance.c.host.in_(bindparam("hosts", expanding=True)), is_living).order_by(instance.c.guid)
 _ONE = _COLUMNS.where(instance.c.guid == bindparam("guid"), instance.c.host.is_not(None))
 _SERVES_LESS = update(instance).where(instance.c.guid == bindparam("member")).values(serving=instance.c.serving - 1)
+
+
+async def remember_form(store: Store, host: Caller, guid: str, form: Serialisation) -> None:
+    """The form in which an instance publishes, for itself or for a shared one that it serves."""
+    which = {"guid": guid, "host": host.subject}
+    known = await store.read(lambda connection: connection.execute(_PUBLISHED, which).scalar())
+    if known is None:
+        raise NotFound(f"{host.subject} serves no shared instance {guid}.")
+    if known != form:
+        change = update(instance).where(instance.c.guid == guid).values(published=form)
+        await store.write(lambda transaction: transaction.connection.execute(change) and None)
+
+
+def shared_instances(connection: Connection, host: str) -> Sequence[AnyRow]:
+    """The shared instances that an instance serves."""
+    return connection.execute(_SHARED_OF, {"host": host}).all()
 
 
 def _changes(row: Any, host: str, report: InstanceReport) -> dict[str, Any]:

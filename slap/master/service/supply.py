@@ -1,6 +1,6 @@
 """Supplies: which computer shall have which software release."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from slap.model.software import SoftwareRelease, Supply, SupplyRequest, normalis
 from slap.model.state import SupplyState
 
 _LISTED_LOG_LENGTH = 2000
+_RELEASES = select(release.c.url, release.c.document).where(release.c.url.in_(bindparam("urls", expanding=True)))
 
 
 async def request_supply(store: Store, caller: Caller, wanted: SupplyRequest, read_release: ReleaseReading) -> Supply:
@@ -103,6 +104,12 @@ def usable_release(connection: Connection, owner: str, order: InstanceRequest) -
         f"Did you mean {' or '.join(known)}?" if known else "",
         f"Supply it to a computer first: slapos supply {url} COMPUTER.",
     )
+
+
+def releases_of(connection: Connection, urls: Collection[str]) -> dict[str, SoftwareRelease]:
+    """Releases by their URLs, in one look-up."""
+    rows = connection.execute(_RELEASES, {"urls": sorted(urls)}).all() if urls else ()
+    return {row.url: known_release(row.document).release for row in rows}
 
 
 def is_supplied(connection: Connection, guid: str, url: str) -> bool:

@@ -261,3 +261,20 @@ def _document(known: Instance) -> bytes:
 
 def _no_instance(guid: str) -> NotFound:
     return NotFound(f"There is no instance {guid}.", "", "List the instances that there are: slapos service list.")
+
+
+def instances_on(connection: Connection, guid: str) -> Sequence[AnyRow]:
+    """The instances in the partitions of a computer, with what a status is made of."""
+    return connection.execute(_ON_COMPUTER, {"computer": guid}).all()
+
+
+_ON_COMPUTER = select(
+    instance.c.guid,
+    instance.c.partition,
+    instance.c.requested,
+    instance.c.reported,
+    instance.c.revision,
+    instance.c.reported_revision,
+    instance.c.message,
+    instance.c.changed_at,
+).where(instance.c.computer == bindparam("computer"), instance.c.host.is_(None), is_living)

@@ -5,17 +5,16 @@ the rest of it repeats what is known.
 """
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, bindparam, select
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.database.store import Store
-from slap.master.database.tables import AnyRow, instance
+from slap.master.database.tables import AnyRow
 from slap.master.database.text import from_json
 from slap.master.service import shared
-from slap.master.service.impersonation import as_computer
+from slap.master.service.impersonation import as_computer, no_instance, speaking_of
 from slap.master.service.report import ReportService
 from slap.master.slapos.served_revision import Served
-from slap.model.errors import Conflict, NotFound
+from slap.model.errors import Conflict
 from slap.model.node import InstanceReport, NodeReport, SupplyReport
 from slap.model.serialisation import Serialisation, is_wrapped, unwrap
 from slap.model.state import ReportedInstanceState, ReportedSupplyState
@@ -24,19 +23,6 @@ from slap.model.values import Parameters
 # How often what is known may change while connection parameters are added to it.
 _ATTEMPTS = 5
 _PARAMETERS: TypeAdapter[Parameters] = TypeAdapter(Parameters)
-_SPOKEN_OF = select(
-    instance.c.guid,
-    instance.c.owner,
-    instance.c.root,
-    instance.c.host,
-    instance.c.computer,
-    instance.c.partition,
-    instance.c.reported,
-    instance.c.reported_revision,
-    instance.c.message,
-    instance.c.promises,
-    instance.c.connection,
-).where(instance.c.guid == bindparam("guid"))
 
 
 class Spoken:
@@ -60,7 +46,7 @@ class Spoken:
         for _ in range(_ATTEMPTS):
             row = await self._row(caller, guid)
             if row.reported == ReportedInstanceState.DESTROYED:
-                raise _no_instance(guid)
+                raise no_instance(guid)
             if from_json(row.connection) == connection:
                 return
             await self._publish(row, connection)
@@ -103,43 +89,8 @@ def may_report(sender: Caller, state: ReportedInstanceState) -> None:
         sender.must_be(CallerKind.COMPUTER, CallerKind.USER)
 
 
-def speaking_of(connection: Connection, caller: Caller, guid: str) -> AnyRow:
-    """An instance of which the caller may say something: its owner, its computer, itself, or the one that serves it."""
-    row = connection.execute(_SPOKEN_OF, {"guid": guid}).first()
-    if row and caller.subject in _speakers(caller.kind, row):
-        return row
-    raise _no_instance(guid)
-
-
-def as_instance(connection: Connection, caller: Caller, guid: str) -> Caller:
-    """The caller as an instance of which it may say something."""
-    row = speaking_of(connection, caller, guid)
-    return Caller(CallerKind.PARTITION, row.guid, row.owner, row.root)
-
-
-def as_itself(connection: Connection, caller: Caller, guid: str) -> Caller:
-    """The same, for what only an instance with a partition of its own may have: who serves one is not let into its tree."""
-    row = speaking_of(connection, caller, guid)
-    if row.host is not None:
-        raise Conflict(f"{guid} is a shared instance.", "It has no partition that could use a certificate.")
-    return Caller(CallerKind.PARTITION, row.guid, row.owner, row.root)
-
-
-def _no_instance(guid: str) -> NotFound:
-    return NotFound(f"There is no instance {guid}.", "", "List the instances that there are: slapos service list.")
-
-
 def _computer_of(row: AnyRow) -> Caller:
     return Caller(CallerKind.COMPUTER, row.computer, row.owner)
-
-
-def _speakers(kind: CallerKind, row: AnyRow) -> tuple[str | None, ...]:
-    speakers = {
-        CallerKind.USER: (row.owner,),
-        CallerKind.COMPUTER: (row.computer,),
-        CallerKind.PARTITION: (row.guid, row.host),
-    }
-    return speakers[kind]
 
 
 def _repeated(row: AnyRow) -> InstanceReport:

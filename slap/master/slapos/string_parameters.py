@@ -1,29 +1,20 @@
 """Instances with their parameters in the form that clients and nodes of SlapOS expect."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
-from slap.master.database.tables import release
-from slap.master.schema.parameters import known_release
+from slap.master.service.supply import releases_of
 from slap.model.instance import Instance
 from slap.model.serialisation import Serialisation, wrap
 from slap.model.software import SoftwareRelease
 from slap.model.values import Parameters
-
-_RELEASES = select(release.c.url, release.c.document).where(release.c.url.in_(bindparam("urls", expanding=True)))
 
 
 def worded(connection: Connection, instances: Sequence[Instance]) -> list[Instance]:
     """The same instances, all of their values as strings."""
     releases = releases_of(connection, {each.software_release for each in instances})
     return [each.model_copy(update=_strings(each, releases.get(each.software_release))) for each in instances]
-
-
-def releases_of(connection: Connection, urls: Collection[str]) -> dict[str, SoftwareRelease]:
-    """Releases by their URLs, in one look-up."""
-    rows = connection.execute(_RELEASES, {"urls": sorted(urls)}).all() if urls else ()
-    return {row.url: known_release(row.document).release for row in rows}
 
 
 def _strings(instance: Instance, release: SoftwareRelease | None) -> dict[str, Parameters]:

@@ -4,16 +4,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import Connection, bindparam, case, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, select
 
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.computer import find
 from slap.master.database.pages import PagedDocument, paged
-from slap.master.database.store import Store
 from slap.master.database.tables import AnyRow, instance, is_living, partition, release, supply
 from slap.master.database.text import from_json
 from slap.master.schema.parameters import known_release
-from slap.master.slapos.string_parameters import releases_of
+from slap.master.service.supply import releases_of
 from slap.master.slaptool.objects import Slot, computer_object, partition_object, release_object
 from slap.model.errors import NotFound
 from slap.model.instance import Instance
@@ -92,10 +91,6 @@ _SLOTS_OF_TREE = (
     .where(instance.c.root == bindparam("root"), is_living)
     .order_by(instance.c.depth, instance.c.guid)
 )
-_PUBLISHED = select(instance.c.published).where(
-    instance.c.guid == bindparam("guid"),
-    or_(instance.c.guid == bindparam("host"), instance.c.host == bindparam("host")),
-)
 _SUPPLIES = select(supply.c.url, supply.c.requested, supply.c.reported).where(
     supply.c.computer == bindparam("computer")
 )
@@ -149,17 +144,6 @@ def answer_beside(connection: Connection, got: Instance) -> tuple[Slot, Serialis
 def addresses_of_tree(connection: Connection, root: str) -> list[tuple[str, str]]:
     rows = connection.execute(_SLOTS_OF_TREE, {"root": root}).all()
     return [pair for row in rows for pair in _slot(row, None, {}, {}).ip_list]
-
-
-async def remember_form(store: Store, host: Caller, guid: str, form: Serialisation) -> None:
-    """The form in which an instance publishes, for itself or for a shared one that it serves."""
-    which = {"guid": guid, "host": host.subject}
-    known = await store.read(lambda connection: connection.execute(_PUBLISHED, which).scalar())
-    if known is None:
-        raise NotFound(f"{host.subject} serves no shared instance {guid}.")
-    if known != form:
-        change = update(instance).where(instance.c.guid == guid).values(published=form)
-        await store.write(lambda transaction: transaction.connection.execute(change) and None)
 
 
 def _slot_of(connection: Connection, guid: str, name: str) -> Slot:

@@ -10,9 +10,9 @@ from slap.master.access.auth import Caller
 from slap.master.api.call import Call, Called, CalledForPartition
 from slap.master.service import orphan, rename, shared, tree, usage
 from slap.master.service.impersonation import as_computer, as_partition
+from slap.master.service.shared import remember_form
 from slap.master.slapos.single_reports import Spoken, may_report, published
 from slap.master.slaptool.forms import Fields, Form, TextRoute, marshalled, text
-from slap.master.slaptool.queries import remember_form
 from slap.model.errors import InvalidInput
 from slap.model.instance import Renaming
 from slap.model.slapos.format import configuration_of, reference_of
