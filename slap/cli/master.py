@@ -12,9 +12,9 @@ from slap.cli.base import Command, read_small_file
 from slap.cli.computer import hand_over, with_token_file
 from slap.cli.output import say
 from slap.client.config import read_configuration, write_configuration
-from slap.master.access.accounts import create_user, user_certificate
 from slap.master.database.engine import database_url
 from slap.master.server import serve
+from slap.master.service.accounts import create_user, user_certificate
 from slap.master.settings import LogLevel, MasterSettings, TlsMode
 from slap.model.errors import InvalidInput, SlapError, UsageError
 from slap.system import files

@@ -11,10 +11,10 @@ from slap.cli.master import configure, port_number
 from slap.cli.output import say, short_release, status_style
 from slap.client.config import HOME_FILE, SYSTEM_FILE
 from slap.client.master import Master
+from slap.master.proxy import administrator_token, prepare_proxy, prepare_slapproxy
 from slap.master.server import serve
 from slap.master.settings import MasterSettings
-from slap.master.slapproxy.config import SECTION, SlapproxyConfig, read_config
-from slap.master.slapproxy.proxy import administrator_token, prepare_proxy, prepare_slapproxy
+from slap.master.settings_slapproxy import SECTION, SlapproxyConfig, read_config
 from slap.model.instance import Instance
 from slap.system import environment
 

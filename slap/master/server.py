@@ -10,9 +10,9 @@ import uvicorn
 from sqlalchemy import URL
 from uvicorn.supervisors import Multiprocess
 
+from slap.master.app import create_app
 from slap.master.database.engine import database_url, is_sqlite, migrate, sqlite_file
 from slap.master.database.incarnation import begin_incarnation
-from slap.master.http.app import create_app
 from slap.master.settings import MasterSettings, TlsMode
 from slap.master.tls import ServerCertificate, context_of, read_authority, server_context
 from slap.model.errors import Conflict, InvalidInput

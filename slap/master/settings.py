@@ -4,15 +4,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, model_validator
 
 from slap.master.access.settings import AccessSettings
 from slap.master.database.quota import QuotaSettings
-from slap.master.order.schema import SchemaLimits
-from slap.master.order.validation import SchemaSettings
-from slap.master.slapproxy.config import Beside
-from slap.model.base import Frozen
-from slap.model.network.firewall import NetworkText
+from slap.master.multimaster.config import Beside
+from slap.master.release.settings import ReleaseSettings, split_words
+from slap.master.schema.limits import SchemaLimits
+from slap.master.schema.validation import SchemaSettings
 from slap.system.serving.limits import BodyLimits, ConnectionLimits
 from slap.system.trust.peer import is_loopback
 
@@ -34,38 +33,6 @@ class TlsMode(StrEnum):
     FILES = "files"  # the operator's
 
 
-def _words(text: object) -> object:
-    return text.replace(",", " ").split() if isinstance(text, str) else text
-
-
-NetworkList = Annotated[tuple[NetworkText, ...], BeforeValidator(_words)]
-PathList = Annotated[tuple[Path, ...], BeforeValidator(_words)]
-
-
-class ReleaseSettings(Frozen):
-    """From where software releases are read for users, and how much that may take.
-
-    Who runs on this machine as the same Unix user as a master that is `open_to_this_machine` may name every place; everybody
-    else public addresses, and the networks and folders that are here.
-    """
-
-    release_networks: Annotated[tuple[NetworkText, ...], BeforeValidator(_words)] = ()
-    release_folders: Annotated[tuple[Path, ...], BeforeValidator(_words)] = ()
-    release_proxy: str = Field(default="", pattern="^(https?://.+)?$")
-    release_seconds: float = Field(default=30, gt=0, le=600)
-    release_max_bytes: int = Field(default=2 << 20, ge=1 << 10, le=64 << 20)
-    release_max_files: int = Field(default=100, ge=1, le=10_000)
-    release_readers: int = Field(default=2, ge=1, le=64)  # for each user, at a time
-    release_queue: int = Field(default=8, ge=0, le=10_000)  # for each user, what waits for that
-
-    @field_validator("release_folders")
-    @classmethod
-    def _are_absolute(cls, folders: tuple[Path, ...]) -> tuple[Path, ...]:
-        if relative := [str(folder) for folder in folders if not folder.is_absolute()]:
-            raise ValueError(f"these paths are not absolute: {', '.join(relative)}")
-        return folders
-
-
 class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits, QuotaSettings):
     """What to serve, where and to whom. `names` are those under which clients reach a master with a certificate of its
     own authority. `open_to_this_machine` takes requests without credentials, from the loopback address alone.
@@ -78,8 +45,8 @@ class MasterSettings(ReleaseSettings, ConnectionLimits, BodyLimits, QuotaSetting
     log_level: LogLevel = LogLevel.INFO
     unsent_per_caller: ByteSize = Field(default=ByteSize(8 << 20), ge=1 << 20)
     tls: TlsMode = TlsMode.OFF
-    names: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
-    quota_exempt: Annotated[frozenset[str], BeforeValidator(_words)] = frozenset()
+    names: Annotated[tuple[str, ...], BeforeValidator(split_words)] = ()
+    quota_exempt: Annotated[frozenset[str], BeforeValidator(split_words)] = frozenset()
     certificate: Path | None = None
     key: Path | None = None  # when it is not in the file of the certificate
     certificate_days: float = Field(default=90, gt=0, le=3650)  # of nodes and users, and of the server's own

@@ -30,20 +30,31 @@ TOOLS = {
     "zc.buildout": {"recipes", "node"},
 }
 
-# The folders and files of slap/node, the lowest first: each imports only those before it.
-NODE_ORDER = (
-    "core", "identity", "buildout", "cache", "promise", "usage", "software", "partition", "image", "limits", "vm",
-    "manager", "format", "node", "agent", "passes",
-)  # fmt: skip
+# The folders and files of two rooms, the lowest first: each imports only those before it.
+ORDERS = {
+    "node": (
+        "core", "identity", "buildout", "cache", "promise", "usage", "software", "partition", "image", "limits", "vm",
+        "manager", "format", "node", "agent", "passes",
+    ),
+    "master": (
+        "database", "schema", "access", "computer", "placement", "release", "service", "multimaster", "api", "slapos",
+        "slaptool", "hateoas", "jsonrpc", "app", "settings", "settings_slapproxy", "tls", "takeover", "proxy", "server",
+    ),
+}  # fmt: skip
 
-# Import cycles between units that are still there. Each must be found: one that is gone is struck out here.
-KNOWN_CYCLES = {
-    "master": {
-        frozenset({"instance", "release", "settings", "slapproxy", "supply"}),
-        frozenset({"access", "computer"}),
-        frozenset({"facade", "hateoas", "http", "jsonrpc"}),
-    }
+# The protocols of SlapOS in slap/master, and the one unit that installs them.
+SLAPOS_PROTOCOLS = {"slapos", "slaptool", "hateoas", "jsonrpc"}
+SLAPOS_INSTALLER = "app"
+
+# Units of slap/master that ask services, and the modules of them that still have queries of their own: none comes to them.
+PROTOCOLS = SLAPOS_PROTOCOLS | {"api", "multimaster", "app"}
+QUERIES_OUTSIDE_SERVICES = {
+    "slap.master.jsonrpc.document",
+    "slap.master.multimaster.requests",
+    "slap.master.slapos.served_revision",
+    "slap.master.slaptool.queries",
 }
+_STATEMENTS = {f"sqlalchemy.{name}" for name in ("select", "insert", "update", "delete", "text")}
 
 # What slap/node has for SlapOS's sake only, and the one place where each is plugged in; SlapOS's operators trigger passes
 # by files, so those have two.
@@ -97,6 +108,12 @@ def slapos_importers(sources: Iterable[Source]) -> Graph:
     own = list(sources)
     wing = {source.module for source in own if source.name.rpartition("/")[2].startswith("slapos_")}
     return {module: {source.module for source in own if module in _targets(source, wing)} for module in wing}
+
+
+def modules_with_queries(sources: Iterable[Source], room: str, units: set[str]) -> set[str]:
+    """The modules in some units of a room that make SQL statements."""
+    inside = (source for source in sources if source.room == room and _unit(source.module) in units)
+    return {source.module for source in inside if imported(source) & _STATEMENTS}
 
 
 def backward_imports(graph: Graph, order: Sequence[str]) -> list[str]:

@@ -3,13 +3,17 @@
 import pytest
 
 from tests.house.layers import (
-    KNOWN_CYCLES,
-    NODE_ORDER,
+    ORDERS,
+    PROTOCOLS,
+    QUERIES_OUTSIDE_SERVICES,
     ROOMS,
     SLAPOS_IMPORTERS,
+    SLAPOS_INSTALLER,
+    SLAPOS_PROTOCOLS,
     backward_imports,
     cycle,
     forbidden_imports,
+    modules_with_queries,
     slapos_importers,
     unit_cycles,
     unit_imports,
@@ -30,17 +34,28 @@ def test_no_modules_import_each_other() -> None:
 
 @pytest.mark.parametrize("room", sorted({source.room for source in CODE} - {""}))
 def test_units_of_a_room_form_no_cycle(room: str) -> None:
-    assert unit_cycles(unit_imports(CODE, room)) == KNOWN_CYCLES.get(room, set())
+    assert unit_cycles(unit_imports(CODE, room)) == set()
 
 
-def test_node_imports_downwards_only() -> None:
-    graph = unit_imports(CODE, "node")
-    assert set(graph) == set(NODE_ORDER)
-    assert backward_imports(graph, NODE_ORDER) == []
+@pytest.mark.parametrize("room", ORDERS)
+def test_units_import_downwards_only(room: str) -> None:
+    graph = unit_imports(CODE, room)
+    assert set(graph) == set(ORDERS[room])
+    assert backward_imports(graph, ORDERS[room]) == []
+
+
+def test_protocols_of_slapos_are_installed_at_one_place() -> None:
+    graph = unit_imports(CODE, "master")
+    importers = {unit for unit, targets in graph.items() if targets & SLAPOS_PROTOCOLS}
+    assert importers - SLAPOS_PROTOCOLS == {SLAPOS_INSTALLER}
 
 
 def test_compatibility_with_slapos_is_plugged_in_at_one_place_each() -> None:
     assert slapos_importers(source for source in CODE if source.room == "node") == SLAPOS_IMPORTERS
+
+
+def test_protocols_leave_queries_to_services() -> None:
+    assert modules_with_queries(CODE, "master", PROTOCOLS) == QUERIES_OUTSIDE_SERVICES
 
 
 def test_all_rooms_are_on_the_plan() -> None:
@@ -83,6 +98,15 @@ def test_importers_of_compatibility_are_found() -> None:
         Source("slap/node/b.py", "from slap.node.a.slapos_x import z"),
     ]
     assert slapos_importers(sources) == {"slap.node.a.slapos_x": {"slap.node.a.y", "slap.node.b"}}
+
+
+def test_queries_are_found() -> None:
+    sources = [
+        Source("slap/master/api/a.py", "from sqlalchemy import Connection, select"),
+        Source("slap/master/api/b.py", "from sqlalchemy import Connection"),
+        Source("slap/master/service/c.py", "from sqlalchemy import update"),
+    ]
+    assert modules_with_queries(sources, "master", {"api"}) == {"slap.master.api.a"}
 
 
 def test_a_cycle_of_units_is_found_where_no_modules_form_one() -> None:

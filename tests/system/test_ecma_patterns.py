@@ -4,7 +4,7 @@ import json
 from itertools import product
 from typing import Any
 
-from slap.master.order.validator import UnusableSchema, compile_schema
+from slap.master.schema.validator import UnusableSchema, compile_schema
 from slap.system import environment
 from slap.system.process import Command, SystemRunner
 

@@ -5,10 +5,10 @@ import ssl
 from contextlib import ExitStack
 from pathlib import Path
 
-from slap.master.access.accounts import revoke_all, user_certificate
 from slap.master.access.auth import CallerKind
 from slap.master.access.authority import in_pem, key_in_pem, new_key
 from slap.master.database.engine import database_url, migrate
+from slap.master.service.accounts import revoke_all, user_certificate
 from slap.master.tls import read_authority
 from tests.contract.master.secure import Secure, secure_master
 from tests.system.cache_server import CacheServer, cache_server, noise, sha512

@@ -16,10 +16,10 @@ import pytest
 
 from slap.client.master import Master
 from slap.client.native import NativeMaster
-from slap.master.access.accounts import create_user
+from slap.master.proxy import administrator_token, prepare_proxy
 from slap.master.server import serve
+from slap.master.service.accounts import create_user
 from slap.master.settings import MasterSettings
-from slap.master.slapproxy.proxy import administrator_token, prepare_proxy
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition, RegisteredComputer
 from slap.model.errors import Conflict, InvalidInput, SlapError, Unreachable
 from slap.model.instance import InstanceRequest

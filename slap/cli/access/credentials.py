@@ -7,8 +7,8 @@ from typing import Any
 from slap.cli.base import Command, Lister
 from slap.cli.master import settings_of, with_database, with_database_alone
 from slap.cli.output import Style, say
-from slap.master.access.accounts import credentials, renew_authority, renew_partition_secret, revoke, revoke_all
 from slap.master.access.auth import CallerKind
+from slap.master.service.accounts import credentials, renew_authority, renew_partition_secret, revoke, revoke_all
 from slap.model.errors import NotFound, UsageError
 
 

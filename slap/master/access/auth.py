@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
-from slap.master.access.knock import Knock
+from slap.master.access.request_credentials import Knock
 from slap.master.access.settings import AccessSettings
 from slap.master.database.hub import REVOCATION
 from slap.master.database.store import Store, Transaction

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy import Connection, select, text
 
-from slap.master.access.request import PublicKey
+from slap.master.access.csr import PublicKey
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import setting
 from slap.master.database.text import from_json, to_json

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, Connection, Table, delete, select, update
 
 from slap.master.access.auth import CallerKind
-from slap.master.access.ledger import Holder, has_certificate, revoke_certificates
+from slap.master.access.certificate_table import Holder, has_certificate, revoke_certificates
 from slap.master.database.hub import REVOCATION, computer_topic
 from slap.master.database.store import Transaction
 from slap.master.database.tables import certificate, computer, instance, is_living, registration, token

@@ -4,9 +4,9 @@ import re
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from slap.master.facade.news import News, computer_news, instance_news, supply_news
 from slap.master.hateoas.query import Kind
-from slap.master.tree import InstanceName
+from slap.master.service.tree import InstanceName
+from slap.master.slapos.status_text import News, computer_news, instance_news, supply_news
 from slap.model.computer import Computer
 from slap.model.instance import Instance, InstanceTree
 from slap.model.software import Supply, software_id

@@ -3,33 +3,23 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
-from slap.master import computer, supply
+from slap.master import computer
 from slap.master.access.auth import CallerKind
-from slap.master.database.tables import AnyRow, instance, is_living
-from slap.master.facade.news import News, status_news
-from slap.master.facade.worded import worded
+from slap.master.api.call import Call
+from slap.master.database.tables import AnyRow
 from slap.master.hateoas import document as documents
 from slap.master.hateoas.document import Document, Row
 from slap.master.hateoas.query import Kind, Query
-from slap.master.http.call import Call
-from slap.master.tree import InstanceName
+from slap.master.service import supply
+from slap.master.service.tree import InstanceName, instances_on
+from slap.master.slapos.status_text import News, status_news
+from slap.master.slapos.string_parameters import worded
 from slap.model.computer import Computer
 from slap.model.errors import InvalidInput, NotFound
 from slap.model.instance import InstanceTree
 from slap.model.state import InstanceState, ReportedInstanceState, Status, derive_status
-
-_INSIDE = select(
-    instance.c.guid,
-    instance.c.partition,
-    instance.c.requested,
-    instance.c.reported,
-    instance.c.revision,
-    instance.c.reported_revision,
-    instance.c.message,
-    instance.c.changed_at,
-).where(instance.c.computer == bindparam("computer"), instance.c.host.is_(None), is_living)
 
 
 async def search(call: Call, query: Query) -> list[Row]:
@@ -110,7 +100,7 @@ async def _computer_document(call: Call, guid: str) -> Document:
 
 
 def _partition_news(connection: Connection, guid: str) -> dict[str, News]:
-    rows = connection.execute(_INSIDE, {"computer": guid}).all()
+    rows = instances_on(connection, guid)
     return {row.partition: status_news(_status(row), row.message, row.guid, _moment(row.changed_at)) for row in rows}
 
 

@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from slap.master.access.auth import Caller, CallerKind
+from slap.master.api.call import Call, call_of
 from slap.master.database.engine import unavailable
 from slap.master.hateoas import document as documents
 from slap.master.hateoas.find import document, search
 from slap.master.hateoas.query import parse
-from slap.master.http.call import Call, call_of
 from slap.model.certificate import RegistrationTokenRequest
 from slap.model.errors import InvalidInput, SlapError
 from slap.model.values import MAX_LINE_LENGTH, unstorable_reason

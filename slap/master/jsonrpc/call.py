@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from slap.master.access.auth import Caller
+from slap.master.api.call import Services
 from slap.master.database.store import Store
-from slap.master.facade.served import Served
-from slap.master.facade.spoken import Spoken
-from slap.master.http.call import Services
 from slap.master.release.reader import ReleaseReading
+from slap.master.slapos.served_revision import Served
+from slap.master.slapos.single_reports import Spoken
 
 Document = dict[str, Any]
 

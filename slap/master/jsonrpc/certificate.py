@@ -1,8 +1,8 @@
 """The JSON-RPC methods that give and end certificates."""
 
-from slap.master.facade.spoken import as_itself
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
 from slap.master.jsonrpc.schema import OfComputer, OfInstance
+from slap.master.service.impersonation import as_itself
 from slap.model.certificate import KeyPair
 
 

@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 
-from slap.master import computer, supply, usage
-from slap.master.access.standing import as_computer
+from slap.master import computer
 from slap.master.database.tables import AnyRow
-from slap.master.facade.news import computer_news
-from slap.master.facade.slap_tool_report import reason_of
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
 from slap.master.jsonrpc.schema import (
     ComputerMessage,
@@ -19,6 +16,10 @@ from slap.master.jsonrpc.schema import (
     OfComputer,
     Usage,
 )
+from slap.master.service import supply, usage
+from slap.master.service.impersonation import as_computer
+from slap.master.slapos.status_text import computer_news
+from slap.master.slaptool.reports import reason_of
 from slap.model.node import DesiredState
 from slap.model.slapos.format import configuration_of
 from slap.model.software import SupplyRequest

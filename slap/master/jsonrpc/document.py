@@ -5,11 +5,11 @@ from sqlalchemy import Connection, bindparam, select
 from slap.master.access.auth import Caller, CallerKind
 from slap.master.database.tables import AnyRow, instance, partition
 from slap.master.database.text import from_json
-from slap.master.facade.news import instance_news
-from slap.master.facade.slap_tool_object import Slot
-from slap.master.facade.worded import worded
 from slap.master.jsonrpc.call import Document
-from slap.master.tree import view
+from slap.master.service.tree import view
+from slap.master.slapos.status_text import instance_news
+from slap.master.slapos.string_parameters import worded
+from slap.master.slaptool.objects import Slot
 from slap.model.errors import NotFound
 from slap.model.instance import Instance
 from slap.model.sla_filters import filters_from_sla

@@ -1,17 +1,10 @@
 """The JSON-RPC methods about instances."""
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
-from slap.master import name, tree
 from slap.master.access.auth import Caller, CallerKind
-from slap.master.access.standing import as_partition
-from slap.master.database import tables
 from slap.master.database.tables import AnyRow
 from slap.master.database.text import from_json
-from slap.master.facade.slap_tool_read import remember_form
-from slap.master.facade.slap_tool_report import reason_of
-from slap.master.facade.spoken import as_instance, may_report, published, speaking_of
-from slap.master.facade.worded import releases_of
 from slap.master.jsonrpc.call import Document, Method, RpcCall, done
 from slap.master.jsonrpc.document import shown, shown_elsewhere
 from slap.master.jsonrpc.schema import (
@@ -25,27 +18,18 @@ from slap.master.jsonrpc.schema import (
     Order,
     Published,
 )
+from slap.master.service import rename, tree
+from slap.master.service.impersonation import as_instance, as_partition, speaking_of
+from slap.master.service.shared import remember_form, shared_instances
+from slap.master.service.supply import releases_of
+from slap.master.slapos.single_reports import may_report, published
+from slap.master.slaptool.reports import reason_of
 from slap.model.errors import NotFound
 from slap.model.instance import InstanceRequest, Renaming
 from slap.model.serialisation import Serialisation, unwrap, wrap
 from slap.model.sla_filters import sla_from_filters
 from slap.model.software import SoftwareRelease
 from slap.model.state import InstanceState, ReportedInstanceState
-
-_SERVED_BY = (
-    select(
-        tables.instance.c.guid,
-        tables.instance.c.reference,
-        tables.instance.c.release,
-        tables.instance.c.type,
-        tables.instance.c.requested,
-        tables.instance.c.parameters,
-        tables.instance.c.serialisation,
-        tables.instance.c.partition,
-    )
-    .where(tables.instance.c.host == bindparam("host"), tables.is_living)
-    .order_by(tables.instance.c.guid)
-)
 
 
 async def _shown(call: RpcCall, guid: str) -> Document:
@@ -114,7 +98,7 @@ async def served_by(call: RpcCall, asked: OfInstance) -> Document:
 
 def _served_by(connection: Connection, caller: Caller, guid: str) -> list[Document]:
     speaking_of(connection, caller, guid)
-    rows = connection.execute(_SERVED_BY, {"host": guid}).all()
+    rows = shared_instances(connection, guid)
     releases = releases_of(connection, {row.release for row in rows})
     return [_served(row, releases[row.release]) for row in rows]
 
@@ -160,9 +144,9 @@ async def bang(call: RpcCall, asked: InstanceMessage) -> Document:
     return done("Bang handled")
 
 
-async def rename(call: RpcCall, asked: InstanceTitle) -> Document:
+async def rename_instance(call: RpcCall, asked: InstanceTitle) -> Document:
     inside = await _within_tree(call, asked.instance_guid)
-    await name.rename(call.store, inside, asked.instance_guid, Renaming(name=asked.title))
+    await rename.rename(call.store, inside, asked.instance_guid, Renaming(name=asked.title))
     return done("Renamed")
 
 
@@ -184,5 +168,5 @@ METHODS = {
     "slapos.put.v0.software_instance_connection_parameter": Method(Published, publish),
     "slapos.put.v0.software_instance_error": Method(InstanceMessage, failed),
     "slapos.put.v0.software_instance_reported_state": Method(InstanceReported, reported),
-    "slapos.put.v0.software_instance_title": Method(InstanceTitle, rename),
+    "slapos.put.v0.software_instance_title": Method(InstanceTitle, rename_instance),
 }

@@ -17,11 +17,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from slap.master.access.standing import as_partition
+from slap.master.api.call import call_for_partition, call_of
 from slap.master.database.engine import unavailable
-from slap.master.http.call import call_for_partition, call_of
 from slap.master.jsonrpc import certificate, computer, instance
 from slap.master.jsonrpc.call import Method, RpcCall
+from slap.master.service.impersonation import as_partition
 from slap.model.errors import CannotBePlaced, NotFound, SlapError, Unreachable
 from slap.model.values import escape_controls
 

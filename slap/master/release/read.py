@@ -11,8 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slap.master.order.parameters import check_schema
-from slap.master.order.schema import SchemaLimits
+from slap.master.schema.limits import SchemaLimits
+from slap.master.schema.parameters import check_schema
 from slap.model.errors import BrokenRelease, NotFound
 from slap.model.serialisation import Serialisation
 from slap.model.software import SoftwareRelease, SoftwareType

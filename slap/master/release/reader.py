@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from slap.master.access.auth import Caller
-from slap.master.order.parameters import check_costly_schema
-from slap.master.order.validation import SchemaChecks
 from slap.master.release.read import Limits, ReadRelease, read_release
-from slap.master.settings import ReleaseSettings
+from slap.master.release.settings import ReleaseSettings
+from slap.master.schema.parameters import check_costly_schema
+from slap.master.schema.validation import SchemaChecks
 from slap.model.errors import InvalidInput, NotFound, TooMany, Unreachable
 from slap.model.network.firewall import parse_network
 from slap.system.later import Later

@@ -13,8 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from slap.master.access.accounts import create_user
 from slap.master.server import server_config
+from slap.master.service.accounts import create_user
 from slap.master.settings import MasterSettings
 from tests.contract.master.world import until
 

@@ -16,9 +16,9 @@ from slap.client.connect import connect
 from slap.client.credentials import Credentials
 from slap.client.enrolment import EnrolmentClient, fetch_authority
 from slap.client.master import Master
-from slap.master.access.accounts import create_user
-from slap.master.http.app import create_app
-from slap.master.http.peer import PeerProtocol
+from slap.master.api.peer import PeerProtocol
+from slap.master.app import create_app
+from slap.master.service.accounts import create_user
 from slap.master.settings import MasterSettings
 from slap.master.tls import context_of, read_authority
 from slap.model.certificate import CertificateRequest, NodeRegistration, RegistrationTokenRequest, fingerprint_in

@@ -10,11 +10,11 @@ from cryptography import x509
 from sqlalchemy import create_engine, update
 
 from slap.client.credentials import Credentials
-from slap.master.access.accounts import credentials, revoke, revoke_all, user_certificate
 from slap.master.access.auth import CallerKind
 from slap.master.access.authority import common_name, in_pem, key_in_pem, new_authority, new_key
 from slap.master.database.engine import database_url
 from slap.master.database.tables import certificate
+from slap.master.service.accounts import credentials, revoke, revoke_all, user_certificate
 from slap.master.tls import read_authority
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unreachable

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from slap.master.access.accounts import create_user
+from slap.master.service.accounts import create_user
 from slap.model.node import InstanceReport
 from slap.model.state import ReportedInstanceState
 from slap.system.transport import HttpTransport

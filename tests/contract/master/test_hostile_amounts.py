@@ -11,8 +11,8 @@ from slap.master.access.settings import AccessSettings
 from slap.master.database.pages import BATCH_BYTES
 from slap.master.database.quota import QuotaSettings
 from slap.master.database.text import did_you_mean, similar_urls
-from slap.master.facade.slap_tool_form import _decoded
-from slap.master.history import MAX_HISTORY_SIZE
+from slap.master.service.history import MAX_HISTORY_SIZE
+from slap.master.slaptool.forms import _decoded
 from slap.model.errors import ErrorDocument, QuotaExceeded, TooMany, from_document
 from slap.model.node import InstanceReport, LogAnswer, NodeReport, SupplyReport
 from slap.model.state import ReportedInstanceState, ReportedSupplyState

@@ -13,7 +13,7 @@ import pytest
 
 from slap.client.credentials import Credentials
 from slap.client.master import Master
-from slap.master.settings import ReleaseSettings
+from slap.master.release.settings import ReleaseSettings
 from slap.model.computer import ComputerRegistration
 from slap.model.errors import BrokenRelease, InvalidInput, NotFound, SlapError, TooMany, Unreachable
 from slap.model.software import SupplyRequest

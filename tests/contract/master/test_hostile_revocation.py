@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from slap.client.credentials import Credentials
-from slap.master.access.accounts import credentials, revoke, revoke_all
 from slap.master.access.auth import CallerKind
+from slap.master.service.accounts import credentials, revoke, revoke_all
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import CannotBePlaced, SlapError, Unauthenticated
 from slap.model.instance import InstanceRequest

@@ -9,8 +9,8 @@ from cryptography import x509
 
 from slap.client.connect import connect
 from slap.client.credentials import Credentials
-from slap.master.access.accounts import renew_authority, renew_partition_secret
 from slap.master.access.auth import token_of_partition
+from slap.master.service.accounts import renew_authority, renew_partition_secret
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.errors import Forbidden, Unauthenticated, Unreachable
 from slap.model.instance import InstanceRequest

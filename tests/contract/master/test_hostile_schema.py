@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from slap.client.master import Master
-from slap.master.order.validation import SchemaSettings
+from slap.master.schema.validation import SchemaSettings
 from slap.master.settings import LogLevel, MasterSettings
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.errors import BrokenRelease, InvalidInput, InvalidParameters, SlapError, TooMany, Unreachable

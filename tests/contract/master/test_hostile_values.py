@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slap.master.http.app import create_app
+from slap.master.app import create_app
 from slap.model.instance import Instance
 from slap.system.transport import HttpTransport, Reply
 from tests.contract.conftest import copied

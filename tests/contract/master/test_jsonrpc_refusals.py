@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slap.master.access.accounts import create_user
+from slap.master.service.accounts import create_user
 from tests.contract.master.rpc import ANSWERS, Rpc
 from tests.contract.master.world import World
 

@@ -13,11 +13,11 @@ import pytest
 
 from slap.client.credentials import Credentials
 from slap.master.access.auth import Caller, CallerKind, Guard
-from slap.master.access.knock import Knock
+from slap.master.access.request_credentials import Knock
 from slap.master.access.settings import AccessSettings
-from slap.master.access.standing import as_computer, as_partition
+from slap.master.app import open_store
 from slap.master.database.store import Store
-from slap.master.http.app import open_store
+from slap.master.service.impersonation import as_computer, as_partition
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.errors import Forbidden, NotFound, Unauthenticated
 from slap.model.instance import InstanceRequest

@@ -7,8 +7,8 @@ import pytest
 
 from slap.client.master import Master
 from slap.master.access.auth import Caller, CallerKind
-from slap.master.http.app import open_store
-from slap.master.orphan import collect
+from slap.master.app import open_store
+from slap.master.service.orphan import collect
 from slap.model.errors import CannotBePlaced, Conflict
 from slap.model.instance import Instance, Sla, Spread
 from slap.model.state import InstanceState

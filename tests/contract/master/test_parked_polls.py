@@ -14,9 +14,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from slap.client.native import NativeMaster
+from slap.master.api.peer import PeerProtocol
+from slap.master.app import create_app
 from slap.master.database.hub import Hub, answer_topic, computer_topic, tree_topic
-from slap.master.http.app import create_app
-from slap.master.http.peer import PeerProtocol
 from slap.model.node import InstanceReport
 from slap.model.state import ReportedInstanceState
 from tests.contract.master.world import RELEASES, Node, World, order, until

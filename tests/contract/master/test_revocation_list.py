@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import create_engine, update
 
 from slap.client.credentials import Credentials
-from slap.master.access.accounts import revoke_all
 from slap.master.access.auth import CallerKind
 from slap.master.database.engine import database_url
 from slap.master.database.tables import certificate, instance
+from slap.master.service.accounts import revoke_all
 from slap.model.computer import ComputerConfiguration, Partition
 from slap.model.instance import InstanceRequest
 from slap.model.software import SupplyRequest

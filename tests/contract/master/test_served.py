@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from slap.master.facade.served import Served
-from slap.master.http.app import open_store
+from slap.master.app import open_store
+from slap.master.slapos.served_revision import Served
 from tests.contract.master.world import World
 
 pytestmark = pytest.mark.sql

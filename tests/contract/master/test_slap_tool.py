@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slap.master.access.accounts import create_user
+from slap.master.service.accounts import create_user
 from slap.system.marshal import loads
 from tests.contract.master.classic import Classic, attributes, marshalled, place
 from tests.contract.master.world import World, until

@@ -7,8 +7,8 @@ from threading import Thread
 import pytest
 
 from slap.master.access.auth import Caller, CallerKind
-from slap.master.http.app import open_store
-from slap.master.logs import logs
+from slap.master.app import open_store
+from slap.master.service.logs import logs
 from slap.model.errors import InvalidInput, Unreachable
 from slap.model.instance import Sla
 from slap.model.node import DesiredState, InstanceReport, LogAnswer, NodeReport, SupplyReport

@@ -15,11 +15,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select
 
 import slap.master
+from slap.master.app import open_store
 from slap.master.database.engine import database_url, migrate
 from slap.master.database.sqlite import SqliteStore
 from slap.master.database.store import Store, Transaction
 from slap.master.database.tables import metadata, release, release_schema, setting
-from slap.master.http.app import open_store
 from slap.model.errors import Conflict, Unreachable
 
 pytestmark = pytest.mark.sql

@@ -10,8 +10,8 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 import slap.master.migrations
-from slap.master.access.accounts import create_user, credentials, revoke
 from slap.master.database.engine import database_url, migrate
+from slap.master.service.accounts import create_user, credentials, revoke
 from slap.model.errors import Conflict
 from tests.system.postgresql import PostgreSql
 

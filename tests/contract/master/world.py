@@ -16,12 +16,12 @@ import uvloop
 
 from slap.client.master import Master
 from slap.client.native import NativeMaster
-from slap.master.access.accounts import create_user
 from slap.master.access.settings import AccessSettings
-from slap.master.http.app import create_app
-from slap.master.http.peer import PeerProtocol
-from slap.master.order.validation import SchemaSettings
-from slap.master.settings import ReleaseSettings
+from slap.master.api.peer import PeerProtocol
+from slap.master.app import create_app
+from slap.master.release.settings import ReleaseSettings
+from slap.master.schema.validation import SchemaSettings
+from slap.master.service.accounts import create_user
 from slap.model.computer import ComputerConfiguration, ComputerRegistration, Partition
 from slap.model.instance import Instance, InstanceRequest
 from slap.model.node import InstanceReport, NodeReport, SupplyReport

@@ -7,7 +7,7 @@ import pytest
 
 from slap.cli.configure.client import shadowed
 from slap.client.config import read_configuration
-from slap.master.slapproxy.config import read_config
+from slap.master.settings_slapproxy import read_config
 from slap.model.errors import Forbidden
 from slap.node.core.config import read
 from tests.unit.cli.fakes import FakeTransport, Shell

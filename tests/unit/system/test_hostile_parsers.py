@@ -21,9 +21,9 @@ from slap.cache.trust.envelope import parse_envelope
 from slap.cache.trust.keys import parse_public_key
 from slap.cache.trust.slapos_entry import parse_slapos_key
 from slap.master.access.authority import new_authority
-from slap.master.access.request import public_key_of
+from slap.master.access.csr import public_key_of
 from slap.master.hateoas.query import parse as parse_query
-from slap.master.slapproxy.config import read_config as read_slapproxy
+from slap.master.settings_slapproxy import read_config as read_slapproxy
 from slap.model.cache.manifest import Manifest
 from slap.model.certificate import fingerprint_in
 from slap.model.errors import SlapError

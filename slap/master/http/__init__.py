@@ -1,1 +1,0 @@
-"""The HTTP interface: routes, and failures as documents."""

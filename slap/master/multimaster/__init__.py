@@ -1,0 +1,1 @@
+"""Other masters beside this one, and which of them a request goes to."""

@@ -1,0 +1,1 @@
+"""Which partition a request gets: candidates, their rank, and the instances that follow."""

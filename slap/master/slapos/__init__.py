@@ -1,0 +1,1 @@
+"""What the three protocols of SlapOS share: its words for statuses, reports and parameters."""

@@ -1,1 +1,0 @@
-"""The master for one machine."""

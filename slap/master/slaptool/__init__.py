@@ -1,0 +1,1 @@
+"""The classic slap tool protocol of SlapOS."""

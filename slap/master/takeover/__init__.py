@@ -1,0 +1,1 @@
+"""A database of slapproxy, taken over into one of this master."""

@@ -1,1 +1,0 @@
-"""The façades of other protocols."""
