@@ -179,7 +179,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
         *_entries(
-            "vm.reach",
+            "vm.connect",
             [
                 ("vm ssh", "VmSsh", "Log in on a machine"),
                 ("vm console", "VmConsole", "Show where a machine's screen is seen in a browser"),
@@ -197,14 +197,14 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Images of machines": (
         *_entries(
-            "image.make",
+            "image.build",
             [
                 ("image build", "ImageBuild", "Build an image that machines start from"),
                 ("image add", "ImageAdd", "Add an image from a file or a URL"),
             ],
         ),
         *_entries(
-            "image.look",
+            "image.show",
             [
                 ("image list", "ImageList", "List the images of this computer"),
                 ("image info", "ImageInfo", "Show an image: what it is, and who uses it"),
@@ -232,7 +232,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
         *_entries(
-            "cache.look",
+            "cache.show",
             [
                 ("cache list", "CacheList", "List what the caches have"),
                 ("cache info", "CacheInfo", "Show who built a release, and what is in it"),

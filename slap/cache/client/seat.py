@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from slap.cache.client.batch import Batch
 from slap.cache.client.mirror import Mirror
 from slap.cache.client.settings import Cache
-from slap.system.network.line import Pace
+from slap.system.network.http_connection import Pace
 
 MakeMirror = Callable[[Cache], Mirror]
 

@@ -10,7 +10,7 @@ from slap.cache.client.seat import LINE_PATIENCE, SLOWEST
 from slap.cache.client.trouble import NotFetched, Trouble
 from slap.model.cache import Sha512
 from slap.model.errors import SlapError
-from slap.system.network.line import Pace
+from slap.system.network.http_connection import Pace
 
 _GLANCE = 0.1
 _AHEAD = 16
