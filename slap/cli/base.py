@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from cliff import command, help, lister, show  # noqa: A004 (cliff's name)
 
-from slap.cli.commands import overview
+from slap.cli.commands import list_commands, list_topic, overview
 from slap.cli.formats import Formats, list_formats, show_formats
 from slap.cli.output import say, show_error
 from slap.client.config import ClientConfiguration, Surroundings, find_configuration, here
@@ -147,11 +147,17 @@ class Show(_Displayed, show.ShowOne):
 
 
 class Help(Command, help.HelpCommand):
-    """Show this overview, or the help of a command."""
+    """Show the common commands, all commands, those of a topic, or the help of a command."""
+
+    def get_parser(self, name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(name)
+        parser.add_argument("--all", action="store_true", help="list all commands")
+        return parser
 
     def take_action(self, args: argparse.Namespace) -> int:
-        if not args.cmd:
-            self.app.stdout.write(overview())
+        text = list_topic(" ".join(args.cmd)) if args.cmd else list_commands() if args.all else overview()
+        if text:
+            self.app.stdout.write(text)
             return 0
         try:
             return int(super().take_action(args))

@@ -36,6 +36,8 @@ def _entries(room: str, rows: Iterable[tuple[str, str, str]]) -> tuple[Entry, ..
     return tuple(Entry(name, f"slap.cli.{room}:{kind}", summary) for name, kind, summary in rows)
 
 
+# Commands that a service of a partition, or the start of a computer, calls.
+PLUMBING = "Plumbing, called by services and by the node"
 GROUPS: dict[str, tuple[Entry, ...]] = {
     "Services": (
         *_entries("order.request", [("request", "Request", "Order a service, or change one, and wait until it runs")]),
@@ -157,7 +159,6 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             "node.supervisor",
             [
                 ("node supervisorctl", "NodeSupervisorctl", "Run supervisor's own client"),
-                ("node supervisord", "NodeSupervisord", "Start supervisord, unless it runs"),
             ],
         ),
         *_entries(
@@ -179,32 +180,23 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
         *_entries(
-            "vm.reach",
+            "vm.connect",
             [
                 ("vm ssh", "VmSsh", "Log in on a machine"),
                 ("vm console", "VmConsole", "Show where a machine's screen is seen in a browser"),
             ],
         ),
-        *_entries(
-            "vm.service",
-            [
-                ("vm run", "VmRun", "Run the machine of a partition (its service calls this)"),
-                ("vm apply", "VmApply", "Change the machine of a partition as its parameters say"),
-                ("vm keep", "VmKeep", "Make the backup of a machine that is due"),
-                ("vm stop", "VmStop", "Shut the machine of a partition down"),
-            ],
-        ),
     ),
     "Images of machines": (
         *_entries(
-            "image.make",
+            "image.build",
             [
                 ("image build", "ImageBuild", "Build an image that machines start from"),
                 ("image add", "ImageAdd", "Add an image from a file or a URL"),
             ],
         ),
         *_entries(
-            "image.look",
+            "image.show",
             [
                 ("image list", "ImageList", "List the images of this computer"),
                 ("image info", "ImageInfo", "Show an image: what it is, and who uses it"),
@@ -232,7 +224,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             ],
         ),
         *_entries(
-            "cache.look",
+            "cache.show",
             [
                 ("cache list", "CacheList", "List what the caches have"),
                 ("cache info", "CacheInfo", "Show who built a release, and what is in it"),
@@ -254,27 +246,72 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("help", "slap.cli.base:Help", "Show this overview, or the help of a command"),
         Entry("complete", "slap.cli.console.complete:Complete", "Print the completion script for bash or fish"),
     ),
+    PLUMBING: (
+        *_entries(
+            "vm.service",
+            [
+                ("vm run", "VmRun", "Run the machine of a partition (its service calls this)"),
+                ("vm apply", "VmApply", "Change the machine of a partition as its parameters say"),
+                ("vm keep", "VmKeep", "Make the backup of a machine that is due"),
+                ("vm stop", "VmStop", "Shut the machine of a partition down"),
+            ],
+        ),
+        *_entries("node.supervisor", [("node supervisord", "NodeSupervisord", "Start supervisord, unless it runs")]),
+    ),
 }
+
+# The first page of `slapos help`: the commands that most people use, and the first words of the others.
+COMMON = (
+    "standalone up", "configure client", "supply", "request", "service list",
+    "service info", "service logs", "service destroy", "computer list", "node status",
+)  # fmt: skip
+TOPICS = {
+    "service": "your services", "vm": "virtual machines", "computer": "computers, their tokens",
+    "image": "images of virtual machines", "configure": "configuration of this user", "cache": "caches of builds",
+    "standalone": "a small cloud on this machine", "cachelookup": "what a cache has",
+    "proxy": "the single-machine master", "console": "a Python shell", "master": "a master for many machines",
+    "node": "the node on this machine",
+}  # fmt: skip
 
 
 class CommandTable(CommandManager):
     """Commands from the table above, in place of a scan over the metadata of every installed package."""
 
     def _load_commands(self) -> None:
-        self.commands = {entry.name: entry for group in GROUPS.values() for entry in group}
+        self.commands = {entry.name: entry for entry in _all_entries()}
 
     def add_command(self, name: str, command_class: object) -> None:
         """What cliff brings along is in the table already, in our own form."""
 
 
 def overview() -> str:
+    """The first page of `slapos help`: the common commands and the topics, in at most 24 lines of 80 characters."""
+    entries = {entry.name: entry for entry in _all_entries()}
+    topics = [f"{name:<13}{what}" for name, what in TOPICS.items()]
+    pairs = zip(topics[::2], topics[1::2], strict=True)
+    return "\n".join(
+        [
+            "usage: slapos COMMAND [options]\n",
+            "Common commands",
+            *(_line(entries[name]) for name in COMMON),
+            "\nTopics: slapos help TOPIC",
+            *(f"  {left:<43} {right}" for left, right in pairs),
+            "\nAll commands: slapos help --all. Options of one: slapos COMMAND --help\n",
+        ]
+    )
+
+
+def list_commands() -> str:
     """All commands in their groups, one line each."""
     parts = ["usage: slapos COMMAND [options]\n"]
-    for title, entries in GROUPS.items():
-        rows = "".join(f"  {entry.name:<21}  {entry.summary}\n" for entry in entries)
-        parts.append(f"{title}\n{rows}")
+    parts += ["\n".join([title, *map(_line, entries), ""]) for title, entries in GROUPS.items()]
     parts.append("Options of a command: slapos COMMAND --help\n")
     return "\n".join(parts)
+
+
+def list_topic(topic: str) -> str:
+    """The commands that begin with this word, one line each; empty when there are none."""
+    return "".join(f"{_line(entry)}\n" for entry in _all_entries() if entry.name.startswith(f"{topic} "))
 
 
 def unknown_command(words: list[str]) -> str:
@@ -305,4 +342,12 @@ def _inside(words: list[str]) -> list[str]:
 
 
 def _names() -> list[str]:
-    return [entry.name for group in GROUPS.values() for entry in group]
+    return [entry.name for entry in _all_entries()]
+
+
+def _all_entries() -> list[Entry]:
+    return [entry for group in GROUPS.values() for entry in group]
+
+
+def _line(entry: Entry) -> str:
+    return f"  {entry.name:<21}  {entry.summary}"

@@ -16,7 +16,7 @@ from slap.model.errors import InvalidInput, SlapError, Unreachable
 from slap.system import files
 from slap.system.clock import Clock, SystemClock
 from slap.system.http import reason
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 if TYPE_CHECKING:
     import requests

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO
 
 from slap.system.trust import folders
+from slap.system.trust.untrusted_files import open_regular
 
 # Bytes of a file that is read as a whole: documents, records and profiles, no content.
 MOST_READ = 16 << 20
@@ -83,7 +83,7 @@ def read_or(path: Path, default: str, limit: int = MOST_READ) -> str:
 def read_bytes(path: Path, limit: int = MOST_READ) -> bytes:
     """The content of an ordinary file; raises OSError for anything else, and for one of more than `limit` bytes."""
     content = bytearray()
-    with _ordinary(path) as file:
+    with open_regular(path, None) as file:
         while len(content) <= limit and (piece := file.read(_PIECE)):
             content += piece
     if len(content) > limit:
@@ -94,7 +94,7 @@ def read_bytes(path: Path, limit: int = MOST_READ) -> bytes:
 def tail(path: Path, lines: int, limit: int = 64 * 1024) -> str:
     """The last lines of a text file, reading at most `limit` bytes of it; empty when there is no such file."""
     try:
-        with _ordinary(path) as file:
+        with open_regular(path, None) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - limit))
             text = file.read(limit).decode(errors="replace")
@@ -131,24 +131,6 @@ def exclusive(path: Path, wait: bool = True, shared: bool = False) -> Iterator[b
             yield False
         else:
             yield True
-
-
-@contextmanager
-def _ordinary(path: Path) -> Iterator[BinaryIO]:
-    """A file that is opened only when it is found to be an ordinary one: to open a device may be to use it."""
-    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(place).st_mode):
-            raise OSError(errno.EINVAL, "is no ordinary file", str(path))
-        try:
-            descriptor = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            error.filename = str(path)
-            raise
-    finally:
-        os.close(place)
-    with os.fdopen(descriptor, "rb") as file:
-        yield file
 
 
 def _close_to_others(descriptor: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slap.system import environment
-from slap.system.measure import open_files
+from slap.system.metrics import open_files
 from tests.system.cloud import eventually
 from tests.system.exhaustion import ATTACKS, MIB, Attack, Scene, neighbour_and_attacker
 

@@ -11,7 +11,7 @@ from slap.cache.archive.bytecode import HEADER, is_bytecode, normal_header
 from slap.cache.archive.errors import CannotPack
 from slap.cache.archive.header import END, encode, padding
 from slap.cache.archive.member import Member, MemberKind, Place, rejection_reason
-from slap.system.trust.folders import FILE, FOLDER, may_show, opened
+from slap.system.trust.folders import FILE_FLAGS, FOLDER_FLAGS, may_show, opened
 
 _PIECE = 1 << 18
 
@@ -47,7 +47,7 @@ class Tree:
         seen = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(seen.st_mode):
             yield self._header(Member(name, MemberKind.FOLDER))
-            with self._opened(entry.name, FOLDER, folder, name) as inner:
+            with self._opened(entry.name, FOLDER_FLAGS, folder, name) as inner:
                 yield from self._below(inner, folder, name + b"/")
         elif stat.S_ISLNK(seen.st_mode):
             link = os.fsencode(os.readlink(entry.name, dir_fd=folder))
@@ -58,7 +58,7 @@ class Tree:
             self._refuse(name, "is a device, a pipe or a socket")
 
     def _file(self, last: str, name: bytes, folder: int, above: int | None) -> Iterator[bytes]:
-        with self._opened(last, FILE, folder, name) as file:
+        with self._opened(last, FILE_FLAGS, folder, name) as file:
             seen = os.fstat(file)
             if not stat.S_ISREG(seen.st_mode):
                 self._refuse(name, "was exchanged while it was packed")

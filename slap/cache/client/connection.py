@@ -13,7 +13,7 @@ from slap.cache.trust.errors import RejectedStatement
 from slap.model.base import Frozen
 from slap.model.cache import LARGEST_ENVELOPE, Sha512, SignedEntry
 from slap.model.errors import ErrorDocument, Unreachable
-from slap.system.network.line import Answer, Ask, Line
+from slap.system.network.http_connection import Answer, Ask, Line
 from slap.system.transport import Tls
 
 # Entries under one key that are looked at. A cache that has more of them lets anybody write, and is no help.

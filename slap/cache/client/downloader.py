@@ -15,7 +15,7 @@ from slap.cache.client.settings import Cache
 from slap.cache.client.worker import MIN_BYTES_PER_SECOND, DownloadWorker, MakeConnection
 from slap.model.cache import MOST_AT_ONCE, Sha512
 from slap.model.errors import SlapError
-from slap.system.network.line import Pace
+from slap.system.network.http_connection import Pace
 
 # All lines together have more time than one of them to bring SLOWEST. Where the rest would take longer than LONGEST, for
 # most is not here, and they bring less than POOR, it is better to build.

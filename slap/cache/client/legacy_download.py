@@ -10,7 +10,7 @@ from slap.cache.client.errors import CacheFailure, DownloadFailed
 from slap.cache.client.worker import CONNECTION_STALL_SECONDS, MIN_BYTES_PER_SECOND
 from slap.model.cache import Sha512
 from slap.model.errors import SlapError
-from slap.system.network.line import Pace
+from slap.system.network.http_connection import Pace
 
 _POLL_SECONDS = 0.1
 _MAX_BUFFERED_PIECES = 16

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from slap.cache.client.blob_batch import BlobBatch
 from slap.cache.client.connection import CacheConnection
 from slap.cache.client.settings import Cache
-from slap.system.network.line import Pace
+from slap.system.network.http_connection import Pace
 
 MakeConnection = Callable[[Cache], CacheConnection]
 

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from slap.cli.base import Lister, read_small_file
-from slap.cli.cachelookup.ask import ask_directories
-from slap.cli.cachelookup.entries import (
+from slap.cli.cachelookup.directories import ask_directories
+from slap.cli.cachelookup.slap_entries import our_rows
+from slap.cli.cachelookup.slapos_entries import (
     Entry,
     Machine,
     load_certificates,
@@ -22,7 +23,6 @@ from slap.cli.cachelookup.entries import (
     release_key,
     url_key,
 )
-from slap.cli.cachelookup.ours import our_rows
 from slap.cli.formats import Cell
 from slap.cli.local import find_cfg
 from slap.cli.output import Style, harmless, say

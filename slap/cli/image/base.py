@@ -1,18 +1,24 @@
-"""What the commands about images share: the node whose images they are about."""
+"""What the commands about images share: the images of a node, and how one is shown."""
 
 import argparse
 from dataclasses import dataclass
-from typing import ClassVar
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 from slap.cli.base import Command, Lister, Show
+from slap.cli.formats import Cell
 from slap.cli.local import find_cfg
 from slap.model.errors import InvalidInput
+from slap.model.vm.kept import KeptImage
+from slap.node.cache.messages import size
 from slap.node.cache.tools import CacheTools
 from slap.node.core.config import NodeConfig, read
 from slap.node.image.fetch import Fetcher
+from slap.node.image.service import in_use
 from slap.node.image.store import ImageStore
 from slap.system.process import SystemRunner
 
+SHOWN = 16  # digits of a digest
 _CFG = "the node's slapos.cfg (found in the usual places)"
 
 
@@ -52,3 +58,32 @@ class ImageLister(_About, Lister):
 
 class ImageShow(_About, Show):
     cfg_help: ClassVar[str] = _CFG
+
+
+def names_of(place: Place, sha512: str) -> list[str]:
+    return [name for name, digest in place.store.names().items() if digest == sha512]
+
+
+def day(seconds: float) -> Cell:
+    at = datetime.fromtimestamp(seconds, UTC)
+    return Cell(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
+
+
+def bytes_cell(count: int) -> Cell:
+    return Cell(count, size(count))
+
+
+def fields_of(place: Place, kept: KeptImage) -> dict[str, Any]:
+    """All about an image."""
+    return {
+        "names": names_of(place, kept.sha512),
+        "sha512": kept.sha512,
+        "format": kept.format,
+        "size": bytes_cell(kept.size),
+        "virtual_size": bytes_cell(kept.virtual_size),
+        "origin": kept.origin.value,
+        "source": kept.source,
+        "since": day(kept.at),
+        "path": str(place.store.disk(kept.sha512)),
+        "used_by": sorted(in_use(place.config, place.store).get(kept.sha512, ())),
+    }

@@ -7,7 +7,7 @@ from typing import Any
 from slap.cli.find import find
 from slap.cli.order.change import same_but
 from slap.cli.order.request import Ordering
-from slap.cli.vm import wishes
+from slap.cli.vm import parameters
 from slap.client.master import Master
 from slap.model.errors import Conflict
 from slap.model.instance import Instance
@@ -55,8 +55,8 @@ class VmSnapshot(_Life):
     def take_action(self, args: argparse.Namespace) -> tuple[Sequence[str], Any]:
         master = self.master(args)
         machine = self.machine(args, master)
-        name = args.snapshot or wishes.new_snapshot_name(self.clock.now())
-        wish = wishes.without_snapshot if args.remove else wishes.with_snapshot
+        name = args.snapshot or parameters.new_snapshot_name(self.clock.now())
+        wish = parameters.without_snapshot if args.remove else parameters.with_snapshot
         return self.change(args, master, machine, wish(machine, name))
 
 
@@ -78,7 +78,7 @@ class VmRestore(_Life):
         master = self.master(args)
         machine = self.machine(args, master)
         kind, name = ("backup", args.backup) if args.backup else ("snapshot", args.snapshot)
-        return self.change(args, master, machine, wishes.with_restore(machine, kind, name, self.clock.now()))
+        return self.change(args, master, machine, parameters.with_restore(machine, kind, name, self.clock.now()))
 
 
 class VmBackup(_Life):
@@ -105,8 +105,8 @@ class VmBackup(_Life):
         if args.keep is not None:
             changes["keep"] = args.keep
         if args.vault or args.here:
-            changes["to"] = wishes.vault_access(find(master, args.vault)) if args.vault else None
-        return self.change(args, master, machine, wishes.with_backup(machine, changes, self.clock.now()))
+            changes["to"] = parameters.vault_access(find(master, args.vault)) if args.vault else None
+        return self.change(args, master, machine, parameters.with_backup(machine, changes, self.clock.now()))
 
 
 class VmClone(_Life):
@@ -127,6 +127,6 @@ class VmClone(_Life):
         if any(each.reference == args.new for each in master.instances(args.new)):
             raise Conflict(f"There is a service {args.new} already.", resolution="Choose another name.")
         request = same_but(machine, InstanceState.STARTED).model_copy(
-            update={"reference": args.new, "parameters": wishes.as_clone(machine, args.backup)}
+            update={"reference": args.new, "parameters": parameters.as_clone(machine, args.backup)}
         )
         return self.order(args, master, request)

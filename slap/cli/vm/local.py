@@ -18,7 +18,7 @@ from slap.node.vm.machine import Tools
 from slap.node.vm.restore import MachineHistory
 from slap.node.vm.start import MachineStarter
 from slap.system import environment, process
-from slap.system.disk.past import Past
+from slap.system.disk.qemu_img import Past
 from slap.system.libvirt.driver import open_driver
 from slap.system.process import SystemRunner
 from slap.system.processes import NODE_MARK, PARTITION_MARK

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from slap.master.database.engine import unavailable
 from slap.master.database.store import Reading, Result, Store, Transaction, Writing, values_are_judged
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 if TYPE_CHECKING:
     import psycopg

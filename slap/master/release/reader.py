@@ -12,7 +12,7 @@ from slap.master.schema.parameters import check_costly_schema
 from slap.master.schema.validation import SchemaChecks
 from slap.model.errors import InvalidInput, NotFound, TooMany, Unreachable
 from slap.model.network.firewall import parse_network
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 from slap.system.serving.user_threads import ThreadLimits, UserThreads
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from slap.node.buildout.record import read_record
 from slap.node.core.file_names import check_file_name
 from slap.node.core.store import Installed
 from slap.system import files
-from slap.system.trust.stranger import read_owned
+from slap.system.trust.untrusted_files import read_owned
 
 _CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 _MAX_CRONTAB_BYTES = 64 * 1024

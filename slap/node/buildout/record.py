@@ -6,7 +6,7 @@ from pathlib import Path
 import zc.buildout.configparser
 
 from slap.model.errors import InvalidInput
-from slap.system.trust.stranger import read_owned
+from slap.system.trust.untrusted_files import read_owned
 
 Sections = dict[str, dict[str, str]]
 

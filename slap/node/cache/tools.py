@@ -13,7 +13,7 @@ from slap.model.errors import NotFound, SlapError
 from slap.node.cache.upload_queue import CacheStore
 from slap.node.core.config import NodeConfig
 from slap.system.clock import Clock
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 if TYPE_CHECKING:
     from slap.cache.client import chunk_store as chunk_store_module

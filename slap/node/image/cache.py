@@ -16,7 +16,7 @@ from slap.model.errors import InvalidInput, NotFound, SlapError
 from slap.model.vm.kept import CachedImage, KeptImage
 from slap.node.cache.tools import CacheTools, in_words
 from slap.system import files
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 if TYPE_CHECKING:
     from slap.cache.client import client, lookup, publish

@@ -14,7 +14,7 @@ from slap.node.core.config import NodeConfig
 from slap.node.image.store import ImageStore
 from slap.node.software.prune import Leftover
 from slap.system import files
-from slap.system.trust.stranger import read_owned
+from slap.system.trust.untrusted_files import read_owned
 
 _ENTRIES = TypeAdapter(tuple[ImageEntry, ...])
 _LONGEST = 64 * 1024  # bytes of a request file

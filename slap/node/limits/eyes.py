@@ -16,7 +16,7 @@ from slap.node.buildout.builder import BUILDS
 from slap.node.core.accounts import partition_account, software_account
 from slap.node.core.config import NodeConfig
 from slap.system.host.quota import DiskUse
-from slap.system.measure import Member, disk_use, members, open_files, proportional_memory
+from slap.system.metrics import Member, disk_use, members, open_files, proportional_memory
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from slap.node.usage.store import UsageStore
 from slap.system.host.launch import LaunchLimits
 from slap.system.host.quota import DiskUse
 from slap.system.host.space import available_memory, disk_space, open_file_count, process_count, total_memory
-from slap.system.measure import Member
+from slap.system.metrics import Member
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from slap.node.manager.base import Hooks, Tools
 from slap.node.partition.folder import PartitionFolder
 from slap.node.partition.request_files import read_list
 from slap.system.fetch import Sessions
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 if TYPE_CHECKING:
     from slap.system.network import address_policy

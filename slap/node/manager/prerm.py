@@ -17,7 +17,7 @@ from slap.node.partition.hooks import RemovalStatus
 from slap.node.partition.supervision import REMOVAL_SUFFIX, Program, group_text, partition_environment
 from slap.system import files
 from slap.system.supervisor import ProcessInfo, ProcessState
-from slap.system.trust.stranger import list_files
+from slap.system.trust.untrusted_files import list_files
 
 log = logging.getLogger(__name__)
 

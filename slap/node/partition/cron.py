@@ -11,7 +11,7 @@ from slap.model.errors import SlapError
 from slap.node.core.store import Store
 from slap.node.partition.folder import PartitionFolder, Partitions
 from slap.system.clock import Clock
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 from slap.system.process import Command, Runner
 
 croniter: Any = Later("croniter")  # a node whose partitions schedule nothing has no use for it

@@ -16,7 +16,7 @@ from slap.system import files
 from slap.system.host.launch import UNLIMITED, load_launch_limits
 from slap.system.processes import PARTITION_MARK, Mark, end_marked
 from slap.system.trust.folders import remove_owned
-from slap.system.trust.stranger import hash_file
+from slap.system.trust.untrusted_files import hash_file
 
 # Executables are mostly small scripts; of a larger one the rest counts by its size and time.
 _MAX_HASHED_BYTES = 1 << 20

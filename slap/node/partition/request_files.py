@@ -6,7 +6,7 @@ from typing import Any
 from slap.model.errors import InvalidInput
 from slap.node.partition.folder import PartitionFolder
 from slap.system import environment
-from slap.system.trust.stranger import read_owned
+from slap.system.trust.untrusted_files import read_owned
 
 _LONGEST = 64 * 1024  # bytes
 _MOST = 256  # entries of a list

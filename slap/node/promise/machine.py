@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from slap.model.check import MachineCheck, NetworkCheck
 from slap.model.vm.phase import PHASE_FILE, Phase, Stage
-from slap.system.network.look import sense_network
-from slap.system.trust.stranger import read_owned
+from slap.system.network.probe import sense_network
+from slap.system.trust.untrusted_files import read_owned
 
 _LONGEST = 16 * 1024  # bytes
 # A guest that says nothing for so long is no longer "booting", whatever it was given.

@@ -13,7 +13,7 @@ from slap.node.promise.machine import sense_machine
 from slap.node.promise.plugin_launcher import PluginAnswer, PluginLauncher
 from slap.system.clock import Clock
 from slap.system.host.launch import UNLIMITED, LaunchLimits
-from slap.system.network.look import sense_network
+from slap.system.network.probe import sense_network
 from slap.system.process import Command, Completed, Runner
 
 # Of what a promise says, this much is kept.

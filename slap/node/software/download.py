@@ -19,7 +19,7 @@ from slap.node.cache import messages
 from slap.node.cache.tools import CacheTools, in_words
 from slap.node.core.accounts import Account
 from slap.system import files
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 from slap.system.trust.folders import is_folder, rename
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from slap.node.cache.tools import CacheTools, with_next
 from slap.node.cache.upload_queue import Upload
 from slap.node.core.scheduler import delay
 from slap.system import files
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 if TYPE_CHECKING:
     from slap.cache.client import publish

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from slap.model.base import Frozen
-from slap.system.measure import ProcessUse, SocketUse
+from slap.system.metrics import ProcessUse, SocketUse
 
 
 class Counters(Frozen):

@@ -12,7 +12,7 @@ from slap.node.usage.aggregate import Amounts, amounts, counters
 from slap.node.usage.store import UsageStore, entry
 from slap.system import files
 from slap.system.clock import Clock
-from slap.system.measure import connections, disk_use, processes
+from slap.system.metrics import connections, disk_use, processes
 
 EVERY = 60.0  # seconds between two looks
 # A folder is walked through this seldom, and so few of them at one look: it may hold a million files.

@@ -16,7 +16,7 @@ from slap.node.vm.backup_points import is_full_backup_due, point_name, retain
 from slap.node.vm.backup_store import Backups, Store
 from slap.system import files
 from slap.system.clock import Clock
-from slap.system.disk.past import Past
+from slap.system.disk.qemu_img import Past
 from slap.system.libvirt.blocks import Bitmap, Blocks, Copy, Progress
 
 _BITMAP = "slap-"

@@ -14,7 +14,7 @@ from slap.model.errors import InvalidInput, NotFound
 from slap.model.vm.life import BACKUP_FOLDER, BackupIndex, BackupPoint, Vault
 from slap.node.vm.backup_points import chain, find_point
 from slap.system import files
-from slap.system.disk.past import Past
+from slap.system.disk.qemu_img import Past
 
 if TYPE_CHECKING:
     from slap.system.network.webdav import Dav

@@ -20,7 +20,7 @@ from slap.node.vm.snapshots import (
     snapshot_changes,
 )
 from slap.system import files
-from slap.system.disk.past import Past
+from slap.system.disk.qemu_img import Past
 from slap.system.libvirt.blocks import Blocks, Monitor
 
 

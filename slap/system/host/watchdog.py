@@ -8,7 +8,7 @@ import os
 import select
 import sys
 
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 # They take three times the memory of all else here, and are needed for the last moment only.
 _environment, _process = Later("slap.system.environment"), Later("slap.system.process")

@@ -18,7 +18,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from slap.model.errors import InvalidInput
 from slap.model.network.firewall import Network
 from slap.system import environment
-from slap.system.network.line import Pace
+from slap.system.network.http_connection import Pace
 from slap.system.network.netlink import is_delivered_here
 from slap.system.network.reader import Reader, answers_by
 

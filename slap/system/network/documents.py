@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from slap.model.errors import InvalidInput, NotFound, SlapError, Unreachable
 from slap.system.http import causes, reason
 from slap.system.network.address_policy import AddressPolicy, open_session
-from slap.system.trust.stranger import open_regular
+from slap.system.trust.untrusted_files import open_regular
 
 _PIECE_BYTES = 64 << 10
 _MAX_HEADER_BYTES = 256 << 10  # for all documents together

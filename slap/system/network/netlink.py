@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from slap.model.errors import CommandFailed, NotFound
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 pyroute2: Any = Later("pyroute2")
 

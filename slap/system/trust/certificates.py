@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slap.model.errors import Forbidden, InvalidInput
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -17,9 +17,9 @@ from secrets import token_hex
 
 log = logging.getLogger(__name__)
 
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe is opened without waiting for its other end, a terminal without becoming ours.
-FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 # Where everybody may write: files, and memory that processes share.
 _OPEN_FOLDERS = tuple(map(Path, ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")))
@@ -57,8 +57,8 @@ def read_below(folder: Path, name: str | Path, limit: int = 4 << 20) -> str:
         with ExitStack() as stack:
             place = top
             for part in parts[:-1]:
-                place = _held(os.open(part, FOLDER, dir_fd=place), stack)
-            file = _held(os.open(parts[-1], FILE, dir_fd=place), stack)
+                place = _held(os.open(part, FOLDER_FLAGS, dir_fd=place), stack)
+            file = _held(os.open(parts[-1], FILE_FLAGS, dir_fd=place), stack)
             seen = os.fstat(file)
             if stat.S_ISREG(seen.st_mode) and seen.st_size <= limit and may_show(seen, os.fstat(top).st_uid):
                 with open(file, "rb", closefd=False) as content:
@@ -135,7 +135,7 @@ def rename(source: Path, target: Path, is_durable: bool = False) -> None:
     """
     with opened(source.parent) as before, opened(target.parent) as after, ExitStack() as stack:
         if is_durable:
-            os.fsync(_held(os.open(source.name, FILE, dir_fd=before), stack))
+            os.fsync(_held(os.open(source.name, FILE_FLAGS, dir_fd=before), stack))
         os.rename(source.name, target.name, src_dir_fd=before, dst_dir_fd=after)
         if is_durable:
             os.fsync(after)
@@ -221,11 +221,11 @@ def _move(name: str, folder: int, unused: str, top: int) -> None:
 def _taken(name: str, parent: int, stack: ExitStack) -> int:
     """A folder that is about to be emptied, opened. Root takes it first, so that nobody goes on filling it."""
     try:
-        folder = _held(os.open(name, FOLDER, dir_fd=parent), stack)
+        folder = _held(os.open(name, FOLDER_FLAGS, dir_fd=parent), stack)
     except PermissionError:  # its owner may open it after this
         place = _held(os.open(name, _PLACE | os.O_DIRECTORY, dir_fd=parent), stack)
         os.chmod(f"/proc/self/fd/{place}", 0o700)
-        folder = _held(os.open(name, FOLDER, dir_fd=parent), stack)
+        folder = _held(os.open(name, FOLDER_FLAGS, dir_fd=parent), stack)
     with suppress(PermissionError):
         if os.geteuid() == 0:
             os.fchown(folder, 0, 0)

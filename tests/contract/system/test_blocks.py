@@ -13,7 +13,7 @@ from slap.node.vm.backup import BackupMaker
 from slap.node.vm.backup_store import Backups, Store
 from slap.system.clock import FakeClock
 from slap.system.disk.file import grow_disk
-from slap.system.disk.past import Past
+from slap.system.disk.qemu_img import Past
 from slap.system.libvirt.blocks import Blocks, Copy
 from slap.system.network.webdav import Dav, FolderDav
 from slap.system.process import SystemRunner

@@ -16,7 +16,7 @@ from slap.node.vm.backup_schedule import BackupScheduler
 from slap.node.vm.backup_store import Backups, connect_vault
 from slap.node.vm.restore import MachineHistory
 from slap.system.clock import FakeClock
-from slap.system.disk.past import Past
+from slap.system.disk.qemu_img import Past
 from slap.system.process import SystemRunner
 from tests.contract.system.qemu import MIB, Qemu, running_qemu
 

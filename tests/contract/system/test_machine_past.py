@@ -10,7 +10,7 @@ from slap.model.vm.machine import DISK_FOLDER, Disk, Machine, Network
 from slap.model.vm.seed import Seed
 from slap.node.vm.backup_store import Backups
 from slap.node.vm.restore import MachineHistory
-from slap.system.disk.past import Past
+from slap.system.disk.qemu_img import Past
 from slap.system.network.webdav import Dav, FolderDav
 from slap.system.process import SystemRunner
 from tests.contract.system.qemu import MIB

@@ -18,7 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from slap.cli.cachelookup.command import this_machine
-from slap.cli.cachelookup.entries import Machine, load_certificates, package_key, parse_entries, release_key, url_key
+from slap.cli.cachelookup.slapos_entries import (
+    Machine,
+    load_certificates,
+    package_key,
+    parse_entries,
+    release_key,
+    url_key,
+)
 from slap.master.access.authority import in_pem, key_in_pem, new_authority, new_key
 from slap.model.errors import InvalidInput, Unreachable
 from tests.unit.cli.fakes import START, FakeTransport, Outcome, Shell

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slap.cli.commands import GROUPS, close_commands
+from slap.cli.commands import COMMON, GROUPS, PLUMBING, TOPICS, close_commands
 from slap.cli.order.follow import SILENCE
 from slap.model.computer import Computer, ComputerConfiguration
 from slap.model.errors import CannotBePlaced, InvalidParameters, NotFound, Unreachable
@@ -258,13 +258,36 @@ def test_supply_waits_for_the_build(shell: Shell, later: dict[str, str], status:
     assert said in outcome.err
 
 
-def test_the_overview_names_every_command(shell: Shell) -> None:
-    entries = [entry for group in GROUPS.values() for entry in group]
-    for words in ((), ("help",), ("--help",)):
-        outcome = shell.run(FakeTransport({}), *words)
-        assert outcome.status == 0
-        assert all(entry.name in outcome.out for entry in entries)
-        assert max(map(len, outcome.out.splitlines())) <= 80
+@pytest.mark.parametrize("words", [(), ("help",), ("--help",)])
+def test_the_first_page_fits_one_screen_and_names_no_plumbing(shell: Shell, words: tuple[str, ...]) -> None:
+    outcome = shell.run(FakeTransport({}), *words)
+    lines = outcome.out.splitlines()
+    assert outcome.status == 0
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert [name for name in COMMON if name not in outcome.out] == []
+    assert [entry.name for entry in GROUPS[PLUMBING] if entry.name in outcome.out] == []
+
+
+def test_the_first_page_leads_to_every_command(shell: Shell) -> None:
+    page = shell.run(FakeTransport({}), "help").out
+    topics = {entry.name.split()[0] for group in GROUPS.values() for entry in group if " " in entry.name}
+    assert topics - set(TOPICS) == set()
+    assert [topic for topic in TOPICS if topic not in page] == []
+    every = shell.run(FakeTransport({}), "help", "--all").out
+    assert [entry.name for group in GROUPS.values() for entry in group if f"  {entry.name} " not in every] == []
+    assert max(map(len, every.splitlines())) <= 80
+
+
+def test_the_help_of_a_topic_lists_its_commands(shell: Shell) -> None:
+    outcome = shell.run(FakeTransport({}), "help", "computer")
+    assert [line.split("  ")[1] for line in outcome.out.splitlines()] == [
+        "computer list",
+        "computer info",
+        "computer token",
+    ]
+    assert shell.run(FakeTransport({}), "help", "vm", "restore").out.startswith("usage: slapos vm restore ")
+    assert shell.run(FakeTransport({}), "help", "xyzzy").status == 2
 
 
 @pytest.mark.parametrize("entry", [entry for group in GROUPS.values() for entry in group], ids=lambda entry: entry.name)

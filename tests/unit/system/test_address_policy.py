@@ -16,7 +16,7 @@ from slap.master.access.authority import in_pem, key_in_pem, new_authority, new_
 from slap.model.errors import InvalidInput
 from slap.model.network.firewall import parse_network
 from slap.system.network.address_policy import EVERYWHERE, AddressPolicy, PaceMeter, open_session
-from slap.system.network.line import Pace
+from slap.system.network.http_connection import Pace
 
 LOOPBACK = parse_network("127.0.0.0/8")
 

@@ -8,7 +8,7 @@ import pytest
 
 from slap.model.errors import InvalidInput, NotFound, SlapError, Unreachable
 from slap.system.network.documents import Budget, DocumentReader, Limits, OverBudget, Sources
-from slap.system.trust.stranger import open_regular
+from slap.system.trust.untrusted_files import open_regular
 
 LIMITS = Limits(seconds=10, max_bytes=100, max_file_bytes=60, max_files=2)
 

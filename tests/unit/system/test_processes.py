@@ -16,7 +16,7 @@ import pytest
 
 from slap.model.errors import CommandFailed
 from slap.system import environment
-from slap.system.measure import members, processes
+from slap.system.metrics import members, processes
 from slap.system.processes import (
     Mark,
     allow_many_files,

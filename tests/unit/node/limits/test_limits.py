@@ -21,7 +21,7 @@ from slap.node.partition.folder import PartitionFolder, Partitions
 from slap.node.usage.store import UsageStore
 from slap.system.host.cgroup import FakeCgroups
 from slap.system.host.quota import DiskUse, FakeQuotas
-from slap.system.measure import Member, open_files
+from slap.system.metrics import Member, open_files
 from slap.system.processes import PARTITION_MARK
 from tests.unit.node.things import PART, a_config, an_instance
 

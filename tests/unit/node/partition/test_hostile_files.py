@@ -25,7 +25,7 @@ from slap.node.partition.profile import find_template, instance_profile
 from slap.node.partition.supervision import Program, group_text
 from slap.node.promise.plugin_launcher import PluginAnswer
 from slap.system import files
-from slap.system.trust.stranger import hash_file, list_files, read_owned
+from slap.system.trust.untrusted_files import hash_file, list_files, read_owned
 from tests.unit.node.managed import Room
 from tests.unit.node.things import PART, a_record, an_instance
 

@@ -11,7 +11,7 @@ from slap.model.usage import SLOT, UsageReport
 from slap.node.usage.aggregate import Amounts, amounts, counters
 from slap.node.usage.report import UsageMaster, UsageReporter
 from slap.node.usage.store import DAYS, UsageStore, entry
-from slap.system.measure import ProcessUse, SocketUse
+from slap.system.metrics import ProcessUse, SocketUse
 
 _AT = 1_800_000_000.0
 _WHOSE = ("INST-1", "slappart0", "web")

@@ -25,7 +25,7 @@ from slap.node.vm.restore import MachineHistory
 from slap.node.vm.start import MachineStarter
 from slap.system.clock import FakeClock
 from slap.system.disk.file import create_disk
-from slap.system.disk.past import Past
+from slap.system.disk.qemu_img import Past
 from slap.system.libvirt.fake import FakeDriver
 from slap.system.process import SystemRunner
 

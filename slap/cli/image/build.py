@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slap.cli.cache.bar import Bar
-from slap.cli.image.base import ImageShow, Place
-from slap.cli.image.words import fields_of
+from slap.cli.image.base import ImageShow, Place, fields_of
 from slap.cli.output import Style, duration, say
 from slap.model.errors import InvalidInput
 from slap.model.vm.image import FetchingImage, ImageEntry, ImageState

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from slap.model.errors import Unreachable
-from slap.system.network.line import Answer, Ask, Line, TooMuch
+from slap.system.network.http_connection import Answer, Ask, Line, TooMuch
 from slap.system.transport import Tls
 from tests.unit.system.unanswered import dropping, mute
 

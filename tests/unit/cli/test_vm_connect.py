@@ -2,7 +2,7 @@
 
 import pytest
 
-from slap.cli.vm.reach import ssh_words
+from slap.cli.vm.connect import ssh_words
 from slap.model.errors import InvalidInput
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from slap.system.network.dial import Address, dial, dial_any
+from slap.system.network.connect import Address, dial, dial_any
 from tests.unit.system.unanswered import dropping, mute
 
 NOBODY: Address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 9))

@@ -6,8 +6,7 @@ from typing import Any
 
 from slap.cli.cache.bar import Bar
 from slap.cli.formats import Cell
-from slap.cli.image.base import ImageLister, ImageShow, Place
-from slap.cli.image.words import SHOWN, bytes_cell, day, fields_of, names_of
+from slap.cli.image.base import SHOWN, ImageLister, ImageShow, Place, bytes_cell, day, fields_of, names_of
 from slap.cli.output import Style, columns, harmless, say
 from slap.model.errors import NotFound
 from slap.model.vm.kept import KeptImage

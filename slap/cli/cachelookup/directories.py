@@ -7,7 +7,7 @@ from functools import partial
 
 from slap.cli.output import Style, say
 from slap.model.errors import NotFound, SlapError, Unreachable
-from slap.system.network.line import Answer, Ask, Line
+from slap.system.network.http_connection import Answer, Ask, Line
 from slap.system.transport import Tls
 
 _SILENCE = 10.0  # seconds without a byte

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slap.cli.vm.wishes import (
+from slap.cli.vm.parameters import (
     as_clone,
     new_snapshot_name,
     vault_access,

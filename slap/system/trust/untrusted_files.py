@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from slap.system.trust.folders import FILE_FLAGS, FOLDER_FLAGS
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -72,7 +72,7 @@ def _open_file(folder: Path, name: str, user: int | None) -> int:
     path = Path(name)
     parent = _open_folder(folder, path.parent)
     try:
-        descriptor = os.open(path.name, _FILE, dir_fd=parent)
+        descriptor = os.open(path.name, FILE_FLAGS, dir_fd=parent)
     finally:
         os.close(parent)
     seen = os.fstat(descriptor)
@@ -85,10 +85,10 @@ def _open_file(folder: Path, name: str, user: int | None) -> int:
 def _open_folder(folder: Path, below: Path) -> int:
     if below.is_absolute() or ".." in below.parts:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(below))
-    descriptor = os.open(folder, _FOLDER)
+    descriptor = os.open(folder, FOLDER_FLAGS)
     for part in below.parts:
         try:
-            inner = os.open(part, _FOLDER, dir_fd=descriptor)
+            inner = os.open(part, FOLDER_FLAGS, dir_fd=descriptor)
         finally:
             os.close(descriptor)
         descriptor = inner
@@ -111,6 +111,9 @@ def open_regular(path: Path, folders: Iterable[Path] | None) -> IO[bytes]:
         if folders is not None and not _is_below(os.readlink(link), map(os.path.realpath, folders)):
             raise _no_file(path)
         return os.fdopen(os.open(link, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(found)
 

@@ -15,7 +15,7 @@ from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from slap.model.errors import SlapError, Unreachable
-from slap.system.network.dial import dial
+from slap.system.network.connect import dial
 from slap.system.transport import Tls
 
 _PIECE = 1 << 18

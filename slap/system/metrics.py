@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slap.system.host.quota import DiskUse
-from slap.system.later import Later
+from slap.system.lazy_import import Later
 from slap.system.processes import PARTITION_MARK
 
 pyroute2: Any = Later("pyroute2")
