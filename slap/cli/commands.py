@@ -268,7 +268,7 @@ COMMON = (
 TOPICS = {
     "service": "your services", "vm": "virtual machines", "computer": "computers, their tokens",
     "image": "images of virtual machines", "configure": "configuration of this user", "cache": "caches of builds",
-    "standalone": "a small cloud on this machine", "cachelookup": "what a cache has",
+    "standalone": "a small cloud here", "cachelookup": "what a cache has",
     "proxy": "the single-machine master", "console": "a Python shell", "master": "a master for many machines",
     "node": "the node on this machine",
 }  # fmt: skip
@@ -287,7 +287,7 @@ class CommandTable(CommandManager):
 def overview() -> str:
     """The first page of `slapos help`: the common commands and the topics, in at most 24 lines of 80 characters."""
     entries = {entry.name: entry for entry in _all_entries()}
-    topics = [f"{name:<13}{what}" for name, what in TOPICS.items()]
+    topics = [f"{name:<12}{what}" for name, what in TOPICS.items()]
     pairs = zip(topics[::2], topics[1::2], strict=True)
     return "\n".join(
         [
@@ -295,7 +295,7 @@ def overview() -> str:
             "Common commands",
             *(_line(entries[name]) for name in COMMON),
             "\nTopics: slapos help TOPIC",
-            *(f"  {left:<43} {right}" for left, right in pairs),
+            *(f"  {left:<38} {right}" for left, right in pairs),
             "\nAll commands: slapos help --all. Options of one: slapos COMMAND --help\n",
         ]
     )

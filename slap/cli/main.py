@@ -72,9 +72,7 @@ class SlapApp(App):
         logging.basicConfig(level=level, handlers=[handler])
 
     def print_help_if_requested(self) -> None:
-        """Only comes here for an option without a command."""
-        if self.options.deferred_help:
-            self.interact()
+        """Without a command, `interact` follows and prints the overview."""
 
     def interact(self) -> None:
         self.stdout.write(f"slapos {version('slap')}\n" if self.options.version else overview())

@@ -182,7 +182,7 @@ def _workers(parent: int) -> set[int]:
     children = {
         int(pid) for each in Path(f"/proc/{parent}/task").glob("*/children") for pid in each.read_text().split()
     }
-    return {pid for pid in children if "schema_worker" in (Path(f"/proc/{pid}/cmdline")).read_text()}
+    return {pid for pid in children if "slap.master.schema.worker" in (Path(f"/proc/{pid}/cmdline")).read_text()}
 
 
 def test_others_are_served_while_a_check_takes_long_and_when_its_worker_is_killed(

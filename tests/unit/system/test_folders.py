@@ -46,10 +46,10 @@ def test_what_is_too_large_is_not_read(place: Path) -> None:
     assert (read_below(place, "d/file", 6), read_below(place, "d/file", 5)) == ("inside", "")
 
 
-def test_only_ordinary_files_are_read(place: Path) -> None:
+def test_only_regular_files_are_read(place: Path) -> None:
     for path in (Path("/dev/zero"), place, place / "pipe"):
         for read in (lambda path: files.read_or(path, ""), lambda path: files.tail(path, 1), files.read_bytes):
-            with pytest.raises(OSError, match="ordinary"):
+            with pytest.raises(OSError, match="not a regular file"):
                 read(path)
     with pytest.raises(OSError, match="more than 5 bytes"):
         files.read_bytes(place / "d/file", 5)
