@@ -3,11 +3,16 @@
 import errno
 import os
 import select
+import time
 from collections.abc import Iterator
 
 # Every process that a node starts carries these, and so does all that it starts in turn, daemons included.
 NODE_MARK = "SLAPOS_NODE_ROOT"
 PARTITION_MARK = "SLAPOS_PARTITION"
+
+# A process within execve(2) shows no environment for some microseconds, longer on a busy machine.
+_EXEC_SECONDS = 0.1
+_EXEC_PAUSE_SECONDS = 0.0005
 
 
 def wait_for_end(pid: int, seconds: float) -> bool:
@@ -68,7 +73,11 @@ def children_of(pid: int) -> list[int]:
 
 def read_environment(pid: int) -> dict[str, str]:
     """The variables that a process was started with; empty for one that is gone or that we may not look into."""
-    words = read_file(pid, "environ").decode(errors="replace").split("\0")
+    text, deadline = read_file(pid, "environ"), time.monotonic() + _EXEC_SECONDS
+    while not text and _is_getting_environment(pid) and time.monotonic() < deadline:
+        time.sleep(_EXEC_PAUSE_SECONDS)
+        text = read_file(pid, "environ")
+    words = text.decode(errors="replace").split("\0")
     return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
 
 
@@ -94,6 +103,14 @@ def read_file(pid: int, name: str) -> bytes:
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat after the name, which may itself hold spaces and parentheses (proc(5))."""
     return read_file(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
+
+
+def _is_getting_environment(pid: int) -> bool:
+    """Whether a process is within execve(2), or was a moment ago: it has arguments, and its environment is not known to be
+    empty (proc(5), fields 48, 50 and 51; all are 0 of kernel threads, and of processes that we may not look into).
+    """
+    fields = _stat(pid)
+    return len(fields) > 48 and fields[45] != "0" and (fields[47] == "0" or fields[47] != fields[48])
 
 
 def _state(pid: int) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 from slap.model.errors import CommandFailed
 from slap.system import environment
+from slap.system.host.proc import read_environment
 from slap.system.metrics import members, processes
 from slap.system.processes import (
     Mark,
@@ -52,6 +53,14 @@ while time.time() < end:
     if os.fork(): os._exit(0)
     os.pwrite(file, b"%-9d" % os.getpid(), 0)
 """
+
+
+def test_the_environment_of_a_process_that_just_begins_is_read() -> None:
+    for _ in range(300):
+        with subprocess.Popen(["/bin/sleep", "60"], env={"SLAP_TEST": "1"}) as begun:
+            found = read_environment(begun.pid)
+            begun.kill()
+        assert found == {"SLAP_TEST": "1"}
 
 
 @contextmanager
