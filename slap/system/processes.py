@@ -19,6 +19,7 @@ from slap.system.host.proc import (
     is_descendant,
     is_of,
     read_file,
+    read_raw_environment,
     wait_for_end,
 )
 
@@ -135,5 +136,5 @@ def _kill_user(user: int | None) -> None:
 def _belongs(pid: int, mark: Mark, user: int | None) -> bool:
     if user is not None and is_of(pid, user):
         return is_alive(pid)
-    is_marked = mark.is_in(read_file(pid, "environ")) and (mark.user is None or is_of(pid, mark.user))
+    is_marked = mark.is_in(read_raw_environment(pid)) and (mark.user is None or is_of(pid, mark.user))
     return is_marked and is_alive(pid)

@@ -72,13 +72,18 @@ def children_of(pid: int) -> list[int]:
 
 
 def read_environment(pid: int) -> dict[str, str]:
-    """The variables that a process was started with; empty for one that is gone or that we may not look into."""
-    text, deadline = read_file(pid, "environ"), time.monotonic() + _EXEC_SECONDS
-    while not text and _is_getting_environment(pid) and time.monotonic() < deadline:
+    """Return the variables that a process was started with; empty for one that is gone or that we may not look into."""
+    variables = read_raw_environment(pid).decode(errors="replace").split("\0")
+    return {name: value for name, equals, value in (variable.partition("=") for variable in variables) if equals}
+
+
+def read_raw_environment(pid: int) -> bytes:
+    """Return /proc/PID/environ, in which a name may occur twice. Waits for a process within execve(2), which shows none."""
+    content, deadline = read_file(pid, "environ"), time.monotonic() + _EXEC_SECONDS
+    while not content and _is_getting_environment(pid) and time.monotonic() < deadline:
         time.sleep(_EXEC_PAUSE_SECONDS)
-        text = read_file(pid, "environ")
-    words = text.decode(errors="replace").split("\0")
-    return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
+        content = read_file(pid, "environ")
+    return content
 
 
 def started_at(pid: int) -> float:
