@@ -4,6 +4,7 @@ A program of a build, or of a partition, may replace any name in its own folder 
 name by name, follows no link that somebody else can have put there, and acts on what it has opened.
 """
 
+import ctypes
 import errno
 import logging
 import os
@@ -24,6 +25,10 @@ _PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 # Where everybody may write: files, and memory that processes share.
 _OPEN_FOLDERS = tuple(map(Path, ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")))
 _MOST_LINKS = 40  # as the kernel has it
+# openat2(2): the number is that of all processors that Debian runs on; how = flags, mode, resolve.
+_OPENAT2 = 437
+_HOW_WITHOUT_LINKS = (ctypes.c_uint64 * 3)(os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, 0x04)  # RESOLVE_NO_SYMLINKS
+_C = ctypes.CDLL(None, use_errno=True)
 _MOST_ROUNDS = 10  # of emptying a folder that somebody keeps filling
 
 
@@ -34,7 +39,8 @@ def opened(path: str | Path, folder: int | None = None) -> Iterator[int]:
     Root follows a link only where nobody but root can have put it. Raises NotADirectoryError for other links.
     """
     with ExitStack() as stack:
-        yield _walk(str(path), folder, stack)
+        descriptor = _open_without_links(str(path), folder)
+        yield _walk(str(path), folder, stack) if descriptor < 0 else _held(descriptor, stack)
 
 
 def may_show(seen: os.stat_result, owner: int) -> bool:
@@ -146,6 +152,19 @@ def is_folder(path: Path) -> bool:
     with suppress(OSError), opened(path):
         return True
     return False
+
+
+def _open_without_links(path: str, folder: int | None) -> int:
+    """Return a descriptor of a folder whose path has no link in it, by one call; -1 where it has, or the call fails.
+
+    `_walk` says then why: this is faster only, for nearly all paths.
+    """
+    place = -100 if folder is None else folder  # AT_FDCWD
+    name = os.fsencode(path) or b"."
+    if b"\0" in name:  # C would take it for the end
+        return -1
+    descriptor: int = _C.syscall(_OPENAT2, place, name, _HOW_WITHOUT_LINKS, ctypes.sizeof(_HOW_WITHOUT_LINKS))
+    return descriptor
 
 
 def _walk(path: str, folder: int | None, stack: ExitStack) -> int:

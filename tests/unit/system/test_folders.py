@@ -75,6 +75,11 @@ def test_links_that_turn_in_a_circle_are_given_up(place: Path) -> None:
     assert (is_folder(place / "one"), is_folder(place / "d"), is_folder(place / "d/file")) == (False, True, False)
 
 
+def test_a_name_with_nul_leads_to_no_folder(place: Path) -> None:
+    with pytest.raises(ValueError), opened(f"{place}\0/d"):
+        pytest.fail("the folder before the NUL was opened")
+
+
 def test_a_folder_gets_another_name(place: Path) -> None:
     rename(place / "d", place.parent / "outside/d", is_durable=True)
     assert (place.parent / "outside/d/file").read_text() == "inside"
